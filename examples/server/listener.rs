@@ -1,0 +1,121 @@
+//! Accepts connections and starts a user thread for each.
+//!
+//! # Light threads
+//!
+//! Connections run on *light* threads: the cheapest kind, which may continue on another kernel
+//! thread after any call that blocks. The price is a promise, made in the two `unsafe` blocks
+//! below: **no function that contains, after inlining, a call that can block also touches a
+//! thread-local.** How this program keeps it:
+//!
+//! - Nothing in it declares a thread-local, and nothing that blocks is called from a closure that
+//!   std runs inside one of its own.
+//! - What touches one somewhere inside is called only through `#[inline(never)]` functions that do
+//!   not block: printing (`report`), std's mutexes, which look at the panic count (the methods of
+//!   `registry.rs`), and starting a thread (`start_connection`).
+//! - The rest of a connection's code is slices, vectors and calls into `lisle::net`. The memory
+//!   allocator is behind a call that is never inlined.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lisle::net::{TcpListener, TcpStream};
+use lisle::thread::{self, Builder, JoinHandle};
+
+use crate::Shared;
+use crate::connection::Connection;
+use crate::registry::Ticket;
+
+/// Address space for a stack; memory is taken page by page, as it is touched.
+const STACK_SIZE: usize = 128 << 10;
+
+/// How long to wait when the system cannot give what a connection needs.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds, and starts the listener thread. Returns it with the address in use.
+pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<(JoinHandle<()>, SocketAddr)> {
+    let wanted = shared.options.address;
+    let listener = TcpListener::bind(wanted).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}"))
+    })?;
+    let address = listener.local_addr()?;
+    let builder = Builder::new()
+        .name("listener".to_owned())
+        .stack_size(STACK_SIZE);
+    let shared = Arc::clone(shared);
+    // SAFETY: the contract of a light thread is that no function with a blocking call in it also
+    // touches a thread-local. `listen` blocks; it prints, locks and spawns only through
+    // never-inlined functions, as this module's header lists.
+    let handle = unsafe { builder.spawn_light(move || listen(&listener, &shared)) }?;
+    Ok((handle, address))
+}
+
+/// Accepts until cancelled. An error costs one connection, never the listener.
+fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
+    let mut failing = false;
+    loop {
+        let ticket = wait_for_room(shared);
+        match accept(listener).and_then(|stream| start_connection(stream, ticket)) {
+            Ok(()) => failing = false,
+            // The client was gone before its turn came.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // Out of descriptors, memory or threads: connections that end give them back.
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    report(&error);
+                }
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    loop {
+        match listener.accept() {
+            Ok((stream, _peer)) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Blocks while as many connections are open as are allowed.
+fn wait_for_room(shared: &Arc<Shared>) -> Ticket {
+    loop {
+        match Ticket::try_take(shared) {
+            Some(ticket) => return ticket,
+            None => thread::park(),
+        }
+    }
+}
+
+/// Starts the thread that serves `stream`. Does not block.
+#[inline(never)]
+fn start_connection(stream: TcpStream, mut ticket: Ticket) -> io::Result<()> {
+    ticket.open();
+    let shared = Arc::clone(ticket.shared());
+    let key = ticket.key();
+    let builder = Builder::new()
+        .name("connection".to_owned())
+        .stack_size(STACK_SIZE);
+    // SAFETY: as for the listener: what `serve` calls and blocks in (`Wire`'s reads and writes)
+    // touches no thread-local; what does touch one is behind never-inlined functions that do not
+    // block, as this module's header lists.
+    let handle = unsafe { builder.spawn_light(move || serve(stream, ticket)) }?;
+    shared.registry.attach(key, handle.thread().clone());
+    Ok(())
+}
+
+/// The body of a connection's thread. The ticket is given back last, when the socket is closed.
+fn serve(stream: TcpStream, ticket: Ticket) {
+    if let Ok(connection) = Connection::new(stream, &ticket) {
+        connection.run();
+    }
+}
+
+#[inline(never)]
+fn report(error: &io::Error) {
+    eprintln!("server: cannot take a connection (will go on trying): {error}");
+}

@@ -1,0 +1,117 @@
+//! A multithreaded HTTP/1.1 server: one user thread per connection, plain blocking code.
+//!
+//! ```text
+//!  main thread ── starts ──> listener ── accept, one light thread each ──> connection
+//!      │                        ▲                                            │  read, answer,
+//!      └─ waits for Ctrl-C ─────┴── cancel ──────────────────────────────────┘  read, ...
+//! ```
+//!
+//! ```text
+//! cargo run --release --example server
+//! curl http://127.0.0.1:8080/
+//! wrk -t2 -c256 -d10s http://127.0.0.1:8080/
+//! ```
+//!
+//! Shutting down is cancellation. A connection that waits for its next request is cancelled where
+//! it waits; one that is busy with a request runs under a shield and ends with that request.
+//! Thousands of connections need as many file descriptors: see `ulimit -n`.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `options.rs` | the command line |
+//! | `listener.rs` | accepts, and starts a thread per connection (the only `unsafe`) |
+//! | `registry.rs` | which connections live, for the limit and for shutdown |
+//! | `connection.rs` | the life of one connection |
+//! | `wire.rs` | its socket and its two buffers |
+//! | `head.rs`, `body.rs` | reading requests |
+//! | `routes.rs`, `response.rs`, `clock.rs` | answering them |
+//! | `stats.rs` | what `/stats` shows |
+#![allow(clippy::disallowed_types)] // an example uses std's atomics and mutexes like any program
+
+mod body;
+mod clock;
+mod connection;
+mod head;
+mod listener;
+mod options;
+mod registry;
+mod response;
+mod routes;
+mod shutdown;
+mod stats;
+mod wire;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use options::{Options, Parsed};
+use registry::Registry;
+use shutdown::Shutdown;
+use stats::Counters;
+
+/// What every thread of the server sees.
+struct Shared {
+    options: Options,
+    counters: Counters,
+    registry: Registry,
+    shutdown: Shutdown,
+}
+
+fn main() -> ExitCode {
+    let options = match Options::from_command_line() {
+        Ok(Parsed::Run(options)) => options,
+        Ok(Parsed::Help) => {
+            print!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => {
+            eprintln!("server: {message}\nTry --help.");
+            return ExitCode::from(2);
+        }
+    };
+    let shared = Arc::new(Shared {
+        registry: Registry::new(options.max_connections),
+        counters: Counters::new(),
+        shutdown: Shutdown::new(),
+        options,
+    });
+    // The handler's own thread is made here, by a plain kernel thread, before there is a runtime.
+    let on_signal = Arc::clone(&shared);
+    if let Err(error) = ctrlc::set_handler(move || on_signal.shutdown.signal()) {
+        eprintln!("server: cannot handle signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    lisle::run(move || match serve(&shared) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("server: {error}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Serves until a signal comes, then drains.
+fn serve(shared: &Arc<Shared>) -> std::io::Result<()> {
+    let (listener, address) = listener::start(shared)?;
+    println!("listening on http://{address}");
+    shared.shutdown.wait();
+
+    let deadline = Instant::now() + Duration::from_secs(shared.options.drain_seconds);
+    listener.thread().cancel();
+    if let Err(payload) = listener.join()
+        && !payload.is::<lisle::cancel::Cancelled>()
+    {
+        std::panic::resume_unwind(payload);
+    }
+    // No connection can be added from here on.
+    shared.registry.cancel_all();
+    let unfinished = shared.registry.wait_until_empty(deadline);
+
+    let served = shared.counters.requests();
+    match unfinished {
+        0 => println!("served {served} requests"),
+        n => println!("served {served} requests; gave up on {n} unfinished connections"),
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The command line.
+
+use std::fmt::Display;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use lexopt::{Arg, Parser};
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+An HTTP/1.1 server with one user thread per connection.
+
+Usage: server [OPTIONS]
+
+  --addr ADDRESS:PORT      where to listen; port 0 takes a free one [127.0.0.1:8080]
+  --per-request            one thread and one connection per request: no keep-alive
+  --max-connections N      how many connections at once; more wait to be accepted [10000]
+  --max-body BYTES         the largest request body accepted [16777216]
+  --read-timeout-ms MS     how long a client may stay silent, and how long it may take
+                           to send the head of a request [30000]
+  --drain SECONDS          after a signal, how long requests may take to finish [10]
+  --help                   prints this
+
+GET /       says what this is
+POST /echo  sends the body back
+GET /stats  counters of the server and of the runtime, as JSON
+";
+
+/// How the server was asked to behave.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) address: SocketAddr,
+    pub(crate) per_request: bool,
+    pub(crate) max_connections: usize,
+    pub(crate) max_body: u64,
+    /// Never zero: a zero timeout is an error to the socket.
+    pub(crate) read_timeout: Duration,
+    pub(crate) drain_seconds: u64,
+}
+
+/// What the command line asks for.
+pub(crate) enum Parsed {
+    Run(Options),
+    Help,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            per_request: false,
+            max_connections: 10_000,
+            max_body: 16 << 20,
+            read_timeout: Duration::from_secs(30),
+            drain_seconds: 10,
+        }
+    }
+}
+
+impl Options {
+    /// Reads the process's arguments. The error is a sentence for the user.
+    pub(crate) fn from_command_line() -> Result<Parsed, String> {
+        Self::parse(Parser::from_env())
+    }
+
+    fn parse(mut parser: Parser) -> Result<Parsed, String> {
+        let mut options = Self::default();
+        while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+            match argument {
+                Arg::Long("addr") => options.address = value(&mut parser, "--addr")?,
+                Arg::Long("per-request") => options.per_request = true,
+                Arg::Long("max-connections") => {
+                    options.max_connections = positive(&mut parser, "--max-connections")?;
+                }
+                Arg::Long("max-body") => options.max_body = value(&mut parser, "--max-body")?,
+                Arg::Long("read-timeout-ms") => {
+                    let ms: u32 = positive(&mut parser, "--read-timeout-ms")?;
+                    options.read_timeout = Duration::from_millis(ms.into());
+                }
+                Arg::Long("drain") => {
+                    let seconds: u32 = value(&mut parser, "--drain")?;
+                    options.drain_seconds = seconds.into();
+                }
+                Arg::Long("help") | Arg::Short('h') => return Ok(Parsed::Help),
+                other => return Err(other.unexpected().to_string()),
+            }
+        }
+        Ok(Parsed::Run(options))
+    }
+}
+
+fn value<T: FromStr<Err: Display>>(parser: &mut Parser, flag: &str) -> Result<T, String> {
+    let text = parser.value().map_err(|error| error.to_string())?;
+    let text = text.to_string_lossy();
+    text.parse()
+        .map_err(|error| format!("{flag} {text}: {error}"))
+}
+
+fn positive<T>(parser: &mut Parser, flag: &str) -> Result<T, String>
+where
+    T: FromStr<Err: Display> + Default + PartialEq,
+{
+    let number: T = value(parser, flag)?;
+    if number == T::default() {
+        return Err(format!("{flag} must be at least 1"));
+    }
+    Ok(number)
+}

@@ -1,0 +1,167 @@
+//! The context switch on aarch64 (AAPCS64).
+//!
+//! ```text
+//!     a suspended context                     a new context
+//!   |      caller's frame     |             |                         | <- top (16-aligned)
+//!   +-------------------------+             +-------------------------+
+//!   |        (padding)        | +24         |          data           | +24
+//!   |          x19            | +16         |          entry          | +16
+//!   |  where to resume (pc)   | +8          |       pc = `start`      | +8
+//!   |          x29            | <- Context  |        x29 = 0          | <- Context
+//!   +-------------------------+             +-------------------------+
+//! ```
+//!
+//! The first two words have the shape of a frame record. Whoever resumes a context loads both and
+//! branches with `x0` = the argument; the rest of the frame is the business of the code found
+//! there. x19 and x29 are stored by hand because LLVM reserves them and asm cannot clobber them;
+//! every other register is declared clobbered, so the compiler saves exactly what is live at that
+//! one place. x18, the platform register, is never written.
+//!
+//! Branch target identification: the branch goes through x17, and both places it can reach begin
+//! with a landing pad (`bti`, written as its hint number, a no-op where there is no BTI). Pointer
+//! authentication: the saved pc is not signed; the return addresses of compiled code are signed
+//! with the stack pointer, which a switch preserves.
+//!
+//! Not saved: see [`arch`](crate::arch). Here that means FPCR, FPSR, TPIDR_EL0, x18, the guarded
+//! control stack pointer and SME state (streaming mode and ZA must be off, as at any call of an
+//! ordinary function).
+
+use core::arch::{asm, naked_asm};
+use core::mem::size_of;
+
+use super::{Context, Entry};
+
+/// What `init` writes and `start` loads; the order of the fields is the order of the addresses.
+#[repr(C)]
+struct FirstFrame {
+    /// Loaded into x29 by the switch: no caller, so chains of frame records end here.
+    frame_pointer: usize,
+    /// Branched to by the switch.
+    resume: unsafe extern "C" fn(),
+    /// Loaded by `start`, which calls it.
+    entry: Entry,
+    /// Loaded by `start`: the second argument of `entry`.
+    data: *mut (),
+}
+
+/// Writes the first frame of a new context below `top`: the first switch to it calls `entry(arg,
+/// data)`.
+///
+/// # Safety
+/// `top` is 16-aligned and is the upper end of writable memory that nobody else uses until the
+/// context has ended, large enough for whatever `entry` does.
+#[must_use]
+pub unsafe fn init(top: *mut u8, entry: Entry, data: *mut ()) -> Context {
+    debug_assert!(
+        (top as usize).is_multiple_of(16),
+        "stack top not 16-aligned"
+    );
+    let frame = top
+        .wrapping_sub(size_of::<FirstFrame>())
+        .cast::<FirstFrame>();
+    let first = FirstFrame {
+        frame_pointer: 0,
+        resume: start,
+        entry,
+        data,
+    };
+    // SAFETY: the caller owns the memory below `top`, and 32 below a 16-aligned address is
+    // 16-aligned.
+    unsafe { frame.write(first) };
+    Context(frame as usize)
+}
+
+/// Saves the running context to `*save` and resumes `to`, which receives `arg`. Returns, when
+/// somebody resumes the saved context, the `arg` they passed.
+///
+/// # Safety
+/// `save` is writable. `to` is suspended, nobody else resumes it, and the stack under it is intact.
+/// `*save` is written before `to` runs, and must not be resumed by another kernel thread before
+/// `to` runs.
+#[inline(always)]
+pub unsafe fn switch(save: *mut Context, to: Context, arg: usize) -> usize {
+    let received;
+    // SAFETY: by contract `to` points to a frame of the shape above. Everything the code there may
+    // change is declared as clobbered (the ABI's list holds x0 to x17, x30, all vector registers,
+    // and x18 where it is an ordinary register) or is restored from our own frame at `2:`; without
+    // `nostack` nothing lives below sp, and without `nomem` the compiler keeps no memory in
+    // registers across.
+    unsafe {
+        asm!(
+            "adr x17, 2f",
+            "stp x29, x17, [sp, #-32]!",
+            "str x19, [sp, #16]",
+            "mov x16, sp",
+            "str x16, [x1]",
+            "mov sp, x2",
+            "ldp x29, x17, [sp]",
+            "br x17",
+            "2:",
+            "hint #36", // bti j
+            "ldr x19, [sp, #16]",
+            "add sp, sp, #32",
+            inout("x0") arg => received,
+            inout("x1") save => _,
+            inout("x2") to.0 => _,
+            out("x20") _,
+            out("x21") _,
+            out("x22") _,
+            out("x23") _,
+            out("x24") _,
+            out("x25") _,
+            out("x26") _,
+            out("x27") _,
+            out("x28") _,
+            clobber_abi("C"),
+        );
+    }
+    received
+}
+
+/// Leaves the running context for ever and resumes `to`, which receives `arg`.
+///
+/// # Safety
+/// As for [`switch`]. Nothing on the stack that is left is dropped; `to` may reuse its memory at
+/// once.
+#[inline(always)]
+pub unsafe fn switch_final(to: Context, arg: usize) -> ! {
+    // SAFETY: as in `switch`; nothing of the context left behind is needed again.
+    unsafe {
+        asm!(
+            "mov sp, x2",
+            "ldp x29, x17, [sp]",
+            "br x17",
+            in("x0") arg,
+            in("x2") to.0,
+            options(noreturn),
+        );
+    }
+}
+
+/// Prefetches the line of the stack that a switch to `ctx` reads first. A hint: any value is
+/// harmless.
+#[inline(always)]
+pub fn prefetch(ctx: Context) {
+    // SAFETY: a prefetch never faults and changes nothing that the program can see.
+    unsafe {
+        asm!("prfm pldl1keep, [{}]", in(reg) ctx.0, options(nostack, preserves_flags, readonly));
+    }
+}
+
+/// Where a new context is resumed: sp points at its `FirstFrame`, x0 holds the argument, x29 is 0.
+///
+/// It ends every backtrace: its return address is declared not to exist.
+#[unsafe(naked)]
+unsafe extern "C" fn start() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined x30",
+        "hint #38", // bti jc
+        "ldp x9, x1, [sp, #16]",
+        "add sp, sp, #32",
+        "mov x30, xzr",
+        "blr x9",
+        "brk #1",
+        ".cfi_endproc",
+    )
+}

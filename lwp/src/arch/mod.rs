@@ -1,0 +1,84 @@
+//! The context switch: one file per architecture behind the same five names.
+//!
+//! ```text
+//! init(top, entry, data) -> Context          write the first frame below `top`
+//! switch(&mut mine, to, arg) -> usize        save me, resume `to`; returns what my resumer passed
+//! switch_final(to, arg) -> !                 resume `to`, never come back
+//! prefetch(to)                               pull the line that `switch` will read first
+//! Context                                    a saved stack pointer
+//! ```
+//!
+//! # Protocol
+//! A [`Context`] is a *one-shot right to resume*. `switch` consumes the one it is given and fills
+//! the one it saves into; resuming a context twice, or before the kernel thread that saves it has
+//! left it, is undefined behaviour. Hence the rule of the layers above: publish a context only from
+//! the stack that replaced it.
+//!
+//! # What is not saved, on any architecture
+//! Floating-point control (MXCSR, x87 control word; FPCR, FPSR), the signal mask, the alternate
+//! signal stack, the thread pointer, the rseq registration, the hardware shadow stack (x86 SHSTK,
+//! Arm GCS: must be off), segment selectors, protection keys, and everything else that belongs to
+//! the kernel thread. Code that changes one of these restores it before it can block.
+//!
+//! # Backends
+//! [`native`] is the assembly of this target. With `--cfg lisle_model`, or under Miri, `model`
+//! stands in its place: every context is a kernel thread and a switch passes a baton, so that
+//! checkers that cannot see assembly can run the layers above.
+
+use core::fmt;
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", miri)))]
+compile_error!("lisle runs on x86_64 and aarch64");
+
+#[cfg(not(miri))]
+#[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+pub mod native;
+
+#[cfg(any(lisle_model, miri))]
+pub mod model;
+
+#[cfg(any(lisle_model, miri))]
+pub use model::{init, prefetch, switch, switch_final};
+#[cfg(not(any(lisle_model, miri)))]
+pub use native::{init, prefetch, switch, switch_final};
+
+#[cfg(test)]
+mod tests;
+
+/// The function a new context starts in.
+///
+/// `arg` is what the first [`switch`] to the context passed, `data` what [`init`] was given. It
+/// runs on the new stack and never returns; a panic that leaves it aborts the process, so it
+/// catches what the code it runs may throw.
+pub type Entry = unsafe extern "C" fn(arg: usize, data: *mut ()) -> !;
+
+/// A suspended flow of control: the stack pointer under which everything else was saved.
+///
+/// Copying one copies the right to resume, of which only one copy may ever be used.
+#[repr(transparent)]
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub struct Context(usize);
+
+impl Context {
+    /// No context. Resuming it is undefined behaviour.
+    pub const EMPTY: Context = Context(0);
+
+    /// Whether this is [`Context::EMPTY`].
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The saved stack pointer (in the model: the address of the baton); 0 if empty.
+    #[inline]
+    pub const fn address(self) -> usize {
+        self.0
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({:#x})", self.0)
+    }
+}

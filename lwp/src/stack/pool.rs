@@ -1,0 +1,392 @@
+//! The shared pool of stacks.
+
+use core::ptr::NonNull;
+use std::io;
+
+use super::guard::{self, Budget, Guard};
+use super::link::{Chain, Warm};
+use super::slab::{self, Picked, Slab, SlabState};
+use super::{CLASSES, Stack, StackSize};
+use crate::lock::RawLock;
+use crate::sys::{self, Advice};
+
+/// How many stacks `trim` holds in its hands at a time.
+const TRIM_BATCH: usize = 16;
+
+/// The shared pool of stacks; see the [module](super).
+///
+/// All methods take `&self` and may be called from any kernel thread. Preemption must be off while
+/// one runs: the locks inside are not known to the runtime.
+///
+/// ```
+/// use lisle_lwp::stack::{StackPool, StackSize};
+/// let pool = StackPool::global();
+/// let stack = pool.take(StackSize::DEFAULT)?;
+/// assert!(stack.size() > 250 << 10);
+/// pool.give(stack);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct StackPool {
+    classes: [Class; CLASSES],
+    /// Forces guards by protection, counted here.
+    own_budget: Option<Budget>,
+}
+
+#[derive(Debug)]
+struct Class {
+    state: RawLock<State>,
+    /// Held by the one thread that maps a new slab. Taken before `state`, never after it.
+    growing: RawLock<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    warm: Warm,
+    /// Slabs with free stacks.
+    available: Option<NonNull<Slab>>,
+    /// All slabs, newest first.
+    slabs: Option<NonNull<Slab>>,
+    /// Taken and not given back.
+    live: usize,
+}
+
+// SAFETY: the slabs and nodes behind the pointers are touched only by the holder of the lock around
+// the state.
+unsafe impl Send for State {}
+
+/// What a pool holds at the moment.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct StackCounters {
+    /// Bytes of address space.
+    pub reserved: usize,
+    /// Stacks taken and not given back; those in a [`StackCache`](super::StackCache) count.
+    pub live: usize,
+    /// Free stacks with memory behind them.
+    pub warm: usize,
+    /// Free stacks without.
+    pub cold: usize,
+    /// Slabs.
+    pub slabs: usize,
+    /// Mappings the slabs and guards need at most; the kernel may merge neighbours.
+    pub mappings: usize,
+}
+
+impl State {
+    const EMPTY: State = State {
+        warm: Warm::EMPTY,
+        available: None,
+        slabs: None,
+        live: 0,
+    };
+
+    /// A free stack without memory, from the slab at the head of `available`.
+    fn pick(&mut self) -> Option<(Picked, NonNull<Slab>)> {
+        let slab = self.available?;
+        let picked = with_slab(slab, |slab, bits| {
+            let picked = bits.pick(slab);
+            if bits.free_count() == 0 {
+                self.available = bits.next_available.take();
+            }
+            picked
+        })?;
+        self.live += 1;
+        Some((picked, slab))
+    }
+
+    /// Takes back what `pick` or `pop_oldest` gave.
+    fn put_back(&mut self, base: NonNull<u8>, slab: NonNull<Slab>, bare: bool) {
+        with_slab(slab, |header, bits| {
+            if bits.put_back(header, base, bare) {
+                bits.next_available = self.available.replace(slab);
+            }
+        });
+    }
+
+    fn add(&mut self, slab: NonNull<Slab>) {
+        with_slab(slab, |_, bits| {
+            bits.next_in_class = self.slabs.replace(slab);
+            bits.next_available = self.available.replace(slab);
+        });
+    }
+
+    /// Counts one more guard that was made by protection.
+    fn note_protected(&mut self, slab: NonNull<Slab>) {
+        with_slab(slab, |_, bits| bits.note_protected());
+    }
+
+    /// How many stacks the newest slab has; 0 if there is none.
+    fn newest_count(&self) -> usize {
+        self.slabs
+            .map_or(0, |slab| with_slab(slab, |slab, _| slab.stacks()))
+    }
+
+    fn slabs(&self) -> impl Iterator<Item = NonNull<Slab>> {
+        core::iter::successors(self.slabs, |&slab| {
+            with_slab(slab, |_, bits| bits.next_in_class)
+        })
+    }
+}
+
+/// The slab's header and what changes in it. Only for the methods of `State`: having one means that
+/// the lock is held.
+fn with_slab<R>(slab: NonNull<Slab>, f: impl FnOnce(&Slab, &mut SlabState) -> R) -> R {
+    // SAFETY: headers are never unmapped; the lock is held, and no caller nests these.
+    unsafe { slab.as_ref().with_state(f) }
+}
+
+impl Class {
+    const fn new() -> Class {
+        Class {
+            state: RawLock::new(State::EMPTY),
+            growing: RawLock::new(()),
+        }
+    }
+}
+
+impl StackPool {
+    /// An empty pool.
+    pub const fn new() -> StackPool {
+        StackPool {
+            classes: [const { Class::new() }; CLASSES],
+            own_budget: None,
+        }
+    }
+
+    /// A pool that guards by `mprotect` even where guard regions work, at most `stacks` of them.
+    /// For tests.
+    #[doc(hidden)]
+    pub const fn with_protected_guards(stacks: usize) -> StackPool {
+        StackPool {
+            classes: [const { Class::new() }; CLASSES],
+            own_budget: Some(Budget::new(stacks)),
+        }
+    }
+
+    /// The pool of the process.
+    pub fn global() -> &'static StackPool {
+        static GLOBAL: StackPool = StackPool::new();
+        &GLOBAL
+    }
+
+    /// Takes a stack, preferring the one given back last. Its contents are arbitrary.
+    ///
+    /// # Errors
+    /// The system's, if it has no memory or address space; or one holding a
+    /// [`StackError`](super::StackError) if it has no mappings left for guards.
+    pub fn take(&self, class: StackSize) -> io::Result<Stack> {
+        let class = class.fitting();
+        let mut state = self.classes[class.index()].state.lock();
+        if let Some(stack) = state.warm.pop(class) {
+            state.live += 1;
+            return Ok(stack);
+        }
+        let picked = state.pick();
+        drop(state);
+        let (picked, slab) = match picked {
+            Some(found) => found,
+            None => self.grow(class)?,
+        };
+        self.finish(picked, slab, class)
+    }
+
+    /// Maps a slab and picks a stack from it, or from what another thread did meanwhile.
+    #[cold]
+    fn grow(&self, class: StackSize) -> io::Result<(Picked, NonNull<Slab>)> {
+        let Class { state, growing } = &self.classes[class.index()];
+        let _only_one = growing.lock();
+        let last = {
+            let mut state = state.lock();
+            if let Some(found) = state.pick() {
+                return Ok(found);
+            }
+            state.newest_count()
+        };
+        let slab = Slab::map(class, slab::next_count(class, last))?;
+        let mut state = state.lock();
+        state.add(slab);
+        Ok(state.pick().expect("a new slab has free stacks"))
+    }
+
+    /// Makes the guard of a stack that has none.
+    fn finish(&self, picked: Picked, slab: NonNull<Slab>, class: StackSize) -> io::Result<Stack> {
+        let base = picked.base;
+        if picked.bare {
+            let state = &self.classes[class.index()].state;
+            // SAFETY: the stack was picked, so it is ours, guard page included.
+            match unsafe { guard::install(base.as_ptr(), self.own_budget.as_ref()) } {
+                Ok(Guard::Region) => {}
+                Ok(Guard::Protected) => state.lock().note_protected(slab),
+                Err(error) => {
+                    let mut state = state.lock();
+                    state.live -= 1;
+                    state.put_back(base, slab, true);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Stack { base, slab, class })
+    }
+
+    /// Takes up to `count` warm stacks in one go.
+    pub(super) fn take_warm(&self, class: StackSize, count: usize) -> Chain {
+        let mut chain = Chain::EMPTY;
+        let mut state = self.classes[class.index()].state.lock();
+        while chain.len() < count
+            && let Some(stack) = state.warm.pop(class)
+        {
+            chain.push(stack);
+        }
+        state.live += chain.len();
+        chain
+    }
+
+    /// Takes a stack back, contents and all. Never allocates, never maps, touches no thread-local.
+    pub fn give(&self, stack: Stack) {
+        let mut state = self.classes[stack.class.index()].state.lock();
+        state.live -= 1;
+        state.warm.push(stack);
+    }
+
+    /// Takes many stacks of one class back in one go.
+    pub(super) fn give_chain(&self, class: StackSize, chain: Chain) {
+        let count = chain.len();
+        let Some(chain) = chain.into_spliceable() else {
+            return;
+        };
+        let mut state = self.classes[class.index()].state.lock();
+        state.live -= count;
+        state.warm.splice(chain);
+    }
+
+    /// Gives memory back to the kernel until each class holds at most `keep` warm stacks; the
+    /// longest unused go first. Returns how many stacks became cold. Makes a system call for each:
+    /// never call it from inside the runtime.
+    pub fn trim(&self, keep: usize) -> usize {
+        self.trim_classes(|warm| warm.len().saturating_sub(keep))
+    }
+
+    /// Gives the memory of those stacks back that nobody needed since the last call. Returns how
+    /// many they were. As for [`trim`](StackPool::trim): not from inside the runtime.
+    pub fn trim_idle(&self) -> usize {
+        self.trim_classes(Warm::take_low)
+    }
+
+    fn trim_classes(&self, excess: impl Fn(&mut Warm) -> usize) -> usize {
+        let mut trimmed = 0;
+        for index in 0..CLASSES {
+            let class = StackSize(index as u8);
+            let mut left = excess(&mut self.classes[index].state.lock().warm);
+            while left > 0 {
+                let batch = left.min(TRIM_BATCH);
+                let (taken, cooled) = self.trim_batch(class, batch);
+                trimmed += cooled;
+                if cooled < taken || taken < batch {
+                    break;
+                }
+                left -= taken;
+            }
+        }
+        trimmed
+    }
+
+    /// Cools the `count` oldest warm stacks; returns how many it found and how many it cooled.
+    fn trim_batch(&self, class: StackSize, count: usize) -> (usize, usize) {
+        let state = &self.classes[class.index()].state;
+        let mut batch: [Option<Stack>; TRIM_BATCH] = [const { None }; TRIM_BATCH];
+        let mut taken = 0;
+        {
+            let mut state = state.lock();
+            while taken < count
+                && let Some(stack) = state.warm.pop_oldest(class)
+            {
+                batch[taken] = Some(stack);
+                taken += 1;
+            }
+        }
+        let cooled = batch.each_ref().map(|stack| {
+            stack.as_ref().is_some_and(|stack| {
+                let (limit, end) = (stack.limit(), stack.end());
+                let len = end as usize - limit as usize;
+                // SAFETY: the stack is in our hands, and nobody needs the contents of a free one.
+                unsafe { sys::madvise(limit, len, Advice::DontNeed) }.is_ok()
+            })
+        });
+        let mut state = state.lock();
+        for (stack, &cooled) in batch.into_iter().flatten().zip(&cooled) {
+            if cooled {
+                state.put_back(stack.base, stack.slab, false);
+            } else {
+                state.warm.push(stack);
+            }
+        }
+        (taken, cooled.iter().filter(|&&cooled| cooled).count())
+    }
+
+    /// Takes every lock of the pool, so that a child forked now finds it whole. Pair with
+    /// [`unlock_after_fork`](StackPool::unlock_after_fork), on this thread, in parent and child.
+    pub fn lock_for_fork(&self) {
+        for class in &self.classes {
+            class.growing.lock_raw();
+            class.state.lock_raw();
+        }
+    }
+
+    /// Releases what [`lock_for_fork`](StackPool::lock_for_fork) took.
+    ///
+    /// # Safety
+    /// This thread, or the one it is a forked copy of, called `lock_for_fork` and has not called
+    /// this since.
+    pub unsafe fn unlock_after_fork(&self) {
+        for class in &self.classes {
+            // SAFETY: held by contract, without guards.
+            unsafe {
+                class.state.unlock_raw();
+                class.growing.unlock_raw();
+            }
+        }
+    }
+
+    /// What the pool holds at the moment, each class by itself exact.
+    pub fn counters(&self) -> StackCounters {
+        let mut sum = StackCounters::default();
+        for class in &self.classes {
+            let state = class.state.lock();
+            sum.live += state.live;
+            sum.warm += state.warm.len();
+            for slab in state.slabs() {
+                with_slab(slab, |slab, bits| {
+                    sum.reserved += slab.reserved();
+                    sum.cold += bits.free_count();
+                    sum.slabs += 1;
+                    sum.mappings += 1 + 2 * bits.protected();
+                });
+            }
+        }
+        sum
+    }
+}
+
+impl Default for StackPool {
+    fn default() -> Self {
+        StackPool::new()
+    }
+}
+
+/// Unmaps the slabs of every class of which no stack is live; the others stay reserved.
+impl Drop for StackPool {
+    fn drop(&mut self) {
+        for class in &self.classes {
+            let state = class.state.lock();
+            if state.live > 0 {
+                continue;
+            }
+            let budget = self.own_budget.as_ref().unwrap_or(&guard::SYSTEM);
+            for slab in state.slabs() {
+                // SAFETY: no stack is live, the lists that link the free ones end with the pool,
+                // and the lock is held.
+                budget.refund(unsafe { slab.as_ref().unmap() });
+            }
+        }
+    }
+}

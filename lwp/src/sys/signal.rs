@@ -1,0 +1,99 @@
+//! Signal actions, stacks and masks.
+
+use core::ffi::{c_int, c_long};
+use core::mem::MaybeUninit;
+use std::io;
+
+use super::{Call, check, result};
+
+/// Reads and, if `new` is given, sets the alternate signal stack of the calling kernel thread.
+///
+/// # Errors
+/// ENOMEM if it is too small, EPERM if the current one is in use.
+///
+/// # Safety
+/// The memory of the new stack is writable and stays so as long as it is set.
+#[track_caller]
+pub unsafe fn sigaltstack(new: Option<&libc::stack_t>) -> io::Result<libc::stack_t> {
+    check(Call::Sigaltstack)?;
+    let mut old = MaybeUninit::uninit();
+    let new = new.map_or(core::ptr::null(), core::ptr::from_ref);
+    // SAFETY: both pointers are null or valid; the caller vouches for the memory.
+    result(c_long::from(unsafe {
+        libc::sigaltstack(new, old.as_mut_ptr())
+    }))?;
+    // SAFETY: filled in by the successful call.
+    Ok(unsafe { old.assume_init() })
+}
+
+/// Reads and, if `new` is given, sets what `signal` does.
+///
+/// # Errors
+/// EINVAL for a signal that does not exist or cannot be handled.
+///
+/// # Safety
+/// The new handler is async-signal-safe and right for whatever it may interrupt.
+#[track_caller]
+pub unsafe fn sigaction(
+    signal: c_int,
+    new: Option<&libc::sigaction>,
+) -> io::Result<libc::sigaction> {
+    check(Call::Sigaction)?;
+    let mut old = MaybeUninit::uninit();
+    let new = new.map_or(core::ptr::null(), core::ptr::from_ref);
+    // SAFETY: both pointers are null or valid; the caller vouches for the handler.
+    result(c_long::from(unsafe {
+        libc::sigaction(signal, new, old.as_mut_ptr())
+    }))?;
+    // SAFETY: filled in by the successful call.
+    Ok(unsafe { old.assume_init() })
+}
+
+/// Bytes the kernel needs to deliver a signal on this processor (`AT_MINSIGSTKSZ`): the frame
+/// alone, no handler.
+pub fn min_sig_stack() -> usize {
+    const AT_MINSIGSTKSZ: libc::c_ulong = 51;
+    // SAFETY: getauxval has no preconditions; 0 means unknown.
+    let told = unsafe { libc::getauxval(AT_MINSIGSTKSZ) } as usize;
+    told.max(libc::MINSIGSTKSZ)
+}
+
+/// Whether the kernel can read the 8 bytes at `zeroes`, tried without touching them from here:
+/// blocks the empty set of signals that it finds there, which changes nothing.
+///
+/// # Errors
+/// Only injected ones.
+///
+/// # Safety
+/// If the bytes are readable they are zero. (Anything else would block signals.)
+#[track_caller]
+pub unsafe fn kernel_can_read(zeroes: *const u8) -> io::Result<bool> {
+    check(Call::Sigmask)?;
+    let (none, set_size) = (core::ptr::null_mut::<u8>(), 8usize);
+    // SAFETY: an address that cannot be read is an error, not a fault. Not the libc function, which
+    // reads the set itself.
+    let returned = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_BLOCK,
+            zeroes,
+            none,
+            set_size,
+        )
+    };
+    match result(returned) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_stack_must_hold_a_frame() {
+        assert!(min_sig_stack() >= 2048);
+    }
+}

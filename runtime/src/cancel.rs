@@ -1,0 +1,90 @@
+//! Cancellation, as POSIX has it.
+//!
+//! [`Thread::cancel`](crate::thread::Thread::cancel) asks a thread to end. The
+//! request is delivered at the thread's next call that may wait indefinitely
+//! (receive, P, condition wait, sleep, I/O, join, park; not `lock`), by
+//! unwinding with the payload [`Cancelled`], which prints nothing and which
+//! `join` reports. It is masked while the thread unwinds and inside [`shield`].
+//! The request is sticky: a thread that catches the unwinding is cancelled again
+//! at its next such call. Loops that never wait use [`checkpoint`] or
+//! [`is_cancelled`]. Under `panic = "abort"` nothing is delivered; only those
+//! two see the request.
+//!
+//! Cancelling is not panicking: it poisons no primitive of lisle's. A
+//! `std::sync::Mutex` whose guard it unwinds through is poisoned, because std
+//! cannot tell the difference.
+
+use core::fmt;
+
+use lisle_lwp::shim::Ordering;
+
+use crate::current::me;
+use crate::tcb::Tcb;
+
+/// The payload with which a cancelled thread unwinds.
+///
+/// `join` returns it as the error of a cancelled thread:
+/// `payload.is::<Cancelled>()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cancelled;
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the thread was cancelled")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+/// Whether the calling thread has been cancelled, shielded or not.
+pub fn is_cancelled() -> bool {
+    me().wait.is_cancelled()
+}
+
+/// A point at which a cancel is delivered, for loops that never wait.
+///
+/// # Panics
+/// Unwinds with [`Cancelled`] if the calling thread is cancelled and neither
+/// shielded nor unwinding already.
+pub fn checkpoint() {
+    let me = me();
+    if me.wait.is_cancelled() && is_deliverable(me) {
+        deliver();
+    }
+}
+
+/// Runs `f` with cancellation masked: calls in it that wait are not interrupted.
+/// Shields nest. A cancel that came meanwhile is delivered at the first such
+/// call after the outermost shield.
+pub fn shield<R>(f: impl FnOnce() -> R) -> R {
+    struct Raised(&'static Tcb);
+    impl Drop for Raised {
+        fn drop(&mut self) {
+            self.0.shields.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let me = me();
+    me.shields.fetch_add(1, Ordering::Relaxed);
+    let _raised = Raised(me);
+    f()
+}
+
+/// Unwinds the calling thread with [`Cancelled`]. For primitives, after they
+/// have cleaned up a wait that ended with a cancel.
+#[cold]
+pub fn deliver() -> ! {
+    std::panic::resume_unwind(Box::new(Cancelled))
+}
+
+/// Whether a cancel would be delivered to the calling thread `me` now.
+pub(crate) fn is_deliverable(me: &Tcb) -> bool {
+    cfg!(panic = "unwind") && me.shields.load(Ordering::Relaxed) == 0 && !is_unwinding()
+}
+
+/// Whether the calling thread unwinds. Never inlined: the panic count is a
+/// thread-local.
+#[inline(never)]
+pub(crate) fn is_unwinding() -> bool {
+    std::thread::panicking()
+}

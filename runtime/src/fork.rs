@@ -1,0 +1,64 @@
+//! What a fork leaves behind.
+//!
+//! In a forked child only the forking thread exists. It becomes a plain kernel
+//! thread there, whatever it was; the old runtimes are dead, handles to their
+//! threads give errors, and the default runtime starts anew when it is wanted.
+//! Every control block carries the generation of the process that made it.
+//!
+//! The pools' locks are taken over the fork, so that the child finds the pools
+//! whole. What the program's own primitives guard is as it is after any fork of
+//! a multithreaded program.
+
+use std::sync::Once;
+
+use lisle_lwp::shim::{AtomicPtr, AtomicU32, Ordering};
+
+use crate::pool;
+use crate::sched::running;
+use crate::tcb::Kind;
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// How many forks lie between this process and the one that started.
+pub(crate) fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Registers the handlers, once per process image.
+pub(crate) fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // SAFETY: the handlers do only what is allowed around a fork: take and
+        // release the runtime's own locks and write the runtime's own words.
+        // A refusal (no memory) leaves forks as they are in other programs.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    });
+}
+
+extern "C" fn before() {
+    pool::lock_for_fork();
+    lisle_lwp::stack::StackPool::global().lock_for_fork();
+}
+
+extern "C" fn in_parent() {
+    // SAFETY: `before` took them on this thread.
+    unsafe {
+        lisle_lwp::stack::StackPool::global().unlock_after_fork();
+        pool::unlock_after_fork();
+    }
+}
+
+extern "C" fn in_child() {
+    in_parent();
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    if let Some(me) = running() {
+        me.kind.store(Kind::Kernel as u8, Ordering::Relaxed);
+        me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
+        me.shared.store(core::ptr::null_mut(), Ordering::Relaxed);
+        me.generation.store(generation(), Ordering::Relaxed);
+    }
+    crate::runtime::forget_default();
+}
+
+/// A pointer that is null again in a forked child. For the default runtime.
+pub(crate) type Forgettable<T> = AtomicPtr<T>;

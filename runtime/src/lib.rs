@@ -1,0 +1,75 @@
+//! Policy of the lisle runtime: user threads, the scheduler, deadlines,
+//! readiness.
+//!
+//! * [`thread`]: user threads, with `std::thread`'s names
+//! * [`Runtime`]: a set of LWPs; the default one starts by itself
+//! * [`wait`]: the one way to block, for primitives built on top
+//! * [`sched`]: switching, queues, policies, idling (see its module for the
+//!   entry rule that all code inside the runtime obeys)
+//! * [`cancel`], [`time`], [`net`], [`io`], [`lwp`]
+//! * [`seeded`]: a closure under many reproducible interleavings
+//!
+//! This crate is an implementation detail of `lisle`; depend on that instead.
+
+#[cfg(not(lisle_loom))]
+pub mod cancel;
+#[cfg(not(lisle_loom))]
+mod clock;
+mod current;
+#[cfg(not(lisle_loom))]
+mod fork;
+#[cfg(not(lisle_loom))]
+pub mod io;
+#[cfg(not(lisle_loom))]
+pub mod lwp;
+#[cfg(lisle_loom)]
+mod model;
+#[cfg(not(lisle_loom))]
+pub mod net;
+#[cfg(not(lisle_loom))]
+mod pool;
+mod random;
+#[cfg(not(lisle_loom))]
+pub mod runtime;
+#[cfg(not(lisle_loom))]
+pub mod sched;
+#[cfg(not(lisle_loom))]
+pub mod seeded;
+mod tcb;
+#[cfg(not(lisle_loom))]
+pub mod thread;
+#[cfg(not(lisle_loom))]
+pub mod time;
+pub mod wait;
+
+#[cfg(not(lisle_loom))]
+pub use crate::runtime::{Builder, Runtime, ShutdownError};
+#[cfg(not(lisle_loom))]
+pub use crate::sched::Entry;
+#[cfg(not(lisle_loom))]
+pub(crate) use crate::sched::make_ready as sched_make_ready;
+
+/// Runs a closure as the main user thread, on the calling kernel thread, and
+/// returns what it returns.
+///
+/// The thread is *bound*: it keeps its kernel thread and its thread-locals, so
+/// any closure will do. What it spawns runs on the default runtime, and goes on
+/// when the closure returns; a program that wants to wait joins.
+///
+/// ```
+/// let sum = lisle_runtime::run(|| {
+///     let spawn = |n: u32| {
+///         // SAFETY: the closure touches no thread-local.
+///         unsafe { lisle_runtime::thread::Builder::new().spawn_light(move || n * n) }
+///     };
+///     let handles: Vec<_> = (1..=3).map(|n| spawn(n).unwrap()).collect();
+///     handles.into_iter().map(|handle| handle.join().unwrap()).sum::<u32>()
+/// });
+/// assert_eq!(sum, 14);
+/// ```
+#[cfg(not(lisle_loom))]
+pub fn run<T>(f: impl FnOnce() -> T) -> T {
+    // Making the control block now makes it the parent of what `f` spawns.
+    let _ = current::me();
+    f()
+}

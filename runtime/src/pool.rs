@@ -1,0 +1,221 @@
+//! The pool of control blocks.
+//!
+//! Blocks are made in chunks that live for ever and are reused last in, first
+//! out; each LWP keeps a few at hand so that spawning takes no lock. The chunks
+//! are also the registry: walking them visits every thread there is, without
+//! spawn and exit having to keep a list.
+//!
+//! *Entry rule*: giving a block back links it into a list and frees nothing. Its
+//! name stays in it until the block is used again.
+
+use core::ptr;
+
+use lisle_lwp::lock::RawLock;
+use lisle_lwp::shim::{AtomicU64, Ordering};
+
+use crate::tcb::{Kind, RUNNABLE, Tcb};
+
+/// Blocks in a chunk.
+const CHUNK: usize = 64;
+/// Blocks an LWP keeps at hand before it gives half of them back.
+const CACHED: usize = 256;
+
+/// An intrusive list of free blocks.
+#[derive(Debug)]
+pub(crate) struct FreeBlocks {
+    head: *const Tcb,
+    len: usize,
+}
+
+// SAFETY: the list owns the free blocks it links, and blocks are `Send`.
+unsafe impl Send for FreeBlocks {}
+
+impl FreeBlocks {
+    pub(crate) const fn new() -> Self {
+        FreeBlocks { head: ptr::null(), len: 0 }
+    }
+
+    fn push(&mut self, block: &'static Tcb) {
+        block.link.store(self.head.cast_mut(), Ordering::Relaxed);
+        self.head = block;
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Option<&'static Tcb> {
+        // SAFETY: blocks live for ever, and the list owns those it links.
+        let block = unsafe { self.head.as_ref() }?;
+        self.head = block.link.load(Ordering::Relaxed);
+        self.len -= 1;
+        Some(block)
+    }
+
+    /// A free block, if there is one at hand. Allocates nothing.
+    #[inline]
+    pub(crate) fn take_cached(&mut self) -> Option<&'static Tcb> {
+        self.pop()
+    }
+
+    /// Keeps a free block, or gives half of them back. Allocates nothing.
+    pub(crate) fn give(&mut self, block: &'static Tcb) {
+        self.push(block);
+        if self.len > CACHED {
+            self.flush(CACHED / 2);
+        }
+    }
+
+    /// Gives all but `keep` blocks to the shared pool.
+    pub(crate) fn flush(&mut self, keep: usize) {
+        let mut pool = POOL.lock();
+        while self.len > keep {
+            let Some(block) = self.pop() else { break };
+            pool.free.push(block);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pool {
+    free: FreeBlocks,
+    chunks: Vec<&'static [Tcb]>,
+}
+
+static POOL: RawLock<Pool> =
+    RawLock::new(Pool { free: FreeBlocks::new(), chunks: Vec::new() });
+
+fn grow(into: &mut FreeBlocks) -> Option<&'static Tcb> {
+    let mut chunk: Vec<Tcb> = Vec::new();
+    chunk.try_reserve_exact(CHUNK).ok()?;
+    chunk.extend((0..CHUNK).map(|_| Tcb::blank()));
+    let chunk: &'static [Tcb] = chunk.leak();
+    for block in chunk {
+        into.push(block);
+    }
+    register(chunk);
+    into.pop()
+}
+
+/// Adds a chunk to the registry. The list of chunks grows outside the lock,
+/// which may be wanted where nothing may allocate.
+fn register(chunk: &'static [Tcb]) {
+    let mut spare: Vec<&'static [Tcb]> = Vec::new();
+    loop {
+        let mut pool = POOL.lock();
+        if pool.chunks.len() < pool.chunks.capacity() {
+            pool.chunks.push(chunk);
+            return;
+        }
+        if spare.capacity() > pool.chunks.len() {
+            spare.append(&mut pool.chunks);
+            spare.push(chunk);
+            // The old vector is empty; it is freed after the lock.
+            core::mem::swap(&mut pool.chunks, &mut spare);
+            drop(pool);
+            return;
+        }
+        let wanted = (pool.chunks.len() + 1) * 2;
+        drop(pool);
+        spare.reserve(wanted);
+    }
+}
+
+/// What distinguishes a new thread.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) kind: Kind,
+    pub(crate) priority: u8,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) parent: u64,
+    pub(crate) refs: usize,
+}
+
+/// Fills in a free block. The caller owns it; the name of the thread that used
+/// it before is freed here, so this is not for use inside the runtime.
+pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
+    static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+    debug_assert_eq!(block.refs.load(Ordering::Relaxed), 0);
+    // SAFETY: without references the block is ours alone.
+    block.name.with_mut(|name| unsafe { *name = identity.name });
+    block.kind.store(identity.kind as u8, Ordering::Relaxed);
+    block.priority.store(identity.priority, Ordering::Relaxed);
+    block.suspension.store(RUNNABLE, Ordering::Relaxed);
+    block.shields.store(0, Ordering::Relaxed);
+    block.switches.store(0, Ordering::Relaxed);
+    block.cpu_ns.store(0, Ordering::Relaxed);
+    block.terminated.store(0, Ordering::Relaxed);
+    block.reason.store(ptr::null_mut(), Ordering::Relaxed);
+    block.parent.store(identity.parent, Ordering::Relaxed);
+    block.generation.store(crate::fork::generation(), Ordering::Relaxed);
+    block.lwp.store(ptr::null_mut(), Ordering::Relaxed);
+    block.shared.store(ptr::null_mut(), Ordering::Relaxed);
+    block.wait.reset();
+    block.join.reset();
+    block.id.store(NEXT_ID.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    // Release: pairs with the Acquire in `Tcb::try_retain`.
+    block.refs.store(identity.refs, Ordering::Release);
+}
+
+/// Drops one reference; the last one gives the block to `cache`, or to the
+/// shared pool. Allocates and frees nothing.
+pub(crate) fn release(block: &'static Tcb, cache: Option<&mut FreeBlocks>) {
+    // AcqRel: the last one sees what all others did to the block.
+    if block.refs.fetch_sub(1, Ordering::AcqRel) == 1 {
+        block.id.store(0, Ordering::Relaxed);
+        match cache {
+            Some(cache) => cache.give(block),
+            None => POOL.lock().free.push(block),
+        }
+    }
+}
+
+/// Gives a block back that was taken but not published.
+pub(crate) fn give_back(block: &'static Tcb) {
+    POOL.lock().free.push(block);
+}
+
+/// Visits every block that has references, holding one meanwhile.
+pub(crate) fn visit(mut see: impl FnMut(&'static Tcb)) {
+    let chunks = {
+        let mut copy = Vec::new();
+        loop {
+            let pool = POOL.lock();
+            if copy.capacity() >= pool.chunks.len() {
+                copy.extend_from_slice(&pool.chunks);
+                break copy;
+            }
+            let wanted = pool.chunks.len();
+            drop(pool);
+            copy.reserve(wanted);
+        }
+    };
+    for block in chunks.into_iter().flatten() {
+        if block.try_retain() {
+            see(block);
+            release(block, None);
+        }
+    }
+}
+
+/// A free block for a caller that has no cache. `None` if there is no memory.
+pub(crate) fn take_shared() -> Option<&'static Tcb> {
+    if let Some(block) = POOL.lock().free.pop() {
+        return Some(block);
+    }
+    let mut fresh = FreeBlocks::new();
+    let block = grow(&mut fresh);
+    fresh.flush(0);
+    block
+}
+
+/// Takes the pool's lock over a fork.
+pub(crate) fn lock_for_fork() {
+    POOL.lock_raw();
+}
+
+/// Releases what [`lock_for_fork`] took.
+///
+/// # Safety
+/// The calling thread called `lock_for_fork`, or is its copy in the child.
+pub(crate) unsafe fn unlock_after_fork() {
+    // SAFETY: passed on.
+    unsafe { POOL.unlock_raw() };
+}

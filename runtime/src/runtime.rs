@@ -1,0 +1,559 @@
+//! Runtimes: a set of LWPs with their threads, and the default one.
+//!
+//! The default runtime starts when it is first wanted, tuned by environment
+//! variables ([`Builder::from_env`]); [`Runtime::builder`] makes further ones.
+//!
+//! *Lifetime*. `Shared` is what all LWPs share. Every kernel thread that carries
+//! an LWP holds a reference. When a runtime is shut down with threads left over,
+//! `Shared` is leaked together with their stacks: the threads may still be made
+//! ready by others, to no effect.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use lisle_lwp::lock::RawLock;
+use lisle_lwp::owner::HolderId;
+use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use lisle_lwp::stack::{StackSize, overflow};
+use lisle_lwp::sys::{self, Call};
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::fork::{self, Forgettable};
+use crate::io::reactor::Reactor;
+use crate::random::Random;
+use crate::sched::idle;
+use crate::sched::lwp::Lwp;
+use crate::sched::policy::{PolicyKind, Ready};
+use crate::sched::queue::Injector;
+use crate::sched::sleepers::Sleepers;
+use crate::sched::timers::NEVER;
+use crate::thread::{self, ThreadInfo};
+
+/// What the LWPs of a runtime share.
+#[derive(Debug)]
+pub struct Shared {
+    // --- immutable ---
+    pub(crate) lwps: Box<[Lwp]>,
+    pub(crate) clock: Clock,
+    pub(crate) next_slot: bool,
+    /// Whether switches look at the clock: a slice, CPU accounting, or a seed.
+    pub(crate) timed: bool,
+    pub(crate) accounts_cpu: bool,
+    pub(crate) slice: Option<Duration>,
+    pub(crate) stack_size: StackSize,
+    name_prefix: String,
+    pub(crate) generation: u32,
+    itself: Weak<Shared>,
+    // --- any thread, atomically or by their own locks ---
+    pub(crate) injector: Injector,
+    pub(crate) sleepers: Sleepers,
+    pub(crate) reactor: Reactor,
+    pub(crate) spawned_elsewhere: AtomicU64,
+    pub(crate) ended_elsewhere: AtomicU64,
+    stopping: AtomicBool,
+    seeded: Option<RawLock<Random>>,
+    kernel_threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+/// A kernel thread that waits for the word to carry an LWP.
+pub(crate) struct Successor {
+    go: SyncSender<()>,
+}
+
+impl Successor {
+    /// It begins. Dropping the successor instead ends its kernel thread.
+    pub(crate) fn go(self) {
+        let _ = self.go.send(());
+    }
+}
+
+impl Shared {
+    /// Tells a sleeping LWP that there is work, if nobody searches.
+    pub(crate) fn announce(&self) {
+        if let Some(bed) = self.sleepers.announce() {
+            self.wake(bed);
+        }
+    }
+
+    fn wake(&self, bed: crate::sched::sleepers::Bed) {
+        use crate::sched::sleepers::Bed;
+        match bed {
+            Bed::Alone(lwp) => self.lwps[lwp].sleeper.wake(),
+            Bed::Poller(_) => self.reactor.notify(),
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        // Acquire: pairs with the Release in `stop`.
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The earliest deadline of all LWPs, or [`NEVER`].
+    pub(crate) fn earliest_deadline(&self) -> u64 {
+        self.lwps.iter().map(|lwp| lwp.timers.earliest()).min().unwrap_or(NEVER)
+    }
+
+    /// Under a seed: whether the running thread gives way here.
+    pub(crate) fn choose_to_give_way(&self) -> bool {
+        self.seeded.as_ref().is_some_and(|random| random.lock().next() & 1 == 0)
+    }
+
+    /// How many threads have not ended. Exact once no thread is spawned.
+    pub(crate) fn live(&self) -> u64 {
+        // Ends are read first: a thread that ends meanwhile counts as alive.
+        let ended: u64 = self.lwps.iter().map(|l| l.counters.ended.load(Ordering::Acquire)).sum();
+        let ended = ended + self.ended_elsewhere.load(Ordering::Acquire);
+        let spawned: u64 =
+            self.lwps.iter().map(|l| l.counters.spawned.load(Ordering::Acquire)).sum();
+        (spawned + self.spawned_elsewhere.load(Ordering::Acquire)).saturating_sub(ended)
+    }
+
+    /// Makes a kernel thread that can take LWP `index` over from its present
+    /// one; it is named in the owner word already.
+    pub(crate) fn start_carrier(&self, index: usize) -> io::Result<Successor> {
+        static HOLDERS: AtomicU32 = AtomicU32::new(1);
+        let number = HOLDERS.fetch_add(1, Ordering::Relaxed);
+        let holder = HolderId::new(number).expect("fewer than 2^32 kernel threads");
+        let shared = self.itself.upgrade().ok_or_else(stopped)?;
+        let (go, wait): (SyncSender<()>, Receiver<()>) = sync_channel(1);
+        let name = format!("{}-{index}", self.name_prefix);
+        let body = move || idle::carry(shared, index, holder, &wait);
+        let builder = std::thread::Builder::new().name(name);
+        let handle = sys::guarded(Call::Clone, || builder.spawn(body))?;
+        let mut handles = self.kernel_threads.lock();
+        handles.retain(|handle| !handle.is_finished());
+        handles.push(handle);
+        drop(handles);
+        self.lwps[index].owner.inherit(holder);
+        Ok(Successor { go })
+    }
+
+    /// Asks all LWPs to stop as soon as they are idle.
+    fn stop(&self) {
+        // Release: pairs with the Acquire in `is_stopping`.
+        self.stopping.store(true, Ordering::Release);
+        // Sleepers look at `stopping` after the fence in `fall_asleep`.
+        lisle_lwp::shim::fence(Ordering::SeqCst);
+        while let Some(bed) = self.sleepers.rouse_any() {
+            self.wake(bed);
+        }
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the runtime has been shut down")
+}
+
+/// A runtime: LWPs and the threads they run.
+///
+/// Cloning is cheap and gives another handle to the same runtime. When the last
+/// handle is dropped the runtime shuts down without waiting for its threads, as
+/// if by `shutdown(Duration::ZERO)`.
+///
+/// ```
+/// use std::time::Duration;
+/// use lisle_runtime::{Runtime, thread};
+///
+/// let rt = Runtime::builder().lwps(1).build()?;
+/// // SAFETY: the closure touches no thread-local.
+/// let four = unsafe { thread::Builder::new().on(&rt).spawn_light(|| 2 + 2) }?;
+/// assert_eq!(four.join().unwrap(), 4);
+/// rt.shutdown(Duration::from_secs(1)).unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.shared.generation == fork::generation() {
+            let _ = shut_down(&self.shared, Duration::ZERO);
+        } else {
+            // A forked child: there is nobody to stop, and nothing to free
+            // without the threads that hold it.
+            core::mem::forget(self.shared.clone());
+        }
+    }
+}
+
+impl Runtime {
+    /// A builder with the default settings.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The default runtime, started now if it was not.
+    ///
+    /// # Errors
+    /// If an environment variable has a bad value, or the system refuses kernel
+    /// threads or a poller.
+    pub fn default_runtime() -> io::Result<Runtime> {
+        Ok(Runtime { handle: default_handle()? })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    /// How many LWPs it has.
+    pub fn lwps(&self) -> usize {
+        self.shared().lwps.len()
+    }
+
+    /// Waits until all threads of the runtime have ended, at most `deadline`,
+    /// and stops its LWPs. Threads may still be spawned by its threads
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// If the deadline passes first: [`ShutdownError`] lists the survivors. They
+    /// never run again; their stacks are leaked, never freed.
+    ///
+    /// # Panics
+    /// If called from a thread of this runtime.
+    pub fn shutdown(self, deadline: Duration) -> Result<(), ShutdownError> {
+        shut_down(self.shared(), deadline)
+    }
+
+    /// A look at its LWPs.
+    pub fn lwp_list(&self) -> Vec<crate::lwp::LwpInfo> {
+        crate::lwp::of(self.shared())
+    }
+
+    /// Whether the runtime belongs to this process rather than to the parent
+    /// that forked it.
+    pub fn is_alive(&self) -> bool {
+        let shared = self.shared();
+        shared.generation == fork::generation() && !shared.is_stopping()
+    }
+}
+
+fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownError> {
+    assert!(
+        !runs_on(shared),
+        "a runtime cannot be shut down from one of its own threads; use a kernel thread"
+    );
+    if shared.generation != fork::generation() {
+        return Ok(());
+    }
+    let until = Instant::now() + deadline;
+    let mut pause = Duration::from_micros(50);
+    while shared.live() > 0 && Instant::now() < until {
+        nap(pause.min(until.saturating_duration_since(Instant::now())));
+        pause = (pause * 2).min(Duration::from_millis(5));
+    }
+    shared.stop();
+    let clean = shared.live() == 0;
+    let handles = core::mem::take(&mut *shared.kernel_threads.lock());
+    if clean {
+        for handle in handles {
+            // A carrier runs no user code of its own and does not panic.
+            let _ = handle.join();
+        }
+        return Ok(());
+    }
+    // The threads left over refer to it for ever.
+    core::mem::forget(shared.clone());
+    let survivors = thread::list_of(Arc::as_ptr(shared));
+    if survivors.is_empty() { Ok(()) } else { Err(ShutdownError { survivors }) }
+}
+
+fn runs_on(shared: &Arc<Shared>) -> bool {
+    crate::sched::running().is_some_and(|me| {
+        me.is_user() && core::ptr::eq(me.shared.load(Ordering::Relaxed), Arc::as_ptr(shared))
+    })
+}
+
+/// Sleeps on the calling kernel thread.
+#[allow(clippy::disallowed_methods)]
+fn nap(pause: Duration) {
+    std::thread::sleep(pause);
+}
+
+/// A runtime did not end in time: see [`Runtime::shutdown`].
+#[derive(Debug)]
+pub struct ShutdownError {
+    survivors: Vec<ThreadInfo>,
+}
+
+impl ShutdownError {
+    /// The threads that had not ended at the deadline.
+    pub fn survivors(&self) -> &[ThreadInfo] {
+        &self.survivors
+    }
+}
+
+impl fmt::Display for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} threads did not end before the deadline:", self.survivors.len())?;
+        for survivor in self.survivors.iter().take(16) {
+            write!(f, "\n  {survivor}")?;
+        }
+        match self.survivors.len().saturating_sub(16) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for ShutdownError {}
+
+/// Settings of a runtime.
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct Builder {
+    lwps: Option<usize>,
+    stack_size: usize,
+    policy: PolicyKind,
+    name_prefix: String,
+    accounts_cpu: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// More LWPs than anybody has processors for are a mistake.
+const MAX_LWPS: usize = 1024;
+
+impl Builder {
+    /// One LWP per processor, stacks of 256 KiB, first come first served.
+    pub fn new() -> Builder {
+        Builder {
+            lwps: None,
+            stack_size: StackSize::DEFAULT.bytes(),
+            policy: PolicyKind::FirstCome,
+            name_prefix: "lisle".into(),
+            accounts_cpu: false,
+        }
+    }
+
+    /// The defaults, changed by the environment:
+    ///
+    /// | variable | meaning | default |
+    /// |---|---|---|
+    /// | `LISLE_LWPS` | number of LWPs, 1 to 1024 | number of processors |
+    /// | `LISLE_STACK_SIZE` | bytes reserved per stack, with `K` or `M` behind | `256K` |
+    /// | `LISLE_POLICY` | `first-come`, `priority`, or `round-robin` | `first-come` |
+    /// | `LISLE_TIME_SLICE` | milliseconds of a round-robin slice | `10` |
+    /// | `LISLE_CPU_TIME` | `1` to account CPU time per thread, `0` not to | `0` |
+    ///
+    /// # Errors
+    /// A bad value gives an error that names the variable and what it takes.
+    pub fn from_env() -> io::Result<Builder> {
+        let mut builder = Builder::new();
+        if let Some(lwps) = variable("LISLE_LWPS", "a number from 1 to 1024", parse_number)? {
+            builder.lwps = Some(lwps);
+        }
+        let size = "bytes, such as 65536, 64K or 1M";
+        if let Some(bytes) = variable("LISLE_STACK_SIZE", size, parse_size)? {
+            builder.stack_size = bytes;
+        }
+        let slice = variable("LISLE_TIME_SLICE", "milliseconds, at least 1", parse_number)?;
+        let slice = Duration::from_millis(slice.unwrap_or(10).max(1) as u64);
+        let policies = "first-come, round-robin or priority";
+        let policy = variable("LISLE_POLICY", policies, |text| match text {
+            "first-come" => Some(PolicyKind::FirstCome),
+            "round-robin" => Some(PolicyKind::RoundRobin(slice)),
+            "priority" => Some(PolicyKind::Priority),
+            _ => None,
+        })?;
+        builder.policy = policy.unwrap_or_default();
+        let flag = variable("LISLE_CPU_TIME", "0 or 1", |text| match text {
+            "0" => Some(false),
+            "1" => Some(true),
+            _ => None,
+        })?;
+        builder.accounts_cpu = flag.unwrap_or(false);
+        Ok(builder)
+    }
+
+    /// How many LWPs: one makes a many-to-one runtime.
+    pub fn lwps(mut self, lwps: usize) -> Builder {
+        self.lwps = Some(lwps);
+        self
+    }
+
+    /// Bytes reserved for the stack of a thread that asks for no other size,
+    /// rounded up to a power of two, at least 64 KiB.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// Which ready thread runs next.
+    pub fn policy(mut self, policy: PolicyKind) -> Builder {
+        self.policy = policy;
+        self
+    }
+
+    /// The beginning of the names of the kernel threads.
+    pub fn name_prefix(mut self, prefix: impl Into<String>) -> Builder {
+        self.name_prefix = prefix.into();
+        self
+    }
+
+    /// Whether each switch looks at the clock, so that
+    /// [`ThreadInfo::cpu_time`] is known. Costs one clock reading a switch.
+    pub fn account_cpu(mut self, yes: bool) -> Builder {
+        self.accounts_cpu = yes;
+        self
+    }
+
+    /// Starts the runtime.
+    ///
+    /// # Errors
+    /// `InvalidInput` for settings that make no sense; else what the system
+    /// says when it refuses kernel threads, memory or a poller. Nothing is left
+    /// over.
+    pub fn build(self) -> io::Result<Runtime> {
+        let shared = self.share()?;
+        let runtime = Runtime { handle: Arc::new(Handle { shared: shared.clone() }) };
+        // Dropping the runtime on an error stops those that have started.
+        for index in 0..shared.lwps.len() {
+            shared.start_carrier(index)?.go();
+        }
+        Ok(runtime)
+    }
+
+    fn share(self) -> io::Result<Arc<Shared>> {
+        let seed = if let PolicyKind::Seeded(seed) = self.policy { Some(seed) } else { None };
+        let lwps = match (self.lwps, seed) {
+            (Some(lwps), None) => lwps,
+            (None | Some(1), Some(_)) => 1,
+            (Some(_), Some(_)) => return invalid("a seeded runtime has one LWP"),
+            (None, None) => num_cpus::get().min(MAX_LWPS),
+        };
+        if !(1..=MAX_LWPS).contains(&lwps) {
+            return invalid(&format!("a runtime has 1 to {MAX_LWPS} LWPs, not {lwps}"));
+        }
+        if self.name_prefix.contains('\0') {
+            return invalid("a name prefix must not contain a NUL");
+        }
+        let stack_size = StackSize::new(self.stack_size)?;
+        fork::install();
+        overflow::set_describe(thread::describe_running);
+        overflow::install()?;
+        let queues: Vec<Ready> = (0..lwps).map(|lwp| Ready::new(&self.policy, lwp)).collect();
+        let slice = queues.iter().find_map(Ready::slice);
+        let next_slot = queues.iter().all(Ready::next_slot);
+        let reactor = Reactor::new()?;
+        Ok(Arc::new_cyclic(|itself| Shared {
+            lwps: queues
+                .into_iter()
+                .enumerate()
+                .map(|(index, ready)| Lwp::new(index, ready, itself.as_ptr()))
+                .collect(),
+            clock: Clock::new(seed.is_some()),
+            next_slot,
+            timed: self.accounts_cpu || slice.is_some() || seed.is_some(),
+            accounts_cpu: self.accounts_cpu,
+            slice,
+            stack_size,
+            name_prefix: self.name_prefix,
+            generation: fork::generation(),
+            itself: itself.clone(),
+            injector: Injector::new(),
+            sleepers: Sleepers::new(lwps),
+            reactor,
+            spawned_elsewhere: AtomicU64::new(0),
+            ended_elsewhere: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            // Another stream than the policy's own.
+            seeded: seed.map(|seed| RawLock::new(Random::new(!seed))),
+            kernel_threads: Mutex::new(Vec::with_capacity(lwps)),
+        }))
+    }
+}
+
+fn invalid<T>(why: &str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+fn variable<T>(
+    name: &str,
+    takes: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    match value.to_str().map(str::trim).and_then(parse) {
+        Some(parsed) => Ok(Some(parsed)),
+        None => invalid(&format!("environment variable {name}={value:?}: it takes {takes}")),
+    }
+}
+
+fn parse_number(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|n| *n > 0)
+}
+
+fn parse_size(text: &str) -> Option<usize> {
+    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 1 << 10),
+        None => match text.strip_suffix(['M', 'm']) {
+            Some(digits) => (digits, 1 << 20),
+            None => (text, 1),
+        },
+    };
+    digits.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+static DEFAULT: Forgettable<Handle> = Forgettable::new(core::ptr::null_mut());
+
+/// A handle to the default runtime, which lives as long as the process.
+fn default_handle() -> io::Result<Arc<Handle>> {
+    // Acquire: pairs with the Release below.
+    let mut handle = DEFAULT.load(Ordering::Acquire).cast_const();
+    if handle.is_null() {
+        let runtime = Builder::from_env()?.build()?;
+        let made = Arc::into_raw(runtime.handle);
+        // AcqRel: publishes the new one, or sees another's.
+        let set = DEFAULT.compare_exchange(
+            core::ptr::null_mut(),
+            made.cast_mut(),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        handle = match set {
+            Ok(_) => made,
+            Err(other) => {
+                // SAFETY: it was not published; its LWPs have nothing to do.
+                drop(unsafe { Arc::from_raw(made) });
+                other
+            }
+        };
+    }
+    // SAFETY: `DEFAULT` owns one reference for ever; this is one more.
+    unsafe {
+        Arc::increment_strong_count(handle);
+        Ok(Arc::from_raw(handle))
+    }
+}
+
+/// In a forked child: the parent's default runtime is not ours.
+pub(crate) fn forget_default() {
+    DEFAULT.store(core::ptr::null_mut(), Ordering::Relaxed);
+}
+
+/// The runtime of the calling thread: its own, or the default one for a plain
+/// kernel thread.
+pub(crate) fn current() -> io::Result<Arc<Shared>> {
+    let own = crate::sched::running().and_then(|me| {
+        // SAFETY: a runtime outlives its threads (it is leaked with survivors).
+        unsafe { me.shared.load(Ordering::Relaxed).as_ref() }
+    });
+    match own.and_then(|shared| shared.itself.upgrade()) {
+        Some(shared) => Ok(shared),
+        None => Ok(default_handle()?.shared.clone()),
+    }
+}

@@ -1,0 +1,317 @@
+//! The idle context: what an LWP does when it has no thread of its own to run.
+//!
+//! It runs on the kernel thread's own stack and under its own thread pointer,
+//! so here, and only here, foreign locks, allocation and thread-locals are
+//! allowed: stealing, polling for readiness, expiring deadlines, sleeping.
+//!
+//! ```text
+//!   run own threads ──nothing left──► search ──nothing──► sleep
+//!        ▲   │ every 64th switch        │ found            │ woken, event, deadline
+//!        │   └──► round ──┐             │                  │
+//!        └────────────────┴─────────────┴──────────────────┘
+//! ```
+//!
+//! Idle LWPs spin for some microseconds before they sleep, because a wake-up
+//! across processors costs hundreds of spawns. Of the sleepers one waits in the
+//! poller, until the earliest deadline of all LWPs; the others on their own
+//! words. While some LWP is busy the poller's sleeper looks round every
+//! [`LOOK_ROUND`], so that nothing hides for long behind a thread that never
+//! calls the runtime. An idle process sleeps without any period.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use lisle_lwp::arch;
+use lisle_lwp::current;
+use lisle_lwp::owner::HolderId;
+use lisle_lwp::shim::{Ordering, spin_loop};
+use lisle_lwp::stack::{StackPool, overflow};
+
+use super::lwp::{Lwp, count, may_run};
+use super::sleepers::Bed;
+use super::timers::NEVER;
+use super::{depart, follow_up, handover};
+use crate::runtime::Shared;
+use crate::tcb::Tcb;
+use crate::wait::Outcome;
+
+/// Looks before an idle LWP sleeps, and pauses between two looks.
+const LOOKS: u32 = 40;
+const PAUSES: u32 = 32;
+/// A busy LWP polls for readiness no more often than this.
+const POLL_EVERY: u64 = 20_000;
+/// How often a sleeping poller looks round while other LWPs are busy.
+const LOOK_ROUND: Duration = Duration::from_millis(10);
+/// After how much idleness warm stacks are given back to the kernel.
+const TRIM_AFTER: Duration = Duration::from_secs(1);
+
+/// A kernel thread that carries an LWP.
+struct Carrier<'a> {
+    shared: &'a Shared,
+    lwp: &'a Lwp,
+    idle: &'static Tcb,
+    last_poll: u64,
+    trimmed: bool,
+}
+
+/// The body of a kernel thread that carries LWP `index`. It waits for `go`
+/// first: on `Err` or `false` it ends at once.
+pub(crate) fn carry(shared: Arc<Shared>, index: usize, holder: HolderId, go: &Receiver<()>) {
+    if go.recv().is_err() {
+        return;
+    }
+    let lwp = &shared.lwps[index];
+    // Dropped last: the overflow report needs it while threads run.
+    let _alternate = overflow::ensure_alt_stack();
+    let idle = crate::current::me();
+    idle.kind.store(crate::tcb::Kind::Idle as u8, Ordering::Relaxed);
+    idle.lwp.store(core::ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
+    lwp.idle.set(idle);
+    lwp.slot.set(current::slot());
+    lwp.kernel_thread.store(lisle_lwp::sys::gettid() as u64, Ordering::Relaxed);
+    lwp.since.set(shared.clock.now());
+    debug_assert!(lwp.owner.is_held_by(holder));
+    let mut carrier = Carrier { shared: &shared, lwp, idle, last_poll: 0, trimmed: true };
+    lwp.owner.enter();
+    if carrier.run() {
+        // The runtime stops: what the LWP kept at hand goes back.
+        // SAFETY: this kernel thread owns the LWP.
+        unsafe {
+            (*lwp.stacks.get()).flush();
+            (*lwp.blocks.get()).flush(0);
+        }
+        lwp.kernel_thread.store(0, Ordering::Relaxed);
+        lwp.owner.leave();
+        let _ = lwp.owner.release(holder);
+    }
+    idle.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
+    idle.kind.store(crate::tcb::Kind::Kernel as u8, Ordering::Relaxed);
+}
+
+impl Carrier<'_> {
+    /// Carries the LWP until the runtime stops (`true`) or the LWP goes on
+    /// without this kernel thread (`false`).
+    fn run(&mut self) -> bool {
+        loop {
+            // SAFETY: this kernel thread owns the LWP, inside the runtime.
+            while let Some(thread) = unsafe { self.lwp.pick() } {
+                if !self.switch_to(thread) {
+                    return false;
+                }
+                self.round();
+            }
+            match self.hunt() {
+                Some(thread) => {
+                    if !self.switch_to(thread) {
+                        return false;
+                    }
+                    self.round();
+                }
+                None => return true,
+            }
+        }
+    }
+
+    /// Runs threads, beginning with `next`, until the LWP has none or a round is
+    /// over. Returns whether this kernel thread still carries the LWP.
+    fn switch_to(&mut self, next: &'static Tcb) -> bool {
+        count(&self.lwp.counters.switches, 1);
+        let idle = self.idle;
+        // SAFETY: `next` is ready and in no queue; we run as `idle` on this LWP.
+        let arg = unsafe {
+            let to = depart(idle, self.lwp, next);
+            idle.context.with_mut(|context| arch::switch(context, to, idle as *const Tcb as usize))
+        };
+        if idle.lwp.load(Ordering::Relaxed).is_null() {
+            // SAFETY: `arg` is what the switch passed.
+            unsafe { handover::follow_up(arg) };
+            return false;
+        }
+        if arg & super::AFTER != super::NOTHING {
+            // SAFETY: as above.
+            unsafe { follow_up(self.lwp, arg) };
+        }
+        true
+    }
+
+    /// A look at what does not come by itself while threads run.
+    fn round(&mut self) {
+        let (lwp, shared) = (self.lwp, self.shared);
+        // SAFETY: owner, inside the runtime.
+        let queued = unsafe { lwp.ready() }.len();
+        lwp.counters.queued.store(queued as u64, Ordering::Relaxed);
+        self.take_injected();
+        let timers = lwp.timers.earliest() != NEVER && !shared.clock.is_virtual();
+        let polls = shared.reactor.has_sources();
+        if timers || polls {
+            let now = shared.clock.now();
+            self.expire(lwp, now);
+            if polls && now.saturating_sub(self.last_poll) >= POLL_EVERY {
+                self.last_poll = now;
+                self.poll_now();
+            }
+        }
+    }
+
+    fn take_injected(&self) -> bool {
+        let lwp = self.lwp;
+        // SAFETY: owner, inside the runtime; the threads are ready.
+        self.shared.injector.take_all(|thread| unsafe { lwp.ready() }.push(thread)) > 0
+    }
+
+    /// Wakes the threads whose deadline on `of` has come.
+    fn expire(&self, of: &Lwp, now: u64) -> bool {
+        let mut any = false;
+        while let Some(key) = of.timers.expire_one(now) {
+            any |= key.fire(Outcome::TimedOut);
+        }
+        any
+    }
+
+    fn poll_now(&self) -> bool {
+        count(&self.lwp.counters.polls, 1);
+        self.shared.reactor.poll()
+    }
+
+    /// Searches, and sleeps, until there is a thread to run. `None`: the
+    /// runtime stops.
+    fn hunt(&mut self) -> Option<&'static Tcb> {
+        let sleepers = &self.shared.sleepers;
+        sleepers.start_search();
+        let mut looks = 0;
+        loop {
+            let found = self.look(looks + 1 == LOOKS);
+            if found.is_some() {
+                self.lwp.since.set(if self.shared.timed { self.shared.clock.now() } else { 0 });
+                if sleepers.stop_search() && (self.work_left() || sleepers.poller_vacant()) {
+                    // Submitters relied on us for what we did not take, and
+                    // somebody should wait for readiness.
+                    self.shared.announce();
+                }
+                return found;
+            }
+            if self.shared.is_stopping() {
+                let _ = sleepers.stop_search();
+                return None;
+            }
+            looks += 1;
+            if looks < LOOKS && !self.shared.clock.is_virtual() {
+                (0..PAUSES).for_each(|_| spin_loop());
+            } else {
+                self.sleep();
+                looks = 0;
+            }
+        }
+    }
+
+    /// One pass over everything that may have become ready.
+    fn look(&mut self, last: bool) -> Option<&'static Tcb> {
+        let (lwp, shared) = (self.lwp, self.shared);
+        let mut any = self.take_injected();
+        any |= self.expire_all();
+        if shared.reactor.has_sources() {
+            any |= self.poll_now();
+        }
+        if any {
+            // SAFETY: owner, inside the runtime.
+            if let Some(thread) = unsafe { lwp.pick() } {
+                return Some(thread);
+            }
+        }
+        self.steal(last)
+    }
+
+    /// Expires deadlines everywhere. Virtual time jumps to the next one first:
+    /// nothing is ready.
+    fn expire_all(&self) -> bool {
+        let shared = self.shared;
+        let earliest = shared.earliest_deadline();
+        if earliest == NEVER {
+            return false;
+        }
+        shared.clock.advance_to(earliest);
+        let now = shared.clock.now();
+        let mut any = false;
+        if earliest <= now {
+            for lwp in &shared.lwps {
+                any |= self.expire(lwp, now);
+            }
+        }
+        any
+    }
+
+    fn steal(&self, last: bool) -> Option<&'static Tcb> {
+        let lwps = &self.shared.lwps;
+        let victims = |from: usize| (1..lwps.len()).map(move |i| &lwps[(from + i) % lwps.len()]);
+        for victim in victims(self.lwp.index) {
+            // SAFETY: owner, in the idle context.
+            while let Some(thread) = unsafe { self.lwp.steal_from(victim) } {
+                if may_run(thread) {
+                    return Some(thread);
+                }
+            }
+        }
+        if last {
+            for victim in victims(self.lwp.index) {
+                if let Some(thread) = self.lwp.steal_next_from(victim).filter(|t| may_run(t)) {
+                    return Some(thread);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether others could take work from somewhere: step 3 of going to sleep.
+    fn work_left(&self) -> bool {
+        !self.shared.injector.is_empty()
+            || self.shared.lwps.iter().any(|lwp| !lwp.stealer.is_empty())
+    }
+
+    fn sleep(&mut self) {
+        let (lwp, shared) = (self.lwp, self.shared);
+        let sleepers = &shared.sleepers;
+        lwp.counters.queued.store(0, Ordering::Relaxed);
+        let bed = sleepers.fall_asleep(lwp.index, !shared.clock.is_virtual());
+        if self.work_left() || shared.is_stopping() {
+            let _ = sleepers.get_up(bed);
+            return;
+        }
+        count(&lwp.counters.sleeps, 1);
+        match bed {
+            Bed::Alone(_) => {
+                lwp.sleeper.sleep(None);
+            }
+            Bed::Poller(_) => self.sleep_in_poller(),
+        }
+        let _ = sleepers.get_up(bed);
+    }
+
+    /// Waits for readiness and deadlines on behalf of all LWPs.
+    fn sleep_in_poller(&mut self) {
+        let shared = self.shared;
+        let others_busy = shared.sleepers.asleep() < shared.lwps.len();
+        let pause = if others_busy {
+            Some(LOOK_ROUND)
+        } else if !self.trimmed {
+            Some(TRIM_AFTER)
+        } else {
+            None
+        };
+        if others_busy {
+            self.trimmed = false;
+        }
+        let any = shared.reactor.wait(pause, || shared.earliest_deadline(), &shared.clock);
+        if !any && !others_busy && !self.trimmed {
+            self.trim();
+        }
+    }
+
+    /// Long idle: gives warm stacks back to the kernel.
+    fn trim(&mut self) {
+        // SAFETY: owner, in the idle context.
+        unsafe { (*self.lwp.stacks.get()).flush() };
+        StackPool::global().trim_idle();
+        self.trimmed = true;
+    }
+}

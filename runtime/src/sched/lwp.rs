@@ -1,0 +1,416 @@
+//! The LWP: a virtual processor with its run queue.
+//!
+//! ```text
+//!            made ready by the running thread
+//!                        │
+//!                  ┌─────▼─────┐  taken by thieves on their last pass only
+//!                  │ next slot │──────────────────────────────────────────►
+//!                  └─────┬─────┘
+//!   ready threads  ┌─────▼─────┐ while somebody is idle ┌─────────┐ thieves
+//!  ───────────────►│   ready   │──────────────────────► │ window  │───────►
+//!                  └─────┬─────┘                        └────┬────┘
+//!                        └──────────────► runs ◄─────────────┘
+//! ```
+//!
+//! `ready` is private to the LWP and costs a few plain stores per thread. Only
+//! while another LWP is idle is its front moved to the `window`, a
+//! crossbeam-deque of at most [`WINDOW`] threads; so with every LWP busy nobody
+//! pays for stealing. The window never grows: its owner counts.
+//!
+//! *Invariants.* A thread is in at most one of next slot, window, ready, or the
+//! injector. Everything in the "owner only" group is touched only by the kernel
+//! thread that the [`OwnerWord`] names, inside the runtime. Thieves use the
+//! stealer only in their own idle context, because it pins an epoch through a
+//! thread-local.
+
+use core::cell::{Cell, UnsafeCell};
+use core::ptr;
+
+use crossbeam_deque::{Stealer, Worker};
+use lisle_lwp::current::Slot;
+use lisle_lwp::owner::OwnerWord;
+use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use lisle_lwp::sleep::Sleeper;
+use lisle_lwp::stack::StackCache;
+
+use super::policy::{Ready, ReadyThread};
+use super::timers::Timers;
+use crate::pool::FreeBlocks;
+use crate::runtime::Shared;
+use crate::tcb::{RUNNABLE, SUSPEND_ASKED, SUSPENDED, Tcb};
+
+/// How many threads thieves can see. Below crossbeam-deque's smallest buffer,
+/// so that it never grows and hence never allocates.
+pub(crate) const WINDOW: usize = 32;
+/// How often in a row the next slot may jump the queue.
+const STREAK: u32 = 16;
+/// Every so many switches the LWP looks at timers, readiness and the injector.
+/// A power of two.
+const ROUND: u64 = 64;
+
+/// A thread in the window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stealable(pub(crate) &'static Tcb);
+
+/// Counters, written by the owner only, read by anybody.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) switches: AtomicU64,
+    pub(crate) spawned: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) steals: AtomicU64,
+    pub(crate) stolen_from: AtomicU64,
+    pub(crate) sleeps: AtomicU64,
+    pub(crate) polls: AtomicU64,
+    pub(crate) queued: AtomicU64,
+}
+
+/// Adds to a counter that only the caller writes.
+#[inline(always)]
+pub(crate) fn count(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+}
+
+/// See the module documentation.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub(crate) struct Lwp {
+    // --- owner only ---
+    ready: UnsafeCell<Ready>,
+    window: Worker<Stealable>,
+    /// How many threads the window holds at most; thieves may have made it fewer.
+    in_window: Cell<usize>,
+    streak: Cell<u32>,
+    /// After how many more occasions, out of how many, a sleeping LWP is told
+    /// of the thread in the next slot.
+    patience: Cell<(u32, u32)>,
+    /// The word by which the carrying kernel thread knows its current thread.
+    pub(crate) slot: Cell<Slot>,
+    /// The carrying kernel thread's own context.
+    pub(crate) idle: Cell<*const Tcb>,
+    pub(crate) blocks: UnsafeCell<FreeBlocks>,
+    pub(crate) stacks: UnsafeCell<StackCache>,
+    /// When the running thread's slice or CPU account began, in nanoseconds.
+    pub(crate) since: Cell<u64>,
+
+    // --- any thread, atomically or by their own locks ---
+    pub(crate) owner: OwnerWord,
+    next: AtomicPtr<Tcb>,
+    /// A thief needed the next slot: telling of it was worth it.
+    next_was_stolen: AtomicBool,
+    pub(crate) sleeper: Sleeper,
+    pub(crate) timers: Timers,
+    pub(crate) counters: Counters,
+    /// The kernel's id of the carrying kernel thread.
+    pub(crate) kernel_thread: AtomicU64,
+
+    // --- immutable ---
+    pub(crate) index: usize,
+    pub(crate) stealer: Stealer<Stealable>,
+    pub(crate) shared: *const Shared,
+}
+
+// SAFETY: the owner-only group is used by one kernel thread at a time (owner
+// word); the rest is atomic, locked, or immutable.
+unsafe impl Sync for Lwp {}
+// SAFETY: as above.
+unsafe impl Send for Lwp {}
+
+impl Lwp {
+    pub(crate) fn new(index: usize, ready: Ready, shared: *const Shared) -> Lwp {
+        let window = Worker::new_fifo();
+        let stealer = window.stealer();
+        Lwp {
+            ready: UnsafeCell::new(ready),
+            window,
+            in_window: Cell::new(0),
+            streak: Cell::new(0),
+            patience: Cell::new((0, 0)),
+            slot: Cell::new(ptr::null()),
+            idle: Cell::new(ptr::null()),
+            blocks: UnsafeCell::new(FreeBlocks::new()),
+            stacks: UnsafeCell::new(StackCache::new()),
+            since: Cell::new(0),
+            owner: OwnerWord::new(),
+            next: AtomicPtr::new(ptr::null_mut()),
+            next_was_stolen: AtomicBool::new(false),
+            sleeper: Sleeper::new(),
+            timers: Timers::new(),
+            counters: Counters::default(),
+            kernel_thread: AtomicU64::new(0),
+            index,
+            stealer,
+            shared,
+        }
+    }
+
+    /// The context of the kernel thread that carries the LWP.
+    #[inline(always)]
+    pub(crate) fn idle(&self) -> &'static Tcb {
+        // SAFETY: set by the kernel thread that carries the LWP before it runs
+        // any thread; control blocks live for ever.
+        unsafe { &*self.idle.get() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn shared(&self) -> &Shared {
+        // SAFETY: set before the LWP starts; its runtime outlives every thread
+        // that can reach the LWP (it is leaked with its survivors).
+        unsafe { &*self.shared }
+    }
+
+    /// The private queue.
+    ///
+    /// # Safety
+    /// The caller is the owner, inside the runtime, and holds no other
+    /// reference from here.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn ready(&self) -> &mut Ready {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.ready.get() }
+    }
+
+    /// Counts a switch; says whether the idle context should have a look at
+    /// timers, readiness and the injector.
+    #[inline(always)]
+    pub(crate) fn tick(&self) -> bool {
+        count(&self.counters.switches, 1);
+        self.counters.switches.load(Ordering::Relaxed) & (ROUND - 1) == 0
+    }
+
+    /// Queues a ready thread behind the others.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`]; the thread is ready, its context saved.
+    #[inline]
+    pub(crate) unsafe fn push(&self, thread: &'static Tcb) {
+        // SAFETY: passed on.
+        unsafe { self.ready() }.push(thread);
+        self.share_if_wanted();
+    }
+
+    /// Lets idle LWPs have of the ready threads, if there are idle LWPs.
+    #[inline(always)]
+    pub(crate) fn share_if_wanted(&self) {
+        if self.shared().sleepers.any_idle() {
+            self.share();
+        }
+    }
+
+    /// Moves the front of the private queue to the window and tells sleepers.
+    #[cold]
+    fn share(&self) {
+        // SAFETY: reached only from the owner inside the runtime.
+        let ready = unsafe { self.ready() };
+        if self.in_window.get() >= WINDOW {
+            self.in_window.set(self.window.len());
+        }
+        let mut moved = false;
+        while self.in_window.get() < WINDOW {
+            let Some(thread) = ready.pop() else { break };
+            self.window.push(Stealable(thread));
+            self.in_window.set(self.in_window.get() + 1);
+            moved = true;
+        }
+        if moved || !self.window.is_empty() {
+            self.shared().announce();
+        }
+    }
+
+    /// Puts a thread that the running thread made ready where it runs next.
+    ///
+    /// # Safety
+    /// As [`Lwp::push`].
+    #[inline]
+    pub(crate) unsafe fn push_next(&self, thread: &'static Tcb) {
+        if !self.shared().next_slot {
+            // SAFETY: passed on.
+            return unsafe { self.push(thread) };
+        }
+        let me = ptr::from_ref(thread).cast_mut();
+        let displaced = if self.next.load(Ordering::Relaxed).is_null() {
+            // Release: pairs with the Acquire of a thief in `take_next`.
+            self.next.store(me, Ordering::Release);
+            ptr::null_mut()
+        } else {
+            // AcqRel: as above, and the displaced thread may be a thief's gain.
+            self.next.swap(me, Ordering::AcqRel)
+        };
+        // SAFETY: blocks live for ever; the swap made the displaced one ours.
+        if let Some(displaced) = unsafe { displaced.as_ref() } {
+            // SAFETY: passed on.
+            unsafe { self.push(displaced) };
+        } else if self.shared().sleepers.would_wake() {
+            self.tell_of_next();
+        }
+    }
+
+    /// Tells a sleeping LWP of the thread in the next slot, unless telling was
+    /// useless lately: the running thread mostly waits soon and the next slot
+    /// is then served here, far sooner than a sleeper could wake. But if it
+    /// computes on, the sleeper must come. So after each useless telling the
+    /// LWP waits for twice as many occasions, up to 256.
+    #[cold]
+    fn tell_of_next(&self) {
+        if self.next_was_stolen.swap(false, Ordering::Relaxed) {
+            self.patience.set((0, 0));
+        }
+        let (left, step) = self.patience.get();
+        if left > 0 {
+            self.patience.set((left - 1, step));
+        } else {
+            let step = (step * 2).clamp(1, 256);
+            self.patience.set((step, step));
+            self.shared().announce();
+        }
+    }
+
+    /// Takes the thread in the next slot. Thieves do so on their last pass.
+    pub(crate) fn take_next(&self) -> Option<&'static Tcb> {
+        if self.next.load(Ordering::Relaxed).is_null() {
+            return None;
+        }
+        // Acquire: pairs with the Release in `push_next`.
+        let thread = self.next.swap(ptr::null_mut(), Ordering::Acquire);
+        // SAFETY: blocks live for ever; the swap made this one ours.
+        unsafe { thread.as_ref() }
+    }
+
+    /// Whether the next slot is taken. A hint.
+    pub(crate) fn has_next(&self) -> bool {
+        !self.next.load(Ordering::Relaxed).is_null()
+    }
+
+    /// The next thread to run, if the LWP has any of its own.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`].
+    #[inline(always)]
+    pub(crate) unsafe fn pick(&self) -> Option<&'static Tcb> {
+        loop {
+            // SAFETY: passed on.
+            let thread = unsafe { self.pick_any() }?;
+            if may_run(thread) {
+                return Some(thread);
+            }
+        }
+    }
+
+    /// Queues the running thread `me` and returns the thread that runs instead,
+    /// or `None` if `me` goes on.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`]. The caller leaves `me`'s stack before it leaves the
+    /// runtime: until then only this LWP can see `me` in its private queue.
+    #[inline(always)]
+    pub(crate) unsafe fn give_way(&self, me: &'static Tcb) -> Option<&'static Tcb> {
+        self.share_if_wanted();
+        // SAFETY: passed on, here and below.
+        if let Ready::Ordered(policy) = unsafe { self.ready() } {
+            policy.push(ReadyThread(me));
+            loop {
+                let thread = unsafe { self.pick_any() }?;
+                // `me` is not saved yet, so it must not be held back here.
+                if ptr::eq(thread, me) {
+                    return None;
+                }
+                if may_run(thread) {
+                    return Some(thread);
+                }
+            }
+        }
+        let thread = unsafe { self.pick() }?;
+        unsafe { self.ready() }.push(me);
+        Some(thread)
+    }
+
+    #[inline(always)]
+    unsafe fn pick_any(&self) -> Option<&'static Tcb> {
+        if self.has_next() {
+            // SAFETY: passed on.
+            if let Some(thread) = unsafe { self.pick_next() } {
+                return Some(thread);
+            }
+        } else {
+            self.streak.set(0);
+        }
+        if self.in_window.get() > 0 {
+            if let Some(Stealable(thread)) = self.window.pop() {
+                self.in_window.set(self.in_window.get() - 1);
+                return Some(thread);
+            }
+            self.in_window.set(0);
+        }
+        // SAFETY: passed on.
+        unsafe { self.ready() }.pop()
+    }
+
+    #[inline]
+    unsafe fn pick_next(&self) -> Option<&'static Tcb> {
+        let thread = self.take_next()?;
+        let streak = self.streak.get() + 1;
+        if streak <= STREAK {
+            self.streak.set(streak);
+            return Some(thread);
+        }
+        // It has jumped the queue often enough: now it waits its turn.
+        self.streak.set(0);
+        // SAFETY: passed on.
+        unsafe { self.ready() }.push(thread);
+        None
+    }
+
+    /// Steals from another LWP into the window; returns one to run.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`], and in the idle context: the deque uses thread-locals
+    /// and may allocate when stealing.
+    pub(crate) unsafe fn steal_from(&self, victim: &Lwp) -> Option<&'static Tcb> {
+        loop {
+            let stolen =
+                victim.stealer.steal_batch_with_limit_and_pop(&self.window, WINDOW / 2);
+            match stolen {
+                crossbeam_deque::Steal::Success(Stealable(thread)) => {
+                    self.in_window.set(self.window.len());
+                    count(&self.counters.steals, 1);
+                    victim.counters.stolen_from.fetch_add(1, Ordering::Relaxed);
+                    return Some(thread);
+                }
+                crossbeam_deque::Steal::Empty => return None,
+                crossbeam_deque::Steal::Retry => core::hint::spin_loop(),
+            }
+        }
+    }
+
+    /// Steals the thread in another LWP's next slot, on the last pass.
+    pub(crate) fn steal_next_from(&self, victim: &Lwp) -> Option<&'static Tcb> {
+        let thread = victim.take_next()?;
+        victim.next_was_stolen.store(true, Ordering::Relaxed);
+        count(&self.counters.steals, 1);
+        victim.counters.stolen_from.fetch_add(1, Ordering::Relaxed);
+        Some(thread)
+    }
+
+    /// How many ready threads wait here. A hint, exact for the owner.
+    pub(crate) fn load(&self) -> usize {
+        self.counters.queued.load(Ordering::Relaxed) as usize + usize::from(self.has_next())
+    }
+}
+
+/// Whether a ready thread may run; if its suspension was asked for, it is held
+/// back from here on. Its context is saved.
+#[inline(always)]
+pub(crate) fn may_run(thread: &'static Tcb) -> bool {
+    thread.suspension.load(Ordering::Relaxed) == RUNNABLE || !hold(thread)
+}
+
+/// Holds a thread back if its suspension is still asked for.
+#[cold]
+pub(crate) fn hold(thread: &'static Tcb) -> bool {
+    // Release: the saved context; pairs with the Acquire in `resume`.
+    thread
+        .suspension
+        .compare_exchange(SUSPEND_ASKED, SUSPENDED, Ordering::Release, Ordering::Relaxed)
+        .is_ok()
+}

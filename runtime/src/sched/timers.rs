@@ -1,0 +1,293 @@
+//! Deadlines of waiting threads: one pairing heap per LWP.
+//!
+//! The nodes live on the waiting threads' stacks, so setting a deadline
+//! allocates nothing; inserting is O(1), removing and expiring O(log n)
+//! amortized. (Fredman, Sedgewick, Sleator, Tarjan: "The pairing heap", 1986.)
+//! A lock guards each heap, because a thread may be resumed on another LWP than
+//! the one where it set its deadline, and an idle LWP expires the deadlines of a
+//! busy one.
+//!
+//! *Invariant*: a node is linked only between `insert` and the first of
+//! `remove` and expiry, both under the heap's lock; its owner calls `remove`
+//! before the node's frame goes. Expiry copies the key out and resolves it
+//! after the lock: a key may be fired late.
+
+use core::cell::Cell;
+use core::marker::PhantomPinned;
+use core::ptr;
+
+use lisle_lwp::lock::RawLock;
+use lisle_lwp::shim::{AtomicBool, AtomicU64, Ordering};
+
+use crate::wait::WaitKey;
+
+/// No deadline.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// A deadline in a heap, on its owner's stack.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    deadline: u64,
+    /// Breaks ties in order of insertion, so that a seed repeats itself.
+    order: Cell<u64>,
+    key: WaitKey,
+    /// Whether the node is linked; changed under the heap's lock.
+    linked: AtomicBool,
+    child: Cell<*const Timer>,
+    /// The next sibling.
+    next: Cell<*const Timer>,
+    /// The previous sibling, or the parent of a first child.
+    prev: Cell<*const Timer>,
+    _pinned: PhantomPinned,
+}
+
+impl Timer {
+    pub(crate) fn new(deadline: u64, key: WaitKey) -> Timer {
+        Timer {
+            deadline,
+            order: Cell::new(0),
+            key,
+            linked: AtomicBool::new(false),
+            child: Cell::new(ptr::null()),
+            next: Cell::new(ptr::null()),
+            prev: Cell::new(ptr::null()),
+            _pinned: PhantomPinned,
+        }
+    }
+
+    fn before(&self, other: &Timer) -> bool {
+        (self.deadline, self.order.get()) < (other.deadline, other.order.get())
+    }
+}
+
+#[derive(Debug)]
+struct Heap {
+    root: *const Timer,
+    inserted: u64,
+    len: usize,
+}
+
+// SAFETY: the nodes it links stay in place until unlinked under the lock.
+unsafe impl Send for Heap {}
+
+/// Makes the later of two roots the first child of the earlier.
+///
+/// # Safety
+/// Both are roots of disjoint heaps, or null, and stay in place.
+unsafe fn meld(a: *const Timer, b: *const Timer) -> *const Timer {
+    // SAFETY: the caller's promise.
+    let (Some(x), Some(y)) = (unsafe { a.as_ref() }, unsafe { b.as_ref() }) else {
+        return if a.is_null() { b } else { a };
+    };
+    let (top, low) = if y.before(x) { (y, x) } else { (x, y) };
+    let sibling = top.child.get();
+    low.next.set(sibling);
+    low.prev.set(top);
+    // SAFETY: a linked child stays in place.
+    if let Some(sibling) = unsafe { sibling.as_ref() } {
+        sibling.prev.set(low);
+    }
+    top.child.set(low);
+    top.next.set(ptr::null());
+    top.prev.set(ptr::null());
+    top
+}
+
+/// Melds a list of siblings into one heap, in two passes.
+///
+/// # Safety
+/// `first` heads a list of siblings without a parent, or is null.
+unsafe fn meld_siblings(first: *const Timer) -> *const Timer {
+    let mut pairs: *const Timer = ptr::null();
+    let mut rest = first;
+    // First pass: meld neighbours, chain the results through `next`, reversed.
+    // SAFETY: linked nodes stay in place; each is unlinked before it is melded.
+    unsafe {
+        while let Some(a) = rest.as_ref() {
+            let second = a.next.get();
+            rest = second.as_ref().map_or(ptr::null(), |b| b.next.get());
+            for node in [Some(a), second.as_ref()].into_iter().flatten() {
+                node.next.set(ptr::null());
+                node.prev.set(ptr::null());
+            }
+            let pair = meld(a, second);
+            (*pair).next.set(pairs);
+            pairs = pair;
+        }
+        // Second pass: meld all into one.
+        let mut root: *const Timer = ptr::null();
+        while let Some(pair) = pairs.as_ref() {
+            pairs = pair.next.get();
+            pair.next.set(ptr::null());
+            root = meld(root, pair);
+        }
+        root
+    }
+}
+
+impl Heap {
+    /// # Safety
+    /// The node is unlinked and stays in place until it is unlinked again.
+    unsafe fn insert(&mut self, node: &Timer) {
+        node.order.set(self.inserted);
+        self.inserted += 1;
+        for link in [&node.child, &node.next, &node.prev] {
+            link.set(ptr::null());
+        }
+        node.linked.store(true, Ordering::Relaxed);
+        self.len += 1;
+        // SAFETY: the caller's promise; the root is linked, so in place.
+        self.root = unsafe { meld(self.root, node) };
+    }
+
+    /// # Safety
+    /// The node is linked in this heap.
+    unsafe fn unlink(&mut self, node: &Timer) {
+        // SAFETY: neighbours of a linked node are linked, so in place.
+        unsafe {
+            if let Some(prev) = node.prev.get().as_ref() {
+                let first_child = ptr::eq(prev.child.get(), node);
+                let link = if first_child { &prev.child } else { &prev.next };
+                link.set(node.next.get());
+                if let Some(next) = node.next.get().as_ref() {
+                    next.prev.set(prev);
+                }
+                let below = meld_siblings(node.child.get());
+                self.root = meld(self.root, below);
+            } else {
+                self.root = meld_siblings(node.child.get());
+            }
+        }
+        self.len -= 1;
+        // Release: pairs with the Acquire in `Timers::remove`.
+        node.linked.store(false, Ordering::Release);
+    }
+
+    fn earliest(&self) -> u64 {
+        // SAFETY: the root is linked, so in place.
+        unsafe { self.root.as_ref() }.map_or(NEVER, |root| root.deadline)
+    }
+}
+
+/// An LWP's deadlines.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    heap: RawLock<Heap>,
+    /// The earliest deadline, for those who do not want the lock.
+    earliest: AtomicU64,
+}
+
+impl Timers {
+    pub(crate) fn new() -> Timers {
+        let heap = Heap { root: ptr::null(), inserted: 0, len: 0 };
+        Timers { heap: RawLock::new(heap), earliest: AtomicU64::new(NEVER) }
+    }
+
+    /// Links a deadline. Returns whether it is the earliest now.
+    ///
+    /// # Safety
+    /// The node stays in place until [`Timers::remove`] has returned.
+    pub(crate) unsafe fn insert(&self, node: &Timer) -> bool {
+        let mut heap = self.heap.lock();
+        // SAFETY: passed on.
+        unsafe { heap.insert(node) };
+        self.earliest.store(heap.earliest(), Ordering::Relaxed);
+        ptr::eq(heap.root, node)
+    }
+
+    /// Unlinks a deadline, unless it has expired. Afterwards nobody refers to
+    /// the node.
+    pub(crate) fn remove(&self, node: &Timer) {
+        // Acquire: pairs with the Release in `Heap::unlink`, whose last access
+        // to the node that is.
+        if !node.linked.load(Ordering::Acquire) {
+            return;
+        }
+        let mut heap = self.heap.lock();
+        if node.linked.load(Ordering::Relaxed) {
+            // SAFETY: it is linked, and `insert` linked it here.
+            unsafe { heap.unlink(node) };
+            self.earliest.store(heap.earliest(), Ordering::Relaxed);
+        }
+    }
+
+    /// The earliest deadline, or [`NEVER`].
+    #[inline]
+    pub(crate) fn earliest(&self) -> u64 {
+        self.earliest.load(Ordering::Relaxed)
+    }
+
+    /// How many deadlines are set.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.lock().len
+    }
+
+    /// Unlinks one deadline that is due at `now` and returns its key.
+    pub(crate) fn expire_one(&self, now: u64) -> Option<WaitKey> {
+        if self.earliest() > now {
+            return None;
+        }
+        let mut heap = self.heap.lock();
+        // SAFETY: the root is linked, so in place.
+        let root = unsafe { heap.root.as_ref() }.filter(|root| root.deadline <= now)?;
+        let key = root.key;
+        // SAFETY: it is linked here.
+        unsafe { heap.unlink(root) };
+        self.earliest.store(heap.earliest(), Ordering::Relaxed);
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use crate::tcb::Tcb;
+
+    fn key(epoch: u64) -> WaitKey {
+        let block: &'static Tcb = Box::leak(Box::new(Tcb::blank()));
+        WaitKey::of(block, epoch)
+    }
+
+    #[test]
+    fn expires_in_order_and_forgets_the_removed() {
+        let mut random = Random::new(3);
+        let timers = Timers::new();
+        let mut deadlines: Vec<u64> = (0..500).map(|_| random.below(100) as u64).collect();
+        let nodes: Vec<Box<Timer>> =
+            deadlines.iter().map(|d| Box::new(Timer::new(*d, key(*d)))).collect();
+        for node in &nodes {
+            // SAFETY: boxed, and all are removed or expired below.
+            unsafe { timers.insert(node) };
+        }
+        for index in (0..nodes.len()).rev().filter(|i| i % 3 == 0) {
+            timers.remove(&nodes[index]);
+            timers.remove(&nodes[index]);
+            deadlines.remove(index);
+        }
+        deadlines.sort_unstable();
+        assert_eq!(timers.len(), deadlines.len());
+        let due = deadlines.iter().filter(|d| **d <= 50).count();
+        let expired: Vec<u64> =
+            std::iter::from_fn(|| timers.expire_one(50)).map(|k| k.epoch_number()).collect();
+        assert_eq!(expired, deadlines[..due]);
+        assert_eq!(timers.earliest(), deadlines[due]);
+        let rest: Vec<u64> =
+            std::iter::from_fn(|| timers.expire_one(1_000)).map(|k| k.epoch_number()).collect();
+        assert_eq!(rest, deadlines[due..]);
+        assert_eq!((timers.len(), timers.earliest()), (0, NEVER));
+    }
+
+    #[test]
+    fn equal_deadlines_expire_in_order_of_insertion() {
+        let timers = Timers::new();
+        let nodes: Vec<Box<Timer>> = (0..9).map(|i| Box::new(Timer::new(5, key(i)))).collect();
+        for node in &nodes {
+            // SAFETY: boxed, and all expire below.
+            unsafe { timers.insert(node) };
+        }
+        let order: Vec<u64> =
+            std::iter::from_fn(|| timers.expire_one(5)).map(|k| k.epoch_number()).collect();
+        assert_eq!(order, (0..9).collect::<Vec<_>>());
+    }
+}

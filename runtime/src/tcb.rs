@@ -1,0 +1,209 @@
+//! The control block: everything the runtime knows about one thread.
+//!
+//! Every flow of control that uses the runtime has one: user threads, kernel
+//! threads that call in from outside, and each LWP's idle context.
+//!
+//! *Control blocks are type-stable*: they come from chunks that are never given
+//! back to the allocator, only reused ([`pool`](crate::pool)). So a stale
+//! pointer to one always points to *a* control block, and the epoch in its
+//! [`WaitWord`] tells whether it still means the same wait. That is what makes
+//! [`WaitKey`](crate::wait::WaitKey) a plain copyable value.
+//!
+//! *Lifetime*: `refs` counts the running thread itself, its handles, and
+//! momentary observers; at zero the block goes back to the pool. Fields are
+//! grouped by who may touch them.
+
+use core::ptr;
+
+use lisle_lwp::shim::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering};
+use lisle_lwp::sleep::Sleeper;
+
+#[cfg(not(lisle_loom))]
+use lisle_lwp::{arch::Context, stack::Stack};
+
+use crate::thread::join::JoinSlot;
+use crate::thread::local::Locals;
+use crate::wait::Reason;
+use crate::wait::word::WaitWord;
+
+/// What carries a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// A kernel thread that called in, or a thread bound to one of its own.
+    Kernel = 0,
+    /// The context in which an LWP searches, polls and sleeps.
+    Idle = 1,
+    /// A user thread that borrows its kernel thread's thread-locals.
+    Light = 2,
+}
+
+/// No suspension asked for.
+pub(crate) const RUNNABLE: u8 = 0;
+/// The thread is to be held when it is picked next.
+pub(crate) const SUSPEND_ASKED: u8 = 1;
+/// The thread has been picked and is held; `resume` makes it ready.
+pub(crate) const SUSPENDED: u8 = 2;
+
+/// See the module documentation.
+#[repr(C, align(64))]
+pub(crate) struct Tcb {
+    // --- the LWP that runs or resumes the thread; nobody else ---
+    #[cfg(not(lisle_loom))]
+    pub(crate) context: Cell<Context>,
+    /// The LWP that runs the thread, null while it does not run on one.
+    #[cfg(not(lisle_loom))]
+    pub(crate) lwp: AtomicPtr<crate::sched::lwp::Lwp>,
+    /// The idle context of the kernel thread on which it runs without an LWP.
+    #[cfg(not(lisle_loom))]
+    pub(crate) carrier: AtomicPtr<Tcb>,
+    /// The next in whatever queue holds the thread; owned by that queue.
+    pub(crate) link: AtomicPtr<Tcb>,
+    /// How often it was switched to; written by the running LWP only.
+    pub(crate) switches: AtomicU64,
+
+    // --- any thread, atomically ---
+    pub(crate) wait: WaitWord,
+    /// Kind as a number; fixed while the block is in use.
+    pub(crate) kind: AtomicU8,
+    pub(crate) priority: AtomicU8,
+    pub(crate) suspension: AtomicU8,
+    /// Nesting of `cancel::shield`; the thread itself only.
+    pub(crate) shields: AtomicU32,
+    /// References; zero while the block is free.
+    pub(crate) refs: AtomicUsize,
+    /// Unique for ever among threads; zero while the block is free.
+    pub(crate) id: AtomicU64,
+    /// Which life of the process it belongs to: see [`crate::fork`].
+    pub(crate) generation: AtomicU32,
+    pub(crate) terminated: AtomicU8,
+    /// Why the thread waits, and for which one: see [`Reason`].
+    pub(crate) reason: AtomicPtr<Reason>,
+    pub(crate) reason_detail: AtomicUsize,
+    /// Nanoseconds of CPU time, where the runtime accounts them.
+    pub(crate) cpu_ns: AtomicU64,
+    pub(crate) join: JoinSlot,
+
+    // --- the thread itself, if its kind is `Kernel` or `Idle` ---
+    pub(crate) sleeper: Sleeper,
+
+    // --- immutable while `refs > 0` ---
+    pub(crate) parent: AtomicU64,
+    /// The runtime it belongs to; null for kernel threads from outside.
+    #[cfg(not(lisle_loom))]
+    pub(crate) shared: AtomicPtr<crate::runtime::Shared>,
+    pub(crate) name: Cell<Option<Box<str>>>,
+
+    // --- the thread itself; after its end, whoever frees its stack ---
+    #[cfg(not(lisle_loom))]
+    pub(crate) stack: Cell<Option<Stack>>,
+    pub(crate) locals: Cell<Locals>,
+}
+
+// SAFETY: every field is either atomic or, as its group says, touched only by
+// the one thread or LWP that owns it at that time.
+unsafe impl Sync for Tcb {}
+// SAFETY: as above; nothing in a control block belongs to a kernel thread.
+unsafe impl Send for Tcb {}
+
+impl Tcb {
+    pub(crate) fn blank() -> Tcb {
+        Tcb {
+            #[cfg(not(lisle_loom))]
+            context: Cell::new(Context::EMPTY),
+            #[cfg(not(lisle_loom))]
+            lwp: AtomicPtr::new(ptr::null_mut()),
+            #[cfg(not(lisle_loom))]
+            carrier: AtomicPtr::new(ptr::null_mut()),
+            link: AtomicPtr::new(ptr::null_mut()),
+            switches: AtomicU64::new(0),
+            wait: WaitWord::new(),
+            kind: AtomicU8::new(Kind::Kernel as u8),
+            priority: AtomicU8::new(0),
+            suspension: AtomicU8::new(RUNNABLE),
+            shields: AtomicU32::new(0),
+            refs: AtomicUsize::new(0),
+            id: AtomicU64::new(0),
+            generation: AtomicU32::new(0),
+            terminated: AtomicU8::new(0),
+            reason: AtomicPtr::new(ptr::null_mut()),
+            reason_detail: AtomicUsize::new(0),
+            cpu_ns: AtomicU64::new(0),
+            join: JoinSlot::new(),
+            sleeper: Sleeper::new(),
+            parent: AtomicU64::new(0),
+            #[cfg(not(lisle_loom))]
+            shared: AtomicPtr::new(ptr::null_mut()),
+            name: Cell::new(None),
+            #[cfg(not(lisle_loom))]
+            stack: Cell::new(None),
+            locals: Cell::new(Locals::new()),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> Kind {
+        match self.kind.load(Ordering::Relaxed) {
+            0 => Kind::Kernel,
+            1 => Kind::Idle,
+            _ => Kind::Light,
+        }
+    }
+
+    /// Whether LWPs run it, rather than a kernel thread of its own.
+    #[inline(always)]
+    pub(crate) fn is_user(&self) -> bool {
+        self.kind.load(Ordering::Relaxed) >= Kind::Light as u8
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        // SAFETY: the name does not change while there are references, and the
+        // caller has one.
+        self.name.with(|name| unsafe { (*name).as_deref() })
+    }
+
+    /// Says why the thread is about to wait. Only the thread itself calls it.
+    #[inline]
+    pub(crate) fn set_reason(&self, reason: &'static Reason, detail: usize) {
+        self.reason.store(ptr::from_ref(reason).cast_mut(), Ordering::Relaxed);
+        self.reason_detail.store(detail, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reason(&self) -> Option<(&'static Reason, usize)> {
+        let reason = self.reason.load(Ordering::Relaxed);
+        // SAFETY: only `set_reason` writes the pointer, from a `&'static`.
+        let reason = unsafe { reason.as_ref() }?;
+        Some((reason, self.reason_detail.load(Ordering::Relaxed)))
+    }
+
+    /// One more reference; the caller has one already.
+    pub(crate) fn retain(&self) {
+        self.refs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A reference, unless the block is free.
+    pub(crate) fn try_retain(&self) -> bool {
+        let mut refs = self.refs.load(Ordering::Relaxed);
+        while refs != 0 {
+            // Acquire: pairs with the Release in `pool::publish`, which filled
+            // the block in.
+            let more = self.refs.compare_exchange_weak(
+                refs,
+                refs + 1,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            match more {
+                Ok(_) => return true,
+                Err(now) => refs = now,
+            }
+        }
+        false
+    }
+}
+
+impl core::fmt::Debug for Tcb {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Tcb").field("id", &self.id).field("refs", &self.refs).finish_non_exhaustive()
+    }
+}

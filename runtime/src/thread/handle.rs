@@ -1,0 +1,210 @@
+//! `JoinHandle`: the right to a thread's result.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::any::Any;
+use std::fmt;
+use std::thread::Result;
+
+use lisle_lwp::shim::Ordering;
+use lisle_lwp::stack::StackPool;
+
+use super::Thread;
+use super::packet::Slot;
+use crate::cancel;
+use crate::current::me;
+use crate::sched::Entry;
+use crate::tcb::Tcb;
+use crate::wait::{self, Outcome, Reason};
+
+static JOINING: Reason = Reason::new("join of thread");
+
+/// Where a thread's result lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Home {
+    /// On the thread's stack, which is freed with it.
+    Stack,
+    /// In a box.
+    Heap,
+}
+
+/// The right to a thread's result, as `std::thread::JoinHandle`. Dropping it
+/// detaches the thread.
+///
+/// It is also a future: awaiting it gives what [`JoinHandle::join`] returns.
+pub struct JoinHandle<T> {
+    thread: Thread,
+    slot: *mut Slot<T>,
+    home: Home,
+    /// Whether the result is no longer ours to take or drop.
+    taken: bool,
+}
+
+// SAFETY: the handle gives access to the result by value only, once; a result
+// is `Send` (the bound of every spawn).
+unsafe impl<T> Send for JoinHandle<T> {}
+// SAFETY: nothing of the result can be reached through `&self`.
+unsafe impl<T> Sync for JoinHandle<T> {}
+
+impl<T> Unpin for JoinHandle<T> {}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("thread", &self.thread).finish_non_exhaustive()
+    }
+}
+
+/// The error of joining a thread that exists only in the process from which
+/// this one was forked. It is `join`'s payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ForkedError;
+
+impl fmt::Display for ForkedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the thread belongs to the process from which this one was forked")
+    }
+}
+
+impl std::error::Error for ForkedError {}
+
+impl<T> JoinHandle<T> {
+    /// # Safety
+    /// One of the block's references is the handle's; the slot is where the
+    /// thread will write its result.
+    pub(super) unsafe fn new(block: &'static Tcb, slot: *mut Slot<T>, home: Home) -> Self {
+        JoinHandle { thread: Thread { block }, slot, home, taken: false }
+    }
+
+    /// The thread.
+    pub fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    /// Whether the thread has ended: then `join` returns at once.
+    pub fn is_finished(&self) -> bool {
+        self.block().join.is_finished()
+    }
+
+    /// Waits for the thread's end. A cancellation point: if the caller is
+    /// cancelled while it waits, the thread is detached.
+    ///
+    /// # Errors
+    /// The payload with which the thread panicked;
+    /// [`Cancelled`](crate::cancel::Cancelled) if it was cancelled;
+    /// [`ForkedError`] if it stayed behind in a fork.
+    ///
+    /// # Panics
+    /// If a thread joins itself.
+    pub fn join(mut self) -> Result<T> {
+        let block = self.block();
+        if self.is_forked() {
+            return Err(Box::new(ForkedError));
+        }
+        assert!(!core::ptr::eq(block, me()), "a thread cannot join itself");
+        while !self.is_finished() {
+            let id = block.id.load(Ordering::Relaxed) as usize;
+            let Ok(wait) = wait::begin(&JOINING, id, true) else { cancel::deliver() };
+            let Some(wait) = block.join.wait(wait) else { continue };
+            if wait.block(None) == Outcome::Cancelled {
+                block.join.forget_joiner();
+                cancel::deliver();
+            }
+        }
+        self.take()
+    }
+
+    fn block(&self) -> &'static Tcb {
+        self.thread.block
+    }
+
+    fn is_forked(&self) -> bool {
+        self.block().generation.load(Ordering::Relaxed) != crate::fork::generation()
+    }
+
+    /// Takes the result of a finished thread and lets go of its stack.
+    fn take(&mut self) -> Result<T> {
+        self.taken = true;
+        // SAFETY: the thread has finished, so the result is written; `taken`
+        // makes this the only read.
+        let result = unsafe { (*(*self.slot).get()).assume_init_read() };
+        self.release();
+        result
+    }
+
+    /// The result has been taken or dropped, or the thread will drop it.
+    fn release(&self) {
+        let block = self.block();
+        if !block.join.release() {
+            return;
+        }
+        match self.home {
+            // SAFETY: the last of thread and handle to leave frees the slot.
+            Home::Heap => drop(unsafe { Box::from_raw(self.slot) }),
+            Home::Stack => {
+                // SAFETY: as above, for the stack.
+                let stack = block.stack.with_mut(|stack| unsafe { (*stack).take() });
+                if let Some(stack) = stack {
+                    Entry::new().give_stack(stack);
+                }
+            }
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// Gives a stack to the LWP at hand, or to the pool.
+    fn give_stack(&self, stack: lisle_lwp::stack::Stack) {
+        match self.lwp() {
+            // SAFETY: owner inside the runtime; no other reference is alive.
+            Some(lwp) => unsafe { (*lwp.stacks.get()).give(stack) },
+            None => StackPool::global().give(stack),
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        if self.taken || self.is_forked() {
+            return;
+        }
+        let join = &self.block().join;
+        join.forget_joiner();
+        if join.detach() {
+            // SAFETY: the thread has finished and left its result to us.
+            let result = unsafe { (*(*self.slot).get()).assume_init_read() };
+            let guard = Release(self);
+            drop::<Result<T>>(result);
+            drop(guard);
+        } else {
+            self.release();
+        }
+    }
+}
+
+/// Lets go of the stack even if dropping the result panics.
+struct Release<'a, T>(&'a JoinHandle<T>);
+
+impl<T> Drop for Release<'_, T> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        assert!(!self.taken, "polled after completion");
+        if self.is_forked() {
+            self.taken = true;
+            let error: Box<dyn Any + Send> = Box::new(ForkedError);
+            return Poll::Ready(Err(error));
+        }
+        if self.is_finished() || self.block().join.watch(context.waker()) {
+            return Poll::Ready(self.take());
+        }
+        Poll::Pending
+    }
+}

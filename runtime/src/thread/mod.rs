@@ -1,0 +1,224 @@
+//! User threads: `std::thread`'s names, on LWPs.
+//!
+//! Every function also works from a plain kernel thread.
+
+mod builder;
+mod handle;
+pub(crate) mod join;
+mod list;
+pub(crate) mod local;
+mod packet;
+
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+use lisle_lwp::shim::Ordering;
+
+pub use self::builder::Builder;
+pub use self::handle::{ForkedError, JoinHandle};
+pub(crate) use self::list::{describe_running, list_of};
+pub use self::list::{State, ThreadInfo, list};
+pub use self::local::{AccessError, LocalKey};
+use crate::cancel;
+use crate::current::me;
+use crate::pool;
+use crate::sched::policy::PRIORITIES;
+use crate::tcb::{RUNNABLE, SUSPEND_ASKED, Tcb};
+use crate::time::sleep_until;
+use crate::wait::{self, Reason};
+
+static PARKED: Reason = Reason::new("park");
+
+/// A thread's number: unique for ever in a process, whatever kind of thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadId(NonZeroU64);
+
+impl ThreadId {
+    pub(crate) fn new(id: u64) -> Option<ThreadId> {
+        NonZeroU64::new(id).map(ThreadId)
+    }
+
+    /// The number.
+    pub fn as_u64(&self) -> NonZeroU64 {
+        self.0
+    }
+}
+
+/// A handle to a thread: its identity, and what others may do to it.
+///
+/// The handle keeps the thread's control block, not its stack; it may outlive
+/// the thread, on which its methods then do nothing.
+#[derive(Debug)]
+pub struct Thread {
+    block: &'static Tcb,
+}
+
+impl Clone for Thread {
+    fn clone(&self) -> Self {
+        self.block.retain();
+        Thread { block: self.block }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        pool::release(self.block, None);
+    }
+}
+
+impl Thread {
+    pub(crate) fn of(block: &'static Tcb) -> Thread {
+        block.retain();
+        Thread { block }
+    }
+
+    /// The thread's number.
+    pub fn id(&self) -> ThreadId {
+        let id = self.block.id.load(Ordering::Relaxed);
+        ThreadId::new(id).expect("a referenced thread has a number")
+    }
+
+    /// The thread's name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.block.name()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.block.terminated.load(Ordering::Relaxed) != 0
+            || self.block.generation.load(Ordering::Relaxed) != crate::fork::generation()
+    }
+
+    /// Makes the thread's park token available: its [`park`] returns, or the
+    /// next one does at once. Tokens do not add up. Any thread may call it.
+    pub fn unpark(&self) {
+        if !self.is_gone() {
+            if self.block.wait.post_token() == wait::word::Resolution::MakeReady {
+                crate::sched::make_ready(self.block);
+            }
+            crate::sched::end_of_slice();
+        }
+    }
+
+    /// Asks the thread to end: see [`cancel`](mod@crate::cancel). Any thread
+    /// may call it; it does not wait.
+    pub fn cancel(&self) {
+        if !self.is_gone()
+            && self.block.wait.request_cancel() == wait::word::Resolution::MakeReady
+        {
+            crate::sched::make_ready(self.block);
+        }
+    }
+
+    /// Keeps the thread from running, from the next time on that it would begin
+    /// or go on to run after having waited or yielded, until [`Thread::resume`].
+    /// What it waits for may be handed to it meanwhile. A thread that suspends
+    /// itself stops at once; one that runs elsewhere runs on until then.
+    /// Suspensions do not add up.
+    ///
+    /// A thread with a kernel thread of its own is suspended at its next
+    /// [`yield_now`] only.
+    pub fn suspend(&self) {
+        let asked = self.block.suspension.compare_exchange(
+            RUNNABLE,
+            SUSPEND_ASKED,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if asked.is_ok() && core::ptr::eq(self.block, me()) {
+            yield_now();
+        }
+    }
+
+    /// Ends a suspension; a thread that is not suspended is left alone.
+    pub fn resume(&self) {
+        crate::sched::resume(self.block);
+    }
+
+    /// The thread's priority; higher is more urgent.
+    pub fn priority(&self) -> u8 {
+        self.block.priority.load(Ordering::Relaxed)
+    }
+
+    /// Changes the thread's priority, from the next time on that it becomes
+    /// ready. Only the priority policy looks at it.
+    ///
+    /// # Panics
+    /// If the priority is not below 64.
+    pub fn set_priority(&self, priority: u8) {
+        assert!(usize::from(priority) < PRIORITIES, "priorities are below {PRIORITIES}");
+        self.block.priority.store(priority, Ordering::Relaxed);
+    }
+
+    /// A look at the thread.
+    pub fn info(&self) -> ThreadInfo {
+        ThreadInfo::of(self.block)
+    }
+}
+
+/// The calling thread.
+pub fn current() -> Thread {
+    Thread::of(me())
+}
+
+/// Lets other ready threads of the LWP run before the calling one goes on. Not
+/// a cancellation point.
+pub fn yield_now() {
+    crate::sched::yield_now();
+}
+
+/// Blocks until the calling thread's token is available, and takes it: see
+/// [`Thread::unpark`]. May return without. A cancellation point.
+pub fn park() {
+    if wait::for_token(&PARKED, None).is_err() {
+        cancel::deliver();
+    }
+}
+
+/// As [`park`], but returns when the time is up at the latest.
+pub fn park_timeout(timeout: Duration) {
+    match crate::time::now().checked_add(timeout) {
+        Some(deadline) => park_until(deadline),
+        None => park(),
+    }
+}
+
+/// As [`park`], but returns at the deadline at the latest.
+pub fn park_until(deadline: Instant) {
+    if wait::for_token(&PARKED, Some(deadline)).is_err() {
+        cancel::deliver();
+    }
+}
+
+/// Blocks the calling thread for at least this long. A cancellation point.
+pub fn sleep(duration: Duration) {
+    match crate::time::now().checked_add(duration) {
+        Some(deadline) => sleep_until(deadline),
+        None => loop {
+            park();
+        },
+    }
+}
+
+/// How many threads can run at the same time: the LWPs of the calling thread's
+/// runtime.
+///
+/// # Errors
+/// If the default runtime is asked and cannot start.
+pub fn available_parallelism() -> std::io::Result<std::num::NonZeroUsize> {
+    let lwps = crate::runtime::current()?.lwps.len();
+    Ok(std::num::NonZeroUsize::new(lwps).expect("a runtime has LWPs"))
+}
+
+/// How many bytes of the calling thread's stack were ever touched, in whole
+/// pages; what an earlier thread touched counts while the stack stays warm.
+/// `None` for threads with a kernel thread of their own.
+pub fn stack_high_water() -> Option<usize> {
+    let me = me();
+    // SAFETY: the thread's own stack stays with it while it runs.
+    me.stack.with(|stack| unsafe { (*stack).as_ref() }?.high_water().ok())
+}
+
+/// Whether the calling thread unwinds because of a panic.
+pub fn panicking() -> bool {
+    cancel::is_unwinding()
+}

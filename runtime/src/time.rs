@@ -1,0 +1,68 @@
+//! Time for threads: `now`, sleeping, deadlines.
+
+use std::time::Instant;
+
+use lisle_lwp::shim::Ordering;
+
+use crate::cancel;
+use crate::clock;
+use crate::sched::timers::Timer;
+use crate::tcb::Tcb;
+use crate::wait::{self, Outcome, Reason, WaitKey};
+
+static SLEEPING: Reason = Reason::new("sleep");
+
+/// Now. On a thread of a seeded runtime, virtual: use it instead of
+/// [`Instant::now`] where deadlines are computed.
+///
+/// ```
+/// use std::time::Duration;
+/// let before = lisle_runtime::time::now();
+/// lisle_runtime::thread::sleep(Duration::from_millis(1));
+/// assert!(lisle_runtime::time::now() >= before + Duration::from_millis(1));
+/// ```
+pub fn now() -> Instant {
+    let own = crate::sched::running().map(|me| me.shared.load(Ordering::Relaxed));
+    // SAFETY: a runtime outlives its threads.
+    match own.and_then(|shared| unsafe { shared.as_ref() }) {
+        Some(shared) => shared.clock.instant(),
+        None => Instant::now(),
+    }
+}
+
+/// Blocks the calling thread until the deadline. A cancellation point.
+pub fn sleep_until(deadline: Instant) {
+    while now() < deadline {
+        let Ok(wait) = wait::begin(&SLEEPING, 0, true) else { cancel::deliver() };
+        if wait.block(Some(deadline)) == Outcome::Cancelled {
+            cancel::deliver();
+        }
+    }
+}
+
+/// Runs `body`, in which `thread` waits, with a deadline set that fires `key`.
+pub(crate) fn with_timer(
+    thread: &'static Tcb,
+    deadline: Instant,
+    key: WaitKey,
+    body: impl FnOnce(),
+) {
+    // SAFETY: a runtime outlives its threads, LWPs outlive what they run.
+    let shared = unsafe { &*thread.shared.load(Ordering::Relaxed) };
+    let lwp = unsafe { thread.lwp.load(Ordering::Relaxed).as_ref() };
+    // A thread off its LWP sets its deadline on any.
+    let timers = &lwp.unwrap_or(&shared.lwps[0]).timers;
+    let timer = Timer::new(clock::nanos(deadline), key);
+    let due = clock::nanos(deadline);
+    let earliest = {
+        let _entry = crate::Entry::new();
+        // SAFETY: removed below, before the frame goes; `body` does not unwind.
+        unsafe { timers.insert(&timer) }
+    };
+    if earliest {
+        shared.reactor.deadline_set(due);
+    }
+    body();
+    let _entry = crate::Entry::new();
+    timers.remove(&timer);
+}

@@ -1,0 +1,237 @@
+//! Waiting: the one way to block on something that the runtime knows.
+//!
+//! A primitive that must wait does four things:
+//!
+//! 1. [`begin`] a wait: its [`WaitKey`] is a plain value that anybody may fire
+//!    at any time, and that does nothing once the wait is over;
+//! 2. publish the key where the waker will find it, mostly in a [`Waiters`]
+//!    list;
+//! 3. look at the condition once more: if it is true, [`Wait::abandon`];
+//! 4. [`Wait::block`], with a deadline if there is one, and act on the
+//!    [`Outcome`]: whatever was published and not consumed is taken back.
+//!
+//! It works alike on user threads (another thread runs meanwhile) and on kernel
+//! threads (which sleep in the kernel). *Cancellation*: a wait begun as
+//! cancellable ends with [`Outcome::Cancelled`] when the thread is cancelled;
+//! the primitive cleans up as for a timeout and calls
+//! [`cancel::deliver`](crate::cancel::deliver).
+
+pub mod list;
+pub mod word;
+
+use std::time::Instant;
+
+use lisle_lwp::shim::Ordering;
+
+pub use self::list::{Locked, Node, Waiters};
+pub use self::word::Outcome;
+use self::word::{Armed, Interest, Resolution};
+use crate::current::me;
+use crate::sched::queue::ReadyList;
+use crate::tcb::Tcb;
+
+/// Why a thread waits, as shown to observers: the name of a primitive, and
+/// whether the detail (a descriptor, an address, a thread) means anything.
+#[derive(Debug)]
+pub struct Reason {
+    name: &'static str,
+}
+
+impl Reason {
+    /// A reason with this name, to be kept in a `static`.
+    pub const fn new(name: &'static str) -> Reason {
+        Reason { name }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// Names one wait of one thread. Firing it ends that wait; once the wait is
+/// over, firing it does nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct WaitKey {
+    thread: &'static Tcb,
+    epoch: u64,
+}
+
+impl WaitKey {
+    /// Ends the wait and makes the thread ready. Returns whether this call
+    /// ended it.
+    pub fn fire(self, outcome: Outcome) -> bool {
+        match self.thread.wait.resolve(self.epoch, outcome) {
+            Resolution::MakeReady => {
+                crate::sched_make_ready(self.thread);
+                true
+            }
+            Resolution::Noticed => true,
+            Resolution::Stale => false,
+        }
+    }
+
+    /// As [`WaitKey::fire`], but a thread to be made ready goes to `ready`.
+    pub(crate) fn fire_into(self, outcome: Outcome, ready: &mut ReadyList) -> bool {
+        match self.thread.wait.resolve(self.epoch, outcome) {
+            Resolution::MakeReady => {
+                ready.push_back(self.thread);
+                true
+            }
+            Resolution::Noticed => true,
+            Resolution::Stale => false,
+        }
+    }
+
+    /// The key of a wait known by its parts.
+    pub(crate) fn of(thread: &'static Tcb, epoch: u64) -> WaitKey {
+        WaitKey { thread, epoch }
+    }
+
+    pub(crate) fn block(self) -> &'static Tcb {
+        self.thread
+    }
+
+    pub(crate) fn epoch_number(self) -> u64 {
+        self.epoch
+    }
+
+    /// The number of the waiting thread, for observers.
+    pub fn thread_id(self) -> u64 {
+        self.thread.id.load(Ordering::Relaxed)
+    }
+}
+
+/// The thread was cancelled before it could begin to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CancelledEarly;
+
+/// A wait that has begun; see the module documentation. It must be ended by
+/// [`Wait::block`] or [`Wait::abandon`].
+#[derive(Debug)]
+#[must_use = "a wait must be blocked on or abandoned"]
+pub struct Wait {
+    thread: &'static Tcb,
+    epoch: u64,
+}
+
+/// Begins a wait of the calling thread. `detail` says to observers which
+/// semaphore, descriptor or thread is meant. A cancellable wait fails at once
+/// if the thread is cancelled; shielded and unwinding threads are not.
+pub fn begin(
+    reason: &'static Reason,
+    detail: usize,
+    cancellable: bool,
+) -> Result<Wait, CancelledEarly> {
+    let thread = me();
+    let cancellable = cancellable && crate::cancel::is_deliverable(thread);
+    thread.set_reason(reason, detail);
+    match thread.wait.arm(Interest { cancellable, tokens: false }) {
+        Armed::Waiting(epoch) => Ok(Wait { thread, epoch }),
+        Armed::Cancelled => Err(CancelledEarly),
+        Armed::TookToken => unreachable!("the wait takes no tokens"),
+    }
+}
+
+/// Waits for the calling thread's park token; takes it. Returns early when the
+/// deadline passes.
+pub(crate) fn for_token(
+    reason: &'static Reason,
+    deadline: Option<Instant>,
+) -> Result<(), CancelledEarly> {
+    let thread = me();
+    let cancellable = crate::cancel::is_deliverable(thread);
+    thread.set_reason(reason, 0);
+    match thread.wait.arm(Interest { cancellable, tokens: true }) {
+        Armed::TookToken => Ok(()),
+        Armed::Cancelled => Err(CancelledEarly),
+        Armed::Waiting(epoch) => match (Wait { thread, epoch }).block(deadline) {
+            Outcome::Cancelled => Err(CancelledEarly),
+            _ => Ok(()),
+        },
+    }
+}
+
+impl Wait {
+    /// The key that ends this wait.
+    pub fn key(&self) -> WaitKey {
+        WaitKey { thread: self.thread, epoch: self.epoch }
+    }
+
+    /// Ends the wait without blocking. Returns how it had ended if somebody was
+    /// faster: then something has been handed over.
+    pub fn abandon(self) -> Option<Outcome> {
+        match self.thread.wait.resolve(self.epoch, Outcome::Abandoned) {
+            Resolution::Noticed => None,
+            Resolution::Stale => self.thread.wait.outcome(),
+            Resolution::MakeReady => unreachable!("a running thread is not parked"),
+        }
+    }
+
+    /// Blocks until the wait ends or the deadline passes. The calling thread
+    /// may come back on another kernel thread.
+    pub fn block(self, deadline: Option<Instant>) -> Outcome {
+        let outcome = self.thread.wait.outcome();
+        if let Some(outcome) = outcome {
+            return outcome;
+        }
+        #[cfg(not(lisle_loom))]
+        if self.thread.is_user() {
+            return self.block_user_thread(deadline);
+        }
+        self.block_kernel_thread(deadline)
+    }
+
+    #[cfg(not(lisle_loom))]
+    fn block_user_thread(self, deadline: Option<Instant>) -> Outcome {
+        use crate::sched::{handover, park};
+        use crate::tcb::Kind;
+        let thread = self.thread;
+        if crate::cancel::is_unwinding() {
+            // The panic count belongs to the kernel thread: wait right here. If
+            // the system refuses another kernel thread, the LWP waits too.
+            let _ = handover::detach(thread);
+            thread.kind.store(Kind::Kernel as u8, Ordering::Relaxed);
+            let outcome = self.block_kernel_thread(deadline);
+            thread.kind.store(Kind::Light as u8, Ordering::Relaxed);
+            return outcome;
+        }
+        match deadline {
+            None => park(thread),
+            Some(deadline) => {
+                let key = self.key();
+                crate::time::with_timer(thread, deadline, key, || park(thread));
+            }
+        }
+        thread.wait.outcome().expect("a thread is resumed only when its wait is over")
+    }
+
+    fn block_kernel_thread(self, deadline: Option<Instant>) -> Outcome {
+        let thread = self.thread;
+        let _ = thread.wait.commit();
+        loop {
+            if let Some(outcome) = thread.wait.outcome() {
+                return outcome;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                // Whoever was faster decides the outcome.
+                let _ = thread.wait.resolve(self.epoch, Outcome::TimedOut);
+            } else {
+                thread.sleeper.sleep(left);
+            }
+        }
+    }
+}
+
+#[cfg(not(lisle_loom))]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Loom has no time: every deadline has come by the time anybody looks, and
+/// loom explores who looks when.
+#[cfg(lisle_loom)]
+fn now() -> Instant {
+    Instant::now() + std::time::Duration::from_secs(1 << 30)
+}

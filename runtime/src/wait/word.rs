@@ -1,0 +1,319 @@
+//! The wait word: one atomic per control block that settles every race about a
+//! thread's waiting.
+//!
+//! A wait can end in several ways at once (a waker, a deadline, a cancel, an
+//! unpark) while the thread is still on its way to sleep. All of them meet in
+//! this word; exactly one wins.
+//!
+//! ```text
+//!  63      62     61 .. 8   4       3            2 .. 0
+//!  CANCEL  TOKEN  epoch     TOKENS  CANCELLABLE  phase
+//! ```
+//!
+//! | phase | meaning |
+//! |---|---|
+//! | `RUNNING` | has never waited |
+//! | `WAITING` | armed: may be resolved, its context is not saved yet |
+//! | `PARKED` | its context is saved: whoever resolves it must make it ready |
+//! | `WOKEN`, `TIMED_OUT`, `CANCELLED`, `ABANDONED` | how the last wait ended; running again |
+//!
+//! The epoch counts waits, so a [`WaitKey`](super::WaitKey) kept too long
+//! resolves nothing: it can be fired at any time by anybody. `CANCEL` and
+//! `TOKEN` are set by others at any time and survive every transition; `CANCEL`
+//! for ever, `TOKEN` until a wait that takes tokens finds it. `CANCELLABLE` and
+//! `TOKENS` say what else may end the current wait.
+//!
+//! *Protocol*. Waiter: `arm`, publish the key, look at the condition once more,
+//! leave the stack; then, from the destination's stack, `commit`. Resolver:
+//! make the condition true, find the key, `resolve`.
+//!
+//! *No wake-up is lost*: `commit` and `resolve` are read-modify-writes of one
+//! word, so one is first. If `resolve` is, `commit` fails and the committer
+//! makes the thread ready. If `commit` is, `resolve` finds `PARKED` and does.
+//! *No thread runs twice*: only one transition leaves `WAITING`/`PARKED` per
+//! epoch, and it alone says who makes the thread ready.
+//!
+//! *Ordering*: `resolve`, `post_token` and `request_cancel` release what
+//! happened before them; `outcome` and `arm` (for a token) acquire it. `commit`
+//! releases the saved context; the resolver that makes the thread ready
+//! acquires it.
+
+use lisle_lwp::shim::{AtomicU64, Ordering};
+
+const CANCEL: u64 = 1 << 63;
+const TOKEN: u64 = 1 << 62;
+const STICKY: u64 = CANCEL | TOKEN;
+const EPOCH_SHIFT: u32 = 8;
+const TOKENS: u64 = 1 << 4;
+const CANCELLABLE: u64 = 1 << 3;
+const PHASE: u64 = 7;
+
+const WAITING: u64 = 1;
+const PARKED: u64 = 2;
+const WOKEN: u64 = 3;
+const TIMED_OUT: u64 = 4;
+const CANCELLED: u64 = 5;
+const ABANDONED: u64 = 6;
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Outcome {
+    /// What was waited for happened.
+    Woken = WOKEN,
+    /// The deadline passed first.
+    TimedOut = TIMED_OUT,
+    /// The thread was cancelled first.
+    Cancelled = CANCELLED,
+    /// The waiter itself found the condition true and did not wait.
+    Abandoned = ABANDONED,
+}
+
+/// What besides a resolver may end a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Interest {
+    /// A cancel ends it.
+    pub cancellable: bool,
+    /// A token (unpark) ends it.
+    pub tokens: bool,
+}
+
+/// What [`WaitWord::arm`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Armed {
+    /// The wait is armed under this epoch.
+    Waiting(u64),
+    /// A token was there and has been taken; nothing is armed.
+    TookToken,
+    /// The thread is cancelled; nothing is armed.
+    Cancelled,
+}
+
+/// What the caller of a resolving transition has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Resolution {
+    /// The thread was parked: make it ready. Nobody else will.
+    MakeReady,
+    /// The thread had not left its stack yet and will see it by itself.
+    Noticed,
+    /// That wait is over, or ended by somebody else: nothing happened.
+    Stale,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct WaitWord(AtomicU64);
+
+impl WaitWord {
+    lisle_lwp::const_unless_loom! {
+        /// A thread that has never waited.
+        pub fn new() -> WaitWord {
+            WaitWord(AtomicU64::new(0))
+        }
+    }
+
+    /// Begins a wait. Only the thread itself may call it.
+    pub fn arm(&self, interest: Interest) -> Armed {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if interest.cancellable && word & CANCEL != 0 {
+                return Armed::Cancelled;
+            }
+            let token = interest.tokens && word & TOKEN != 0;
+            let epoch = (word & !STICKY) >> EPOCH_SHIFT;
+            let next = if token {
+                word & !TOKEN
+            } else {
+                let flags = if interest.cancellable { CANCELLABLE } else { 0 }
+                    | if interest.tokens { TOKENS } else { 0 };
+                let epoch = epoch.wrapping_add(1) << EPOCH_SHIFT & !STICKY;
+                word & STICKY | epoch | flags | WAITING
+            };
+            // Acquire: a token taken here pairs with the Release in `post_token`.
+            match self.0.compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) if token => return Armed::TookToken,
+                Ok(_) => return Armed::Waiting((next & !STICKY) >> EPOCH_SHIFT),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// The thread's context is saved. Returns `false` if the wait was resolved
+    /// before: then the caller makes the thread ready. Called on behalf of the
+    /// thread, from the stack that replaced it.
+    #[must_use]
+    pub fn commit(&self) -> bool {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & PHASE != WAITING {
+                return false;
+            }
+            let next = word & !PHASE | PARKED;
+            // Release: the saved context; pairs with the Acquire in `settle`.
+            match self.0.compare_exchange_weak(word, next, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Ends the wait of this epoch, if it still lasts.
+    pub fn resolve(&self, epoch: u64, outcome: Outcome) -> Resolution {
+        self.settle(|word| {
+            let current = (word & !STICKY) >> EPOCH_SHIFT == epoch;
+            (current && waits(word)).then_some(word & !PHASE | outcome as u64)
+        })
+    }
+
+    /// Ends a wait that takes tokens, or leaves a token for the next one.
+    pub fn post_token(&self) -> Resolution {
+        self.settle(|word| {
+            let takes = waits(word) && word & TOKENS != 0;
+            // Even a second token is written: it must release again.
+            Some(if takes { word & !PHASE | WOKEN } else { word | TOKEN })
+        })
+    }
+
+    /// Marks the thread cancelled and ends a cancellable wait.
+    pub fn request_cancel(&self) -> Resolution {
+        self.settle(|word| {
+            let ends = waits(word) && word & CANCELLABLE != 0;
+            Some(CANCEL | if ends { word & !PHASE | CANCELLED } else { word })
+        })
+    }
+
+    fn settle(&self, step: impl Fn(u64) -> Option<u64>) -> Resolution {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let Some(next) = step(word) else { return Resolution::Stale };
+            // Release: what happened before; pairs with the Acquire in `outcome`
+            // and `arm`. Acquire: the context released by `commit`.
+            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if !waits(word) || waits(next) => return Resolution::Stale,
+                Ok(_) if word & PHASE == PARKED => return Resolution::MakeReady,
+                Ok(_) => return Resolution::Noticed,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// How the current wait ended; `None` while it lasts.
+    pub fn outcome(&self) -> Option<Outcome> {
+        // Acquire: pairs with the Release in `settle`.
+        match self.0.load(Ordering::Acquire) & PHASE {
+            WOKEN => Some(Outcome::Woken),
+            TIMED_OUT => Some(Outcome::TimedOut),
+            CANCELLED => Some(Outcome::Cancelled),
+            ABANDONED => Some(Outcome::Abandoned),
+            _ => None,
+        }
+    }
+
+    /// Whether a cancel was requested.
+    pub fn is_cancelled(&self) -> bool {
+        // Acquire: pairs with the Release in `settle`.
+        self.0.load(Ordering::Acquire) & CANCEL != 0
+    }
+
+    /// Whether the thread is waiting, as far as a bystander can tell.
+    pub fn is_waiting(&self) -> bool {
+        waits(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Forgets cancel and token, for the next thread in this control block. The
+    /// epoch goes on, so that old keys stay stale. The caller owns the block.
+    pub fn reset(&self) {
+        let word = self.0.load(Ordering::Relaxed);
+        self.0.store(word & !STICKY & !PHASE, Ordering::Relaxed);
+    }
+}
+
+impl Default for WaitWord {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn waits(word: u64) -> bool {
+    matches!(word & PHASE, WAITING | PARKED)
+}
+
+#[cfg(all(test, not(lisle_loom)))]
+mod tests {
+    use super::*;
+
+    const PLAIN: Interest = Interest { cancellable: false, tokens: false };
+    const PARK: Interest = Interest { cancellable: true, tokens: true };
+
+    fn arm(word: &WaitWord, interest: Interest) -> u64 {
+        match word.arm(interest) {
+            Armed::Waiting(epoch) => epoch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn resolved_before_commit_is_noticed() {
+        let word = WaitWord::new();
+        let epoch = arm(&word, PLAIN);
+        assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::Noticed);
+        assert!(!word.commit());
+        assert_eq!(word.outcome(), Some(Outcome::Woken));
+    }
+
+    #[test]
+    fn resolved_after_commit_must_be_made_ready_once() {
+        let word = WaitWord::new();
+        let epoch = arm(&word, PLAIN);
+        assert!(word.commit());
+        assert_eq!(word.outcome(), None);
+        assert_eq!(word.resolve(epoch, Outcome::TimedOut), Resolution::MakeReady);
+        assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::Stale);
+        assert_eq!(word.outcome(), Some(Outcome::TimedOut));
+    }
+
+    #[test]
+    fn old_keys_are_stale() {
+        let word = WaitWord::new();
+        let old = arm(&word, PLAIN);
+        assert_eq!(word.resolve(old, Outcome::Abandoned), Resolution::Noticed);
+        let new = arm(&word, PLAIN);
+        assert!(word.commit());
+        assert_eq!(word.resolve(old, Outcome::Woken), Resolution::Stale);
+        assert_eq!(word.resolve(new, Outcome::Woken), Resolution::MakeReady);
+    }
+
+    #[test]
+    fn tokens_end_only_waits_that_take_them() {
+        let word = WaitWord::new();
+        let epoch = arm(&word, PLAIN);
+        assert!(word.commit());
+        assert_eq!(word.post_token(), Resolution::Stale);
+        assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::MakeReady);
+        assert_eq!(word.arm(PARK), Armed::TookToken);
+        let _ = arm(&word, PARK);
+        assert!(word.commit());
+        assert_eq!(word.post_token(), Resolution::MakeReady);
+        // The token was spent on the wait.
+        let _ = arm(&word, PARK);
+    }
+
+    #[test]
+    fn cancel_is_sticky_and_spares_uncancellable_waits() {
+        let word = WaitWord::new();
+        let epoch = arm(&word, PLAIN);
+        assert!(word.commit());
+        assert_eq!(word.request_cancel(), Resolution::Stale);
+        assert_eq!(word.outcome(), None);
+        assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::MakeReady);
+        assert_eq!(word.arm(PARK), Armed::Cancelled);
+        assert!(word.is_cancelled());
+        word.reset();
+        let _ = arm(&word, PARK);
+        assert!(word.commit());
+        assert_eq!(word.request_cancel(), Resolution::MakeReady);
+        assert_eq!(word.outcome(), Some(Outcome::Cancelled));
+    }
+}

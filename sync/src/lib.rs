@@ -1,0 +1,1 @@
+//! What lisle's threads say to each other.

@@ -1,0 +1,123 @@
+//! Many connections, limits, and what the server counts.
+
+use std::process::{Command, Stdio};
+use std::thread;
+
+use crate::harness::{Client, Server, command};
+use crate::{GET, assert_page, post};
+
+#[test]
+fn two_hundred_connections_at_once() {
+    let server = Server::start(&[]);
+    let mut clients: Vec<Client> = (0..200).map(|_| server.connect()).collect();
+    for round in 0..5 {
+        for (i, client) in clients.iter_mut().enumerate() {
+            client.send(post(format!("{round} {i}").as_bytes()));
+        }
+        for (i, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.answer().body, format!("{round} {i}").into_bytes());
+        }
+    }
+    let stats = server.stats();
+    assert_eq!(stats["connections"]["open"], 201);
+    assert_eq!(stats["requests"]["answered"], 1000);
+}
+
+#[test]
+fn busy_clients_in_parallel() {
+    let server = Server::start(&[]);
+    let address = server.address();
+    thread::scope(|scope| {
+        for client in 0..16 {
+            scope.spawn(move || {
+                for connection in 0..10 {
+                    let mut wire = Client::connect(address).expect("the server accepts");
+                    for request in 0..20 {
+                        let body = format!("{client} {connection} {request}");
+                        wire.send(post(body.as_bytes()));
+                        assert_eq!(wire.answer().body, body.as_bytes());
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(server.stats()["requests"]["answered"], 16 * 10 * 20);
+}
+
+#[test]
+fn one_request_per_connection_if_so_asked() {
+    let server = Server::start(&["--per-request"]);
+    for _ in 0..20 {
+        let mut client = server.connect();
+        // The second request finds nobody.
+        client.send(GET.repeat(2));
+        let answer = client.answer();
+        assert_page(&answer);
+        assert!(answer.closes());
+        client.expect_end();
+    }
+    assert_eq!(server.stats()["requests"]["answered"], 20);
+}
+
+#[test]
+fn connections_over_the_limit_wait() {
+    let server = Server::start(&["--max-connections", "1"]);
+    let stats = |client: &mut Client| -> serde_json::Value {
+        serde_json::from_slice(&client.answer().body).expect("JSON")
+    };
+    let request = "GET /stats HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut first = server.connect();
+    first.send(request);
+    assert_eq!(stats(&mut first)["connections"]["accepted"], 1);
+    // Connected, as far as the kernel is concerned.
+    let mut second = server.connect();
+    second.send(request);
+    first.send(request);
+    assert_eq!(stats(&mut first)["connections"]["accepted"], 1);
+    drop(first);
+    let stats = stats(&mut second);
+    assert_eq!(stats["connections"]["accepted"], 2);
+    assert_eq!(stats["connections"]["open"], 1);
+}
+
+#[test]
+fn running_out_of_descriptors_is_survived() {
+    let server = command();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 64 && exec \"$@\"", "sh"]);
+    shell.arg(server.get_program()).args(server.get_args());
+    shell.stderr(Stdio::piped());
+    let server = Server::start_command(shell, &[]);
+    let mut clients: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    assert!(server.complaint().contains("cannot take a connection"));
+    for client in &mut clients {
+        client.send(GET);
+    }
+    // Those that are served make room for those that wait.
+    for mut client in clients {
+        assert_page(&client.answer());
+    }
+    assert_page(&server.get("/"));
+}
+
+#[test]
+fn stats_are_json() {
+    let server = Server::start(&["--max-connections", "77"]);
+    let answer = server.get("/stats");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let stats = server.stats();
+    assert!(stats["uptime_seconds"].is_u64());
+    assert_eq!(stats["requests"]["answered"], 1);
+    assert_eq!(stats["requests"]["rejected"], 0);
+    assert!(stats["requests"]["broken"].is_u64());
+    assert_eq!(stats["connections"]["limit"], 77);
+    let lwps = stats["lwps"].as_array().expect("an array");
+    assert!(!lwps.is_empty());
+    for lwp in lwps {
+        for field in ["id", "switches", "steals", "parks", "queued"] {
+            assert!(lwp[field].is_u64(), "{field} in {lwp}");
+        }
+    }
+    let threads = stats["threads"].as_object().expect("an object");
+    assert!(threads.values().any(|count| count.as_u64() > Some(0)));
+}
