@@ -23,7 +23,11 @@ pub(crate) enum Clock {
 
 impl Clock {
     pub(crate) fn new(is_virtual: bool) -> Clock {
-        if is_virtual { Clock::Virtual(AtomicU64::new(0)) } else { Clock::Real }
+        if is_virtual {
+            Clock::Virtual(AtomicU64::new(0))
+        } else {
+            Clock::Real
+        }
     }
 
     pub(crate) fn is_virtual(&self) -> bool {
@@ -43,9 +47,7 @@ impl Clock {
     pub(crate) fn instant(&self) -> Instant {
         match self {
             Clock::Real => Instant::now(),
-            Clock::Virtual(now) => {
-                base() + Duration::from_nanos(now.load(Ordering::Relaxed))
-            }
+            Clock::Virtual(now) => base() + Duration::from_nanos(now.load(Ordering::Relaxed)),
         }
     }
 

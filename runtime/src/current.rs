@@ -59,7 +59,9 @@ fn detach(block: *const ()) {
     {
         crate::thread::local::destroy_all(block);
         current::set(ptr::null());
-        block.terminated.store(1, lisle_lwp::shim::Ordering::Relaxed);
+        block
+            .terminated
+            .store(1, lisle_lwp::shim::Ordering::Relaxed);
         pool::release(block, None);
     }
 }

@@ -11,7 +11,9 @@
 //!
 //! This crate is an implementation detail of `lisle`; depend on that instead.
 
-#[cfg(not(lisle_loom))]
+// In models only the modelled part of the runtime is used.
+#![cfg_attr(lisle_loom, allow(dead_code))]
+
 pub mod cancel;
 #[cfg(not(lisle_loom))]
 mod clock;
@@ -20,6 +22,7 @@ mod current;
 mod fork;
 #[cfg(not(lisle_loom))]
 pub mod io;
+mod join;
 #[cfg(not(lisle_loom))]
 pub mod lwp;
 #[cfg(lisle_loom)]
@@ -28,10 +31,10 @@ mod model;
 pub mod net;
 #[cfg(not(lisle_loom))]
 mod pool;
+#[cfg(not(lisle_loom))]
 mod random;
 #[cfg(not(lisle_loom))]
 pub mod runtime;
-#[cfg(not(lisle_loom))]
 pub mod sched;
 #[cfg(not(lisle_loom))]
 pub mod seeded;
@@ -42,6 +45,10 @@ pub mod thread;
 pub mod time;
 pub mod wait;
 
+#[cfg(lisle_loom)]
+pub(crate) use crate::model::make_ready as sched_make_ready;
+#[cfg(lisle_loom)]
+pub use crate::model::{Entry, thread, time};
 #[cfg(not(lisle_loom))]
 pub use crate::runtime::{Builder, Runtime, ShutdownError};
 #[cfg(not(lisle_loom))]

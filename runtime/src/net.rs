@@ -1,8 +1,8 @@
 //! TCP, mirroring `std::net`: calls block the calling user thread only.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::net::ToSocketAddrs;
+use std::net::{Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,9 @@ impl TcpListener {
     /// If the descriptor cannot be made non-blocking or registered.
     pub fn from_std(listener: StdListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
-        Ok(TcpListener { source: Source::new(listener)? })
+        Ok(TcpListener {
+            source: Source::new(listener)?,
+        })
     }
 
     /// Waits for a connection. A cancellation point.
@@ -146,7 +148,11 @@ impl TcpStream {
     }
 
     fn connect_to(address: &SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(*address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_nonblocking(true)?;
         let begun = sys::guarded(Call::Connect, || socket.connect(&(*address).into()));
         let stream = StdStream::from(socket);
@@ -158,17 +164,19 @@ impl TcpStream {
         let stream = Self::from_std(stream)?;
         if pending {
             // Writable is what a connection becomes when it is made or refused.
-            stream.source.when_ready(Interest::Write, deadline, |stream| {
-                match stream.take_error()? {
-                    Some(error) => Err(error),
-                    None => match stream.peer_addr() {
-                        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                            Err(io::ErrorKind::WouldBlock.into())
-                        }
-                        result => result,
-                    },
-                }
-            })?;
+            stream
+                .source
+                .when_ready(Interest::Write, deadline, |stream| {
+                    match stream.take_error()? {
+                        Some(error) => Err(error),
+                        None => match stream.peer_addr() {
+                            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                                Err(io::ErrorKind::WouldBlock.into())
+                            }
+                            result => result,
+                        },
+                    }
+                })?;
         }
         Ok(stream)
     }
@@ -192,12 +200,17 @@ impl TcpStream {
     }
 
     fn reading<R>(&self, op: impl FnMut(&StdStream) -> io::Result<R>) -> io::Result<R> {
-        self.source.when_ready(Interest::Read, deadline(&self.read_timeout), guarded(Call::Read, op))
+        self.source.when_ready(
+            Interest::Read,
+            deadline(&self.read_timeout),
+            guarded(Call::Read, op),
+        )
     }
 
     fn writing<R>(&self, op: impl FnMut(&StdStream) -> io::Result<R>) -> io::Result<R> {
         let deadline = deadline(&self.write_timeout);
-        self.source.when_ready(Interest::Write, deadline, guarded(Call::Write, op))
+        self.source
+            .when_ready(Interest::Write, deadline, guarded(Call::Write, op))
     }
 
     /// Reads without taking what it reads.
@@ -311,7 +324,10 @@ fn guarded<R>(
 }
 
 fn zero_timeout() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "cannot set a timeout of zero; None means none")
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "cannot set a timeout of zero; None means none",
+    )
 }
 
 fn set_timeout(place: &AtomicU64, timeout: Option<Duration>) -> io::Result<()> {

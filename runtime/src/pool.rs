@@ -32,7 +32,10 @@ unsafe impl Send for FreeBlocks {}
 
 impl FreeBlocks {
     pub(crate) const fn new() -> Self {
-        FreeBlocks { head: ptr::null(), len: 0 }
+        FreeBlocks {
+            head: ptr::null(),
+            len: 0,
+        }
     }
 
     fn push(&mut self, block: &'static Tcb) {
@@ -79,8 +82,10 @@ struct Pool {
     chunks: Vec<&'static [Tcb]>,
 }
 
-static POOL: RawLock<Pool> =
-    RawLock::new(Pool { free: FreeBlocks::new(), chunks: Vec::new() });
+static POOL: RawLock<Pool> = RawLock::new(Pool {
+    free: FreeBlocks::new(),
+    chunks: Vec::new(),
+});
 
 fn grow(into: &mut FreeBlocks) -> Option<&'static Tcb> {
     let mut chunk: Vec<Tcb> = Vec::new();
@@ -144,12 +149,16 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block.terminated.store(0, Ordering::Relaxed);
     block.reason.store(ptr::null_mut(), Ordering::Relaxed);
     block.parent.store(identity.parent, Ordering::Relaxed);
-    block.generation.store(crate::fork::generation(), Ordering::Relaxed);
+    block
+        .generation
+        .store(crate::fork::generation(), Ordering::Relaxed);
     block.lwp.store(ptr::null_mut(), Ordering::Relaxed);
     block.shared.store(ptr::null_mut(), Ordering::Relaxed);
     block.wait.reset();
     block.join.reset();
-    block.id.store(NEXT_ID.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    block
+        .id
+        .store(NEXT_ID.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     // Release: pairs with the Acquire in `Tcb::try_retain`.
     block.refs.store(identity.refs, Ordering::Release);
 }

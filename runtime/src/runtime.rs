@@ -93,21 +93,34 @@ impl Shared {
 
     /// The earliest deadline of all LWPs, or [`NEVER`].
     pub(crate) fn earliest_deadline(&self) -> u64 {
-        self.lwps.iter().map(|lwp| lwp.timers.earliest()).min().unwrap_or(NEVER)
+        self.lwps
+            .iter()
+            .map(|lwp| lwp.timers.earliest())
+            .min()
+            .unwrap_or(NEVER)
     }
 
     /// Under a seed: whether the running thread gives way here.
     pub(crate) fn choose_to_give_way(&self) -> bool {
-        self.seeded.as_ref().is_some_and(|random| random.lock().next() & 1 == 0)
+        self.seeded
+            .as_ref()
+            .is_some_and(|random| random.lock().next() & 1 == 0)
     }
 
     /// How many threads have not ended. Exact once no thread is spawned.
     pub(crate) fn live(&self) -> u64 {
         // Ends are read first: a thread that ends meanwhile counts as alive.
-        let ended: u64 = self.lwps.iter().map(|l| l.counters.ended.load(Ordering::Acquire)).sum();
+        let ended: u64 = self
+            .lwps
+            .iter()
+            .map(|l| l.counters.ended.load(Ordering::Acquire))
+            .sum();
         let ended = ended + self.ended_elsewhere.load(Ordering::Acquire);
-        let spawned: u64 =
-            self.lwps.iter().map(|l| l.counters.spawned.load(Ordering::Acquire)).sum();
+        let spawned: u64 = self
+            .lwps
+            .iter()
+            .map(|l| l.counters.spawned.load(Ordering::Acquire))
+            .sum();
         (spawned + self.spawned_elsewhere.load(Ordering::Acquire)).saturating_sub(ended)
     }
 
@@ -198,7 +211,9 @@ impl Runtime {
     /// If an environment variable has a bad value, or the system refuses kernel
     /// threads or a poller.
     pub fn default_runtime() -> io::Result<Runtime> {
-        Ok(Runtime { handle: default_handle()? })
+        Ok(Runtime {
+            handle: default_handle()?,
+        })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -264,7 +279,11 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
     // The threads left over refer to it for ever.
     core::mem::forget(shared.clone());
     let survivors = thread::list_of(Arc::as_ptr(shared));
-    if survivors.is_empty() { Ok(()) } else { Err(ShutdownError { survivors }) }
+    if survivors.is_empty() {
+        Ok(())
+    } else {
+        Err(ShutdownError { survivors })
+    }
 }
 
 fn runs_on(shared: &Arc<Shared>) -> bool {
@@ -294,7 +313,11 @@ impl ShutdownError {
 
 impl fmt::Display for ShutdownError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} threads did not end before the deadline:", self.survivors.len())?;
+        write!(
+            f,
+            "{} threads did not end before the deadline:",
+            self.survivors.len()
+        )?;
         for survivor in self.survivors.iter().take(16) {
             write!(f, "\n  {survivor}")?;
         }
@@ -419,7 +442,11 @@ impl Builder {
     /// over.
     pub fn build(self) -> io::Result<Runtime> {
         let shared = self.share()?;
-        let runtime = Runtime { handle: Arc::new(Handle { shared: shared.clone() }) };
+        let runtime = Runtime {
+            handle: Arc::new(Handle {
+                shared: shared.clone(),
+            }),
+        };
         // Dropping the runtime on an error stops those that have started.
         for index in 0..shared.lwps.len() {
             shared.start_carrier(index)?.go();
@@ -428,7 +455,11 @@ impl Builder {
     }
 
     fn share(self) -> io::Result<Arc<Shared>> {
-        let seed = if let PolicyKind::Seeded(seed) = self.policy { Some(seed) } else { None };
+        let seed = if let PolicyKind::Seeded(seed) = self.policy {
+            Some(seed)
+        } else {
+            None
+        };
         let lwps = match (self.lwps, seed) {
             (Some(lwps), None) => lwps,
             (None | Some(1), Some(_)) => 1,
@@ -486,10 +517,14 @@ fn variable<T>(
     takes: &str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> io::Result<Option<T>> {
-    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let Some(value) = std::env::var_os(name) else {
+        return Ok(None);
+    };
     match value.to_str().map(str::trim).and_then(parse) {
         Some(parsed) => Ok(Some(parsed)),
-        None => invalid(&format!("environment variable {name}={value:?}: it takes {takes}")),
+        None => invalid(&format!(
+            "environment variable {name}={value:?}: it takes {takes}"
+        )),
     }
 }
 

@@ -64,7 +64,12 @@ where
         .build()
         .expect("a seeded runtime needs one kernel thread and a poller");
     // SAFETY: passed on.
-    let main = unsafe { thread::Builder::new().name("seeded".into()).on(&runtime).spawn_light(test) };
+    let main = unsafe {
+        thread::Builder::new()
+            .name("seeded".into())
+            .on(&runtime)
+            .spawn_light(test)
+    };
     let outcome = main.expect("a thread needs a stack").join();
     let ended = runtime.shutdown(Duration::from_secs(10));
     match outcome {

@@ -21,7 +21,8 @@ use lisle_lwp::sleep::Sleeper;
 #[cfg(not(lisle_loom))]
 use lisle_lwp::{arch::Context, stack::Stack};
 
-use crate::thread::join::JoinSlot;
+use crate::join::JoinSlot;
+#[cfg(not(lisle_loom))]
 use crate::thread::local::Locals;
 use crate::wait::Reason;
 use crate::wait::word::WaitWord;
@@ -97,6 +98,7 @@ pub(crate) struct Tcb {
     // --- the thread itself; after its end, whoever frees its stack ---
     #[cfg(not(lisle_loom))]
     pub(crate) stack: Cell<Option<Stack>>,
+    #[cfg(not(lisle_loom))]
     pub(crate) locals: Cell<Locals>,
 }
 
@@ -137,6 +139,7 @@ impl Tcb {
             name: Cell::new(None),
             #[cfg(not(lisle_loom))]
             stack: Cell::new(None),
+            #[cfg(not(lisle_loom))]
             locals: Cell::new(Locals::new()),
         }
     }
@@ -165,7 +168,8 @@ impl Tcb {
     /// Says why the thread is about to wait. Only the thread itself calls it.
     #[inline]
     pub(crate) fn set_reason(&self, reason: &'static Reason, detail: usize) {
-        self.reason.store(ptr::from_ref(reason).cast_mut(), Ordering::Relaxed);
+        self.reason
+            .store(ptr::from_ref(reason).cast_mut(), Ordering::Relaxed);
         self.reason_detail.store(detail, Ordering::Relaxed);
     }
 
@@ -204,6 +208,9 @@ impl Tcb {
 
 impl core::fmt::Debug for Tcb {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Tcb").field("id", &self.id).field("refs", &self.refs).finish_non_exhaustive()
+        f.debug_struct("Tcb")
+            .field("id", &self.id)
+            .field("refs", &self.refs)
+            .finish_non_exhaustive()
     }
 }

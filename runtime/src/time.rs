@@ -33,7 +33,9 @@ pub fn now() -> Instant {
 /// Blocks the calling thread until the deadline. A cancellation point.
 pub fn sleep_until(deadline: Instant) {
     while now() < deadline {
-        let Ok(wait) = wait::begin(&SLEEPING, 0, true) else { cancel::deliver() };
+        let Ok(wait) = wait::begin(&SLEEPING, 0, true) else {
+            cancel::deliver()
+        };
         if wait.block(Some(deadline)) == Outcome::Cancelled {
             cancel::deliver();
         }

@@ -114,9 +114,8 @@ impl Reactor {
             }
             until = now_earliest;
         }
-        let left = (until != NEVER).then(|| {
-            Duration::from_nanos(until.saturating_sub(clock.now()))
-        });
+        let left =
+            (until != NEVER).then(|| Duration::from_nanos(until.saturating_sub(clock.now())));
         let timeout = match (left, pause) {
             (Some(left), Some(pause)) => Some(left.min(pause)),
             (left, pause) => left.or(pause),

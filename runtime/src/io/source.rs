@@ -49,8 +49,14 @@ pub(crate) struct Slot {
 impl Slot {
     const fn new() -> Slot {
         Slot {
-            read: Waiters::new(Direction { events: 0, waiters: Queue::new() }),
-            write: Waiters::new(Direction { events: 0, waiters: Queue::new() }),
+            read: Waiters::new(Direction {
+                events: 0,
+                waiters: Queue::new(),
+            }),
+            write: Waiters::new(Direction {
+                events: 0,
+                waiters: Queue::new(),
+            }),
         }
     }
 
@@ -179,7 +185,9 @@ impl<T: AsFd> Source<T> {
         };
         let side = self.slot.side(interest);
         let fd = self.io.as_fd().as_raw_fd() as usize;
-        let Ok(wait) = wait::begin(reason, fd, true) else { cancel::deliver() };
+        let Ok(wait) = wait::begin(reason, fd, true) else {
+            cancel::deliver()
+        };
         let node = Node::new(&wait, ());
         {
             let mut side = side.lock();

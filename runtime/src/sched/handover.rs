@@ -17,7 +17,8 @@ use lisle_lwp::arch;
 use lisle_lwp::current;
 use lisle_lwp::shim::Ordering;
 
-use super::{AFTER, EXIT, HOLD, PARK, hold, inject, reap_elsewhere, running};
+use super::lwp::hold;
+use super::switch::{AFTER, EXIT, HOLD, PARK, arrive, inject, reap_elsewhere, running};
 use crate::tcb::Tcb;
 
 /// Gives the running thread's LWP to a new kernel thread; the thread goes on
@@ -25,10 +26,13 @@ use crate::tcb::Tcb;
 pub(crate) fn detach(me: &'static Tcb) -> bool {
     let Some(lwp) = me.own_lwp() else { return true };
     let idle = lwp.idle();
-    let Ok(successor) = lwp.shared().start_carrier(lwp.index) else { return false };
+    let Ok(successor) = lwp.shared().start_carrier(lwp.index) else {
+        return false;
+    };
     // From here on the LWP is not ours: nothing of it may be touched.
     me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
-    me.carrier.store(core::ptr::from_ref(idle).cast_mut(), Ordering::Relaxed);
+    me.carrier
+        .store(core::ptr::from_ref(idle).cast_mut(), Ordering::Relaxed);
     successor.go();
     true
 }
@@ -44,8 +48,10 @@ pub(super) fn leave(me: &'static Tcb, after: usize) {
         current::set(core::ptr::from_ref(carrier).cast());
         let to = carrier.context.with(|context| *context);
         let arg = me as *const Tcb as usize | after;
-        let arg = me.context.with_mut(|context| arch::switch(context, to, arg));
-        super::arrive(me, arg);
+        let arg = me
+            .context
+            .with_mut(|context| arch::switch(context, to, arg));
+        arrive(me, arg);
     }
 }
 

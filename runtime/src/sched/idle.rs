@@ -28,10 +28,11 @@ use lisle_lwp::owner::HolderId;
 use lisle_lwp::shim::{Ordering, spin_loop};
 use lisle_lwp::stack::{StackPool, overflow};
 
+use super::handover;
 use super::lwp::{Lwp, count, may_run};
 use super::sleepers::Bed;
+use super::switch::{AFTER, NOTHING, depart, follow_up};
 use super::timers::NEVER;
-use super::{depart, follow_up, handover};
 use crate::runtime::Shared;
 use crate::tcb::Tcb;
 use crate::wait::Outcome;
@@ -65,14 +66,23 @@ pub(crate) fn carry(shared: Arc<Shared>, index: usize, holder: HolderId, go: &Re
     // Dropped last: the overflow report needs it while threads run.
     let _alternate = overflow::ensure_alt_stack();
     let idle = crate::current::me();
-    idle.kind.store(crate::tcb::Kind::Idle as u8, Ordering::Relaxed);
-    idle.lwp.store(core::ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
+    idle.kind
+        .store(crate::tcb::Kind::Idle as u8, Ordering::Relaxed);
+    idle.lwp
+        .store(core::ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
     lwp.idle.set(idle);
     lwp.slot.set(current::slot());
-    lwp.kernel_thread.store(lisle_lwp::sys::gettid() as u64, Ordering::Relaxed);
+    lwp.kernel_thread
+        .store(lisle_lwp::sys::gettid() as u64, Ordering::Relaxed);
     lwp.since.set(shared.clock.now());
     debug_assert!(lwp.owner.is_held_by(holder));
-    let mut carrier = Carrier { shared: &shared, lwp, idle, last_poll: 0, trimmed: true };
+    let mut carrier = Carrier {
+        shared: &shared,
+        lwp,
+        idle,
+        last_poll: 0,
+        trimmed: true,
+    };
     lwp.owner.enter();
     if carrier.run() {
         // The runtime stops: what the LWP kept at hand goes back.
@@ -86,7 +96,8 @@ pub(crate) fn carry(shared: Arc<Shared>, index: usize, holder: HolderId, go: &Re
         let _ = lwp.owner.release(holder);
     }
     idle.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
-    idle.kind.store(crate::tcb::Kind::Kernel as u8, Ordering::Relaxed);
+    idle.kind
+        .store(crate::tcb::Kind::Kernel as u8, Ordering::Relaxed);
 }
 
 impl Carrier<'_> {
@@ -121,14 +132,15 @@ impl Carrier<'_> {
         // SAFETY: `next` is ready and in no queue; we run as `idle` on this LWP.
         let arg = unsafe {
             let to = depart(idle, self.lwp, next);
-            idle.context.with_mut(|context| arch::switch(context, to, idle as *const Tcb as usize))
+            idle.context
+                .with_mut(|context| arch::switch(context, to, idle as *const Tcb as usize))
         };
         if idle.lwp.load(Ordering::Relaxed).is_null() {
             // SAFETY: `arg` is what the switch passed.
             unsafe { handover::follow_up(arg) };
             return false;
         }
-        if arg & super::AFTER != super::NOTHING {
+        if arg & AFTER != NOTHING {
             // SAFETY: as above.
             unsafe { follow_up(self.lwp, arg) };
         }
@@ -157,7 +169,10 @@ impl Carrier<'_> {
     fn take_injected(&self) -> bool {
         let lwp = self.lwp;
         // SAFETY: owner, inside the runtime; the threads are ready.
-        self.shared.injector.take_all(|thread| unsafe { lwp.ready() }.push(thread)) > 0
+        self.shared
+            .injector
+            .take_all(|thread| unsafe { lwp.ready() }.push(thread))
+            > 0
     }
 
     /// Wakes the threads whose deadline on `of` has come.
@@ -183,7 +198,11 @@ impl Carrier<'_> {
         loop {
             let found = self.look(looks + 1 == LOOKS);
             if found.is_some() {
-                self.lwp.since.set(if self.shared.timed { self.shared.clock.now() } else { 0 });
+                self.lwp.since.set(if self.shared.timed {
+                    self.shared.clock.now()
+                } else {
+                    0
+                });
                 if sleepers.stop_search() && (self.work_left() || sleepers.poller_vacant()) {
                     // Submitters relied on us for what we did not take, and
                     // somebody should wait for readiness.
@@ -301,7 +320,9 @@ impl Carrier<'_> {
         if others_busy {
             self.trimmed = false;
         }
-        let any = shared.reactor.wait(pause, || shared.earliest_deadline(), &shared.clock);
+        let any = shared
+            .reactor
+            .wait(pause, || shared.earliest_deadline(), &shared.clock);
         if !any && !others_busy && !self.trimmed {
             self.trim();
         }

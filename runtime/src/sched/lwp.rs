@@ -68,7 +68,10 @@ pub(crate) struct Counters {
 /// Adds to a counter that only the caller writes.
 #[inline(always)]
 pub(crate) fn count(counter: &AtomicU64, by: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(by),
+        Ordering::Relaxed,
+    );
 }
 
 /// See the module documentation.
@@ -368,8 +371,9 @@ impl Lwp {
     /// and may allocate when stealing.
     pub(crate) unsafe fn steal_from(&self, victim: &Lwp) -> Option<&'static Tcb> {
         loop {
-            let stolen =
-                victim.stealer.steal_batch_with_limit_and_pop(&self.window, WINDOW / 2);
+            let stolen = victim
+                .stealer
+                .steal_batch_with_limit_and_pop(&self.window, WINDOW / 2);
             match stolen {
                 crossbeam_deque::Steal::Success(Stealable(thread)) => {
                     self.in_window.set(self.window.len());
@@ -411,6 +415,11 @@ pub(crate) fn hold(thread: &'static Tcb) -> bool {
     // Release: the saved context; pairs with the Acquire in `resume`.
     thread
         .suspension
-        .compare_exchange(SUSPEND_ASKED, SUSPENDED, Ordering::Release, Ordering::Relaxed)
+        .compare_exchange(
+            SUSPEND_ASKED,
+            SUSPENDED,
+            Ordering::Release,
+            Ordering::Relaxed,
+        )
         .is_ok()
 }

@@ -125,7 +125,10 @@ pub struct RoundRobin {
 impl RoundRobin {
     /// Round robin with this slice.
     pub const fn new(slice: Duration) -> Self {
-        RoundRobin { list: ReadyList::new(), slice }
+        RoundRobin {
+            list: ReadyList::new(),
+            slice,
+        }
     }
 }
 
@@ -229,7 +232,10 @@ pub(crate) struct Seeded {
 
 impl Seeded {
     pub(crate) fn new(seed: u64) -> Self {
-        Seeded { list: ReadyList::new(), random: crate::random::Random::new(seed) }
+        Seeded {
+            list: ReadyList::new(),
+            random: crate::random::Random::new(seed),
+        }
     }
 }
 
@@ -239,7 +245,8 @@ impl Policy for Seeded {
     }
     fn pop(&mut self) -> Option<ReadyThread> {
         let len = self.list.len();
-        (len > 0).then(|| self.random.below(len))
+        (len > 0)
+            .then(|| self.random.below(len))
             .and_then(|index| ReadyThread::remove_from(&mut self.list, index))
     }
     fn len(&self) -> usize {
@@ -348,7 +355,10 @@ mod tests {
             last[level] = pick;
             policy.push(t);
             let longest = last.iter().map(|l| pick - l).max().unwrap();
-            assert!(longest <= bound, "a thread waited {longest} picks, bound {bound}");
+            assert!(
+                longest <= bound,
+                "a thread waited {longest} picks, bound {bound}"
+            );
         }
     }
 
@@ -358,7 +368,9 @@ mod tests {
             let threads: Vec<_> = (0..8).map(thread).collect();
             let mut policy = Seeded::new(seed);
             threads.iter().for_each(|t| policy.push(ReadyThread(t)));
-            std::iter::from_fn(|| policy.pop()).map(|t| t.priority()).collect::<Vec<_>>()
+            std::iter::from_fn(|| policy.pop())
+                .map(|t| t.priority())
+                .collect::<Vec<_>>()
         };
         assert_eq!(run(7), run(7));
         assert!((0..20).any(|seed| run(seed) != run(7)));

@@ -34,7 +34,11 @@ impl Default for ReadyList {
 impl ReadyList {
     /// An empty list.
     pub const fn new() -> ReadyList {
-        ReadyList { head: ptr::null(), tail: ptr::null(), len: 0 }
+        ReadyList {
+            head: ptr::null(),
+            tail: ptr::null(),
+            len: 0,
+        }
     }
 
     /// How many threads it holds.
@@ -54,7 +58,9 @@ impl ReadyList {
         thread.link.store(ptr::null_mut(), Ordering::Relaxed);
         // SAFETY: blocks live for ever, and the list owns those it links.
         match unsafe { self.tail.as_ref() } {
-            Some(tail) => tail.link.store(ptr::from_ref(thread).cast_mut(), Ordering::Relaxed),
+            Some(tail) => tail
+                .link
+                .store(ptr::from_ref(thread).cast_mut(), Ordering::Relaxed),
             None => self.head = thread,
         }
         self.tail = thread;
@@ -147,7 +153,10 @@ impl Injector {
             return 0;
         }
         // Acquire: pairs with the Release in `push`.
-        let mut newest = self.newest.swap(ptr::null_mut(), Ordering::Acquire).cast_const();
+        let mut newest = self
+            .newest
+            .swap(ptr::null_mut(), Ordering::Acquire)
+            .cast_const();
         let mut oldest: *const Tcb = ptr::null();
         // SAFETY: blocks live for ever; the chain is ours since the swap.
         while let Some(thread) = unsafe { newest.as_ref() } {
@@ -171,7 +180,9 @@ mod tests {
     use super::*;
 
     fn threads(n: usize) -> Vec<&'static Tcb> {
-        (0..n).map(|_| &*Box::leak(Box::new(Tcb::blank()))).collect()
+        (0..n)
+            .map(|_| &*Box::leak(Box::new(Tcb::blank())))
+            .collect()
     }
 
     fn is(a: Option<&'static Tcb>, b: &'static Tcb) -> bool {

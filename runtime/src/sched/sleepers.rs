@@ -62,8 +62,14 @@ impl Sleepers {
     pub fn new(lwps: usize) -> Self {
         assert!(lwps < SEARCHERS as usize, "at most {} LWPs", SEARCHERS - 1);
         // Room for all: pushing below never allocates.
-        let beds = Beds { alone: Vec::with_capacity(lwps), poller: None };
-        Sleepers { counts: AtomicU32::new(0), beds: RawLock::new(beds) }
+        let beds = Beds {
+            alone: Vec::with_capacity(lwps),
+            poller: None,
+        };
+        Sleepers {
+            counts: AtomicU32::new(0),
+            beds: RawLock::new(beds),
+        }
     }
 
     /// Whether any LWP is idle, awake or asleep. A hint.

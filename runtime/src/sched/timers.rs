@@ -179,8 +179,15 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn new() -> Timers {
-        let heap = Heap { root: ptr::null(), inserted: 0, len: 0 };
-        Timers { heap: RawLock::new(heap), earliest: AtomicU64::new(NEVER) }
+        let heap = Heap {
+            root: ptr::null(),
+            inserted: 0,
+            len: 0,
+        };
+        Timers {
+            heap: RawLock::new(heap),
+            earliest: AtomicU64::new(NEVER),
+        }
     }
 
     /// Links a deadline. Returns whether it is the earliest now.
@@ -254,8 +261,10 @@ mod tests {
         let mut random = Random::new(3);
         let timers = Timers::new();
         let mut deadlines: Vec<u64> = (0..500).map(|_| random.below(100) as u64).collect();
-        let nodes: Vec<Box<Timer>> =
-            deadlines.iter().map(|d| Box::new(Timer::new(*d, key(*d)))).collect();
+        let nodes: Vec<Box<Timer>> = deadlines
+            .iter()
+            .map(|d| Box::new(Timer::new(*d, key(*d))))
+            .collect();
         for node in &nodes {
             // SAFETY: boxed, and all are removed or expired below.
             unsafe { timers.insert(node) };
@@ -268,12 +277,14 @@ mod tests {
         deadlines.sort_unstable();
         assert_eq!(timers.len(), deadlines.len());
         let due = deadlines.iter().filter(|d| **d <= 50).count();
-        let expired: Vec<u64> =
-            std::iter::from_fn(|| timers.expire_one(50)).map(|k| k.epoch_number()).collect();
+        let expired: Vec<u64> = std::iter::from_fn(|| timers.expire_one(50))
+            .map(|k| k.epoch_number())
+            .collect();
         assert_eq!(expired, deadlines[..due]);
         assert_eq!(timers.earliest(), deadlines[due]);
-        let rest: Vec<u64> =
-            std::iter::from_fn(|| timers.expire_one(1_000)).map(|k| k.epoch_number()).collect();
+        let rest: Vec<u64> = std::iter::from_fn(|| timers.expire_one(1_000))
+            .map(|k| k.epoch_number())
+            .collect();
         assert_eq!(rest, deadlines[due..]);
         assert_eq!((timers.len(), timers.earliest()), (0, NEVER));
     }
@@ -286,8 +297,9 @@ mod tests {
             // SAFETY: boxed, and all expire below.
             unsafe { timers.insert(node) };
         }
-        let order: Vec<u64> =
-            std::iter::from_fn(|| timers.expire_one(5)).map(|k| k.epoch_number()).collect();
+        let order: Vec<u64> = std::iter::from_fn(|| timers.expire_one(5))
+            .map(|k| k.epoch_number())
+            .collect();
         assert_eq!(order, (0..9).collect::<Vec<_>>());
     }
 }

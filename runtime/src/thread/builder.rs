@@ -234,8 +234,12 @@ impl Builder {
             }
         };
         pool::publish(block, self.identity(Kind::Light, name));
-        block.shared.store(core::ptr::from_ref(shared).cast_mut(), Ordering::Relaxed);
-        block.parent.store(me.id.load(Ordering::Relaxed), Ordering::Relaxed);
+        block
+            .shared
+            .store(core::ptr::from_ref(shared).cast_mut(), Ordering::Relaxed);
+        block
+            .parent
+            .store(me.id.load(Ordering::Relaxed), Ordering::Relaxed);
         // SAFETY: nobody has seen the block yet.
         unsafe {
             block.context.with_mut(|saved| *saved = context);
@@ -260,7 +264,13 @@ impl Builder {
     fn identity(&self, kind: Kind, name: Option<Box<str>>) -> Identity {
         // One reference for the thread, one for its handle.
         let parent = me().id.load(Ordering::Relaxed);
-        Identity { kind, priority: self.priority, name, parent, refs: 2 }
+        Identity {
+            kind,
+            priority: self.priority,
+            name,
+            parent,
+            refs: 2,
+        }
     }
 }
 

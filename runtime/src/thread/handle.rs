@@ -51,7 +51,9 @@ impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("thread", &self.thread).finish_non_exhaustive()
+        f.debug_struct("JoinHandle")
+            .field("thread", &self.thread)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +76,12 @@ impl<T> JoinHandle<T> {
     /// One of the block's references is the handle's; the slot is where the
     /// thread will write its result.
     pub(super) unsafe fn new(block: &'static Tcb, slot: *mut Slot<T>, home: Home) -> Self {
-        JoinHandle { thread: Thread { block }, slot, home, taken: false }
+        JoinHandle {
+            thread: Thread { block },
+            slot,
+            home,
+            taken: false,
+        }
     }
 
     /// The thread.
@@ -105,8 +112,12 @@ impl<T> JoinHandle<T> {
         assert!(!core::ptr::eq(block, me()), "a thread cannot join itself");
         while !self.is_finished() {
             let id = block.id.load(Ordering::Relaxed) as usize;
-            let Ok(wait) = wait::begin(&JOINING, id, true) else { cancel::deliver() };
-            let Some(wait) = block.join.wait(wait) else { continue };
+            let Ok(wait) = wait::begin(&JOINING, id, true) else {
+                cancel::deliver()
+            };
+            let Some(wait) = block.join.wait(wait) else {
+                continue;
+            };
             if wait.block(None) == Outcome::Cancelled {
                 block.join.forget_joiner();
                 cancel::deliver();

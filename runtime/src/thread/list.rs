@@ -93,7 +93,10 @@ impl ThreadInfo {
 
     /// The threads that this one spawned and that still exist.
     pub fn children(&self) -> Vec<ThreadInfo> {
-        list().into_iter().filter(|thread| thread.parent == Some(self.id)).collect()
+        list()
+            .into_iter()
+            .filter(|thread| thread.parent == Some(self.id))
+            .collect()
     }
 }
 
@@ -112,7 +115,9 @@ fn state(block: &Tcb) -> State {
     } else if !block.lwp.load(Ordering::Relaxed).is_null() {
         State::Running
     } else if block.wait.is_waiting() {
-        let (reason, detail) = block.reason().map_or(("", 0), |(r, detail)| (r.name(), detail));
+        let (reason, detail) = block
+            .reason()
+            .map_or(("", 0), |(r, detail)| (r.name(), detail));
         State::Waiting { reason, detail }
     } else if !block.is_user() {
         State::Running

@@ -64,7 +64,10 @@ impl std::error::Error for AccessError {}
 impl<T: 'static> LocalKey<T> {
     #[doc(hidden)]
     pub const fn new(init: fn() -> T) -> LocalKey<T> {
-        LocalKey { init, _value: PhantomData }
+        LocalKey {
+            init,
+            _value: PhantomData,
+        }
     }
 
     /// Calls `f` with the calling thread's value, making it on first use.
@@ -72,7 +75,8 @@ impl<T: 'static> LocalKey<T> {
     /// # Panics
     /// If the value is being made or has been destroyed.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
-        self.try_with(f).expect("cannot access a user thread's local during or after destruction")
+        self.try_with(f)
+            .expect("cannot access a user thread's local during or after destruction")
     }
 
     /// Calls `f` with the calling thread's value, making it on first use.
@@ -86,7 +90,11 @@ impl<T: 'static> LocalKey<T> {
             Some(found) => found?,
             None => {
                 edit(thread, |entries| {
-                    entries.push(Entry { key, value: None, destroyed: false });
+                    entries.push(Entry {
+                        key,
+                        value: None,
+                        destroyed: false,
+                    });
                 });
                 let made: Box<dyn Any> = match std::panic::catch_unwind(self.init) {
                     Ok(value) => Box::new(value),
@@ -123,7 +131,9 @@ fn find(thread: &Tcb, key: usize) -> Option<Result<*const (), AccessError>> {
 
 fn edit<R>(thread: &Tcb, f: impl FnOnce(&mut Vec<Entry>) -> R) -> R {
     // SAFETY: as in `find`; `f` is ours and runs no user code.
-    thread.locals.with_mut(|locals| f(unsafe { &mut *locals }.0.get_or_insert_default()))
+    thread
+        .locals
+        .with_mut(|locals| f(unsafe { &mut *locals }.0.get_or_insert_default()))
 }
 
 /// Destroys all values of the calling thread `thread`, in the order of their
@@ -145,7 +155,9 @@ pub(crate) fn destroy_all(thread: &Tcb) {
         }
     }
     // SAFETY: as in `find`.
-    thread.locals.with_mut(|locals| unsafe { *locals = Locals::new() });
+    thread
+        .locals
+        .with_mut(|locals| unsafe { *locals = Locals::new() });
 }
 
 /// Declares variables of which every lisle thread has its own value; the syntax

@@ -4,7 +4,6 @@
 
 mod builder;
 mod handle;
-pub(crate) mod join;
 mod list;
 pub(crate) mod local;
 mod packet;
@@ -16,8 +15,8 @@ use lisle_lwp::shim::Ordering;
 
 pub use self::builder::Builder;
 pub use self::handle::{ForkedError, JoinHandle};
-pub(crate) use self::list::{describe_running, list_of};
 pub use self::list::{State, ThreadInfo, list};
+pub(crate) use self::list::{describe_running, list_of};
 pub use self::local::{AccessError, LocalKey};
 use crate::cancel;
 use crate::current::me;
@@ -102,8 +101,7 @@ impl Thread {
     /// Asks the thread to end: see [`cancel`](mod@crate::cancel). Any thread
     /// may call it; it does not wait.
     pub fn cancel(&self) {
-        if !self.is_gone()
-            && self.block.wait.request_cancel() == wait::word::Resolution::MakeReady
+        if !self.is_gone() && self.block.wait.request_cancel() == wait::word::Resolution::MakeReady
         {
             crate::sched::make_ready(self.block);
         }
@@ -145,7 +143,10 @@ impl Thread {
     /// # Panics
     /// If the priority is not below 64.
     pub fn set_priority(&self, priority: u8) {
-        assert!(usize::from(priority) < PRIORITIES, "priorities are below {PRIORITIES}");
+        assert!(
+            usize::from(priority) < PRIORITIES,
+            "priorities are below {PRIORITIES}"
+        );
         self.block.priority.store(priority, Ordering::Relaxed);
     }
 
@@ -215,7 +216,8 @@ pub fn available_parallelism() -> std::io::Result<std::num::NonZeroUsize> {
 pub fn stack_high_water() -> Option<usize> {
     let me = me();
     // SAFETY: the thread's own stack stays with it while it runs.
-    me.stack.with(|stack| unsafe { (*stack).as_ref() }?.high_water().ok())
+    me.stack
+        .with(|stack| unsafe { (*stack).as_ref() }?.high_water().ok())
 }
 
 /// Whether the calling thread unwinds because of a panic.

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The result lies there until thread *and* handle are done with it: see
-//! [`join`](super::join).
+//! [`join`](crate::join).
 
 use core::cell::UnsafeCell;
 use core::mem::{ManuallyDrop, MaybeUninit};
@@ -73,7 +73,10 @@ unsafe extern "C" fn start<F: FnOnce() -> T, T>(arg: usize, data: *mut ()) -> ! 
     let (body, result) = unsafe {
         arrive(me, arg);
         let packet = data.cast::<Packet<F, T>>();
-        (ManuallyDrop::take(&mut (*packet).body), &raw const (*packet).result)
+        (
+            ManuallyDrop::take(&mut (*packet).body),
+            &raw const (*packet).result,
+        )
     };
     // SAFETY: the slot outlives the thread's use of it.
     run(me, body, unsafe { &*result });
@@ -89,14 +92,18 @@ unsafe extern "C" fn start<F: FnOnce() -> T, T>(arg: usize, data: *mut ()) -> ! 
 /// Runs a thread's body to its end and publishes the result.
 pub(super) fn run<F: FnOnce() -> T, T>(me: &'static Tcb, body: F, result: &Slot<T>) {
     let outcome = catch_unwind(AssertUnwindSafe(body));
-    or_abort("a destructor of a user thread's local panicked", || local::destroy_all(me));
+    or_abort("a destructor of a user thread's local panicked", || {
+        local::destroy_all(me)
+    });
     // SAFETY: nobody reads the slot before `finish`, nobody else writes it.
     unsafe { (*result.get()).write(outcome) };
     me.terminated.store(1, Ordering::Relaxed);
     if me.join.finish() {
         // SAFETY: written above; the handle is gone and will not read it.
         let outcome = unsafe { (*result.get()).assume_init_read() };
-        or_abort("a detached thread's result panicked on drop", || drop(outcome));
+        or_abort("a detached thread's result panicked on drop", || {
+            drop(outcome)
+        });
     }
 }
 

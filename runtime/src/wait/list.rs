@@ -85,7 +85,10 @@ impl<T> Default for Queue<T> {
 impl<T> Queue<T> {
     /// An empty queue.
     pub const fn new() -> Queue<T> {
-        Queue { head: ptr::null(), tail: ptr::null() }
+        Queue {
+            head: ptr::null(),
+            tail: ptr::null(),
+        }
     }
 
     /// Whether nobody waits.
@@ -179,7 +182,11 @@ impl<S> Waiters<S> {
     #[inline]
     pub fn lock(&self) -> Locked<'_, S> {
         let entry = Entry::new();
-        Locked { guard: Some(self.inner.lock()), ready: ReadyList::new(), _entry: entry }
+        Locked {
+            guard: Some(self.inner.lock()),
+            ready: ReadyList::new(),
+            _entry: entry,
+        }
     }
 }
 

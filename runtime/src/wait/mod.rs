@@ -126,7 +126,10 @@ pub fn begin(
     let thread = me();
     let cancellable = cancellable && crate::cancel::is_deliverable(thread);
     thread.set_reason(reason, detail);
-    match thread.wait.arm(Interest { cancellable, tokens: false }) {
+    match thread.wait.arm(Interest {
+        cancellable,
+        tokens: false,
+    }) {
         Armed::Waiting(epoch) => Ok(Wait { thread, epoch }),
         Armed::Cancelled => Err(CancelledEarly),
         Armed::TookToken => unreachable!("the wait takes no tokens"),
@@ -142,7 +145,10 @@ pub(crate) fn for_token(
     let thread = me();
     let cancellable = crate::cancel::is_deliverable(thread);
     thread.set_reason(reason, 0);
-    match thread.wait.arm(Interest { cancellable, tokens: true }) {
+    match thread.wait.arm(Interest {
+        cancellable,
+        tokens: true,
+    }) {
         Armed::TookToken => Ok(()),
         Armed::Cancelled => Err(CancelledEarly),
         Armed::Waiting(epoch) => match (Wait { thread, epoch }).block(deadline) {
@@ -155,7 +161,10 @@ pub(crate) fn for_token(
 impl Wait {
     /// The key that ends this wait.
     pub fn key(&self) -> WaitKey {
-        WaitKey { thread: self.thread, epoch: self.epoch }
+        WaitKey {
+            thread: self.thread,
+            epoch: self.epoch,
+        }
     }
 
     /// Ends the wait without blocking. Returns how it had ended if somebody was
@@ -203,7 +212,10 @@ impl Wait {
                 crate::time::with_timer(thread, deadline, key, || park(thread));
             }
         }
-        thread.wait.outcome().expect("a thread is resumed only when its wait is over")
+        thread
+            .wait
+            .outcome()
+            .expect("a thread is resumed only when its wait is over")
     }
 
     fn block_kernel_thread(self, deadline: Option<Instant>) -> Outcome {

@@ -132,7 +132,10 @@ impl WaitWord {
                 word & STICKY | epoch | flags | WAITING
             };
             // Acquire: a token taken here pairs with the Release in `post_token`.
-            match self.0.compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed) {
+            match self
+                .0
+                .compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed)
+            {
                 Ok(_) if token => return Armed::TookToken,
                 Ok(_) => return Armed::Waiting((next & !STICKY) >> EPOCH_SHIFT),
                 Err(now) => word = now,
@@ -152,7 +155,10 @@ impl WaitWord {
             }
             let next = word & !PHASE | PARKED;
             // Release: the saved context; pairs with the Acquire in `settle`.
-            match self.0.compare_exchange_weak(word, next, Ordering::Release, Ordering::Relaxed) {
+            match self
+                .0
+                .compare_exchange_weak(word, next, Ordering::Release, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
@@ -172,7 +178,11 @@ impl WaitWord {
         self.settle(|word| {
             let takes = waits(word) && word & TOKENS != 0;
             // Even a second token is written: it must release again.
-            Some(if takes { word & !PHASE | WOKEN } else { word | TOKEN })
+            Some(if takes {
+                word & !PHASE | WOKEN
+            } else {
+                word | TOKEN
+            })
         })
     }
 
@@ -180,17 +190,29 @@ impl WaitWord {
     pub fn request_cancel(&self) -> Resolution {
         self.settle(|word| {
             let ends = waits(word) && word & CANCELLABLE != 0;
-            Some(CANCEL | if ends { word & !PHASE | CANCELLED } else { word })
+            Some(
+                CANCEL
+                    | if ends {
+                        word & !PHASE | CANCELLED
+                    } else {
+                        word
+                    },
+            )
         })
     }
 
     fn settle(&self, step: impl Fn(u64) -> Option<u64>) -> Resolution {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
-            let Some(next) = step(word) else { return Resolution::Stale };
+            let Some(next) = step(word) else {
+                return Resolution::Stale;
+            };
             // Release: what happened before; pairs with the Acquire in `outcome`
             // and `arm`. Acquire: the context released by `commit`.
-            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed) {
+            match self
+                .0
+                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
                 Ok(_) if !waits(word) || waits(next) => return Resolution::Stale,
                 Ok(_) if word & PHASE == PARKED => return Resolution::MakeReady,
                 Ok(_) => return Resolution::Noticed,
@@ -244,8 +266,14 @@ fn waits(word: u64) -> bool {
 mod tests {
     use super::*;
 
-    const PLAIN: Interest = Interest { cancellable: false, tokens: false };
-    const PARK: Interest = Interest { cancellable: true, tokens: true };
+    const PLAIN: Interest = Interest {
+        cancellable: false,
+        tokens: false,
+    };
+    const PARK: Interest = Interest {
+        cancellable: true,
+        tokens: true,
+    };
 
     fn arm(word: &WaitWord, interest: Interest) -> u64 {
         match word.arm(interest) {
@@ -269,7 +297,10 @@ mod tests {
         let epoch = arm(&word, PLAIN);
         assert!(word.commit());
         assert_eq!(word.outcome(), None);
-        assert_eq!(word.resolve(epoch, Outcome::TimedOut), Resolution::MakeReady);
+        assert_eq!(
+            word.resolve(epoch, Outcome::TimedOut),
+            Resolution::MakeReady
+        );
         assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::Stale);
         assert_eq!(word.outcome(), Some(Outcome::TimedOut));
     }

@@ -100,11 +100,13 @@ impl JoinSlot {
     /// blocked on, `None` if the thread has finished meanwhile.
     pub(crate) fn wait(&self, wait: Wait) -> Option<Wait> {
         let key = wait.key();
-        self.joiner_epoch.store(key.epoch_number(), Ordering::Relaxed);
+        self.joiner_epoch
+            .store(key.epoch_number(), Ordering::Relaxed);
         let me = ptr::from_ref(key.block()) as usize;
         // Release: the epoch; pairs with the Acquire in `finish`.
-        let set =
-            self.joiner.compare_exchange(NOBODY, me, Ordering::Release, Ordering::Relaxed);
+        let set = self
+            .joiner
+            .compare_exchange(NOBODY, me, Ordering::Release, Ordering::Relaxed);
         if set.is_err() {
             // `TOLD`, for the handle is unique and has taken its waker back.
             let _ = wait.abandon();
@@ -119,12 +121,10 @@ impl JoinSlot {
         let mut joiner = self.joiner.load(Ordering::Relaxed);
         while joiner != TOLD && joiner != NOBODY {
             // Acquire: a boxed waker's contents, written by this handle.
-            match self.joiner.compare_exchange(
-                joiner,
-                NOBODY,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+            match self
+                .joiner
+                .compare_exchange(joiner, NOBODY, Ordering::Acquire, Ordering::Relaxed)
+            {
                 Ok(_) if joiner & 3 == WAKER => {
                     // SAFETY: as in `finish`.
                     return drop(unsafe { Box::from_raw((joiner & !3) as *mut Waker) });

@@ -1,0 +1,124 @@
+//! The runtime as models see it.
+//!
+//! Under `--cfg lisle_loom` there are no LWPs: every thread is a loom thread,
+//! and waits on its [`Sleeper`](lisle_lwp::sleep::Sleeper) like a kernel thread
+//! from outside. The wait word, the wait lists and everything built on them are
+//! the code that ships. What is left out (switching, the run queue around
+//! crossbeam-deque) has models of its own pieces.
+
+use lisle_lwp::shim::Ordering;
+
+use crate::tcb::Tcb;
+
+loom::lazy_static! {
+    /// Control blocks are type-stable within one execution of a model.
+    static ref BLOCKS: Blocks = Blocks(std::sync::Mutex::new(Vec::new()));
+}
+
+#[allow(clippy::disallowed_types)]
+struct Blocks(std::sync::Mutex<Vec<*mut Tcb>>);
+
+// SAFETY: the pointers are only freed, and only once, when the execution ends.
+unsafe impl Send for Blocks {}
+// SAFETY: as above; the list has a lock.
+unsafe impl Sync for Blocks {}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        for block in self.0.get_mut().unwrap().drain(..) {
+            // SAFETY: boxed by `new_block`; no thread of the execution is left.
+            drop(unsafe { Box::from_raw(block) });
+        }
+    }
+}
+
+/// A control block for a loom thread.
+pub(crate) fn new_block() -> &'static Tcb {
+    let block = Box::into_raw(Box::new(Tcb::blank()));
+    BLOCKS.0.lock().unwrap().push(block);
+    // SAFETY: just made; it lives as long as the execution.
+    let block = unsafe { &*block };
+    block.id.store(1, Ordering::Relaxed);
+    block.refs.store(1, Ordering::Relaxed);
+    block
+}
+
+/// Makes a thread ready: it sleeps on its own.
+pub(crate) fn make_ready(thread: &'static Tcb) {
+    thread.sleeper.wake();
+}
+
+/// A stay inside the runtime; nothing in a model.
+#[derive(Debug, Default)]
+pub struct Entry<'a>(core::marker::PhantomData<&'a ()>);
+
+impl Entry<'_> {
+    /// Enters the runtime.
+    pub fn new() -> Self {
+        Entry(core::marker::PhantomData)
+    }
+}
+
+/// Threads in models: loom's, with lisle's park and cancel.
+pub mod thread {
+    use std::time::{Duration, Instant};
+
+    use crate::current::me;
+    use crate::tcb::Tcb;
+    use crate::wait::{self, Reason, word::Resolution};
+
+    pub use loom::thread::{JoinHandle, spawn, yield_now};
+
+    static PARKED: Reason = Reason::new("park");
+
+    /// A handle to a thread.
+    #[derive(Debug, Clone)]
+    pub struct Thread(&'static Tcb);
+
+    /// The calling thread.
+    pub fn current() -> Thread {
+        Thread(me())
+    }
+
+    impl Thread {
+        /// See the real one.
+        pub fn unpark(&self) {
+            if self.0.wait.post_token() == Resolution::MakeReady {
+                super::make_ready(self.0);
+            }
+        }
+
+        /// See the real one.
+        pub fn cancel(&self) {
+            if self.0.wait.request_cancel() == Resolution::MakeReady {
+                super::make_ready(self.0);
+            }
+        }
+    }
+
+    /// Waits for the token; `false` if the thread was cancelled instead (a model
+    /// cannot unwind through loom).
+    pub fn park() -> bool {
+        wait::for_token(&PARKED, None).is_ok()
+    }
+
+    /// Waits for the token, or not: loom has no time.
+    pub fn park_until(deadline: Instant) -> bool {
+        wait::for_token(&PARKED, Some(deadline)).is_ok()
+    }
+
+    /// As [`park_until`].
+    pub fn park_timeout(timeout: Duration) -> bool {
+        park_until(super::time::now() + timeout)
+    }
+}
+
+/// Time in models: it does not pass.
+pub mod time {
+    pub use std::time::Instant;
+
+    /// Some instant.
+    pub fn now() -> Instant {
+        Instant::now()
+    }
+}

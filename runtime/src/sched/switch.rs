@@ -1,0 +1,376 @@
+//! Switching: how a thread leaves its LWP and the next one gets it.
+//!
+//! A thread that yields, waits or ends switches straight to the next one; only
+//! when the LWP has nothing of its own, or a round is over, does it switch to
+//! the LWP's idle context ([`idle`](super::idle)).
+//!
+//! **The entry rule.** The scheduler runs on user threads' stacks, under user
+//! threads' thread pointers, and can be what a preempted thread waits for. So
+//! between `owner.enter()` and `owner.leave()` nothing allocates, frees, drops a
+//! user's value, takes a lock that a user thread may hold, or touches a
+//! thread-local. The idle context is exempt: it has the kernel thread's own
+//! stack and thread pointer, and it alone steals, polls and sleeps. Every test
+//! runs under an allocator that aborts when the rule is broken
+//! ([`in_runtime`]).
+//!
+//! **Publish from the destination.** What follows a switch is done by whoever
+//! is switched to ([`arrive`]): only then is the context that was left saved, so
+//! that nobody can resume it before. A yielding thread alone is queued before
+//! the switch, in the private queue, which nobody else can see.
+//!
+//! **Off the LWP.** A light thread that must wait while it unwinds keeps its
+//! kernel thread (the panic count is the kernel thread's), and the LWP goes on
+//! without both ([`handover`]). Until its next wait it
+//! runs without an LWP: `lwp` is null.
+
+use lisle_lwp::arch::{self, Context};
+use lisle_lwp::current;
+use lisle_lwp::shim::Ordering;
+
+use super::handover;
+use super::lwp::{Lwp, count, hold};
+use crate::pool;
+use crate::tcb::{Kind, RUNNABLE, SUSPENDED, Tcb};
+
+/// What the destination of a switch does about the thread that was left; the
+/// low bits of its (aligned) address.
+pub(super) const NOTHING: usize = 0;
+/// Commit its wait, or make it ready if the wait is over already.
+pub(super) const PARK: usize = 1;
+/// It has ended: free its stack unless somebody still reads its result.
+pub(super) const EXIT: usize = 2;
+/// Hold it back until it is resumed.
+pub(super) const HOLD: usize = 3;
+/// Make it ready.
+pub(super) const REQUEUE: usize = 4;
+pub(super) const AFTER: usize = 7;
+
+/// The running flow's control block, if it has one.
+#[inline(always)]
+pub(crate) fn running() -> Option<&'static Tcb> {
+    // SAFETY: the word holds null or a control block, and those live for ever.
+    unsafe { current::get().cast::<Tcb>().as_ref() }
+}
+
+impl Tcb {
+    /// The LWP that runs it; for the running thread, exact.
+    #[inline(always)]
+    pub(super) fn own_lwp(&self) -> Option<&Lwp> {
+        // SAFETY: LWPs outlive the threads they run.
+        unsafe { self.lwp.load(Ordering::Relaxed).as_ref() }
+    }
+}
+
+/// Whether the calling flow is a user thread inside the runtime, where the
+/// entry rule holds. For the allocator of tests; allocates nothing.
+pub fn in_runtime() -> bool {
+    running().is_some_and(|me| {
+        me.kind() != Kind::Idle && me.own_lwp().is_some_and(|lwp| lwp.owner.is_inside())
+    })
+}
+
+/// A stay inside the runtime, for code that holds one of the runtime's locks.
+/// On anything but a user thread it does nothing. Must not be kept over a wait.
+#[derive(Debug)]
+pub struct Entry<'a>(Option<&'a Lwp>);
+
+impl<'a> Entry<'a> {
+    /// Enters the runtime on the LWP that runs the caller, a user thread
+    /// outside the runtime.
+    #[inline(always)]
+    pub(crate) fn on(lwp: &'a Lwp) -> Entry<'a> {
+        lwp.owner.enter();
+        Entry(Some(lwp))
+    }
+
+    /// Enters the runtime, unless it is entered already.
+    #[inline]
+    pub fn new() -> Self {
+        let me = running().filter(|me| me.is_user());
+        let lwp = me
+            .and_then(Tcb::own_lwp)
+            .filter(|lwp| !lwp.owner.is_inside());
+        if let Some(lwp) = lwp {
+            lwp.owner.enter();
+        }
+        Entry(lwp)
+    }
+}
+
+impl Entry<'_> {
+    /// The LWP that this stay entered; `None` if there is none, or if it was
+    /// entered already.
+    pub(crate) fn lwp(&self) -> Option<&Lwp> {
+        self.0
+    }
+}
+
+impl Default for Entry<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Entry<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(lwp) = self.0 {
+            lwp.owner.leave();
+        }
+    }
+}
+
+/// Lets other ready threads run before this one goes on.
+#[inline(never)]
+pub(crate) fn yield_now() {
+    let Some(me) = running().filter(|me| me.is_user()) else {
+        return lisle_lwp::sys::sched_yield();
+    };
+    match me.own_lwp() {
+        Some(lwp) => yield_on(me, lwp),
+        // While it unwinds it must not move.
+        None if crate::cancel::is_unwinding() => lisle_lwp::sys::sched_yield(),
+        None => handover::leave(me, REQUEUE),
+    }
+}
+
+#[inline(always)]
+fn yield_on(me: &'static Tcb, lwp: &Lwp) {
+    lwp.owner.enter();
+    if me.suspension.load(Ordering::Relaxed) != RUNNABLE {
+        return hold_on(me, lwp);
+    }
+    // SAFETY: we are the owner inside the runtime, and leave our stack before
+    // we leave the runtime.
+    unsafe {
+        if lwp.tick() {
+            lwp.ready().push(me);
+            return switch(me, lwp, lwp.idle(), NOTHING);
+        }
+        match lwp.give_way(me) {
+            Some(next) => switch(me, lwp, next, NOTHING),
+            None => lwp.owner.leave(),
+        }
+    }
+}
+
+#[cold]
+fn hold_on(me: &'static Tcb, lwp: &Lwp) {
+    // SAFETY: as in `yield_on`.
+    unsafe {
+        let next = lwp.pick().unwrap_or(lwp.idle());
+        switch(me, lwp, next, HOLD);
+    }
+}
+
+/// Leaves the stack until the armed wait is resolved.
+#[inline(never)]
+pub(crate) fn park(me: &'static Tcb) {
+    let Some(lwp) = me.own_lwp() else {
+        return handover::leave(me, PARK);
+    };
+    lwp.owner.enter();
+    // SAFETY: as in `yield_on`.
+    unsafe {
+        let next = if lwp.tick() { None } else { lwp.pick() };
+        switch(me, lwp, next.unwrap_or(lwp.idle()), PARK);
+    }
+}
+
+/// Ends the running thread. Its result has been published.
+pub(crate) fn exit(me: &'static Tcb) -> ! {
+    let Some(lwp) = me.own_lwp() else {
+        handover::leave_for_ever(me)
+    };
+    lwp.owner.enter();
+    count(&lwp.counters.ended, 1);
+    // SAFETY: as in `yield_on`; the thread never comes back, so its context
+    // need not be saved.
+    unsafe {
+        let next = lwp.pick().unwrap_or(lwp.idle());
+        let to = depart(me, lwp, next);
+        arch::switch_final(to, me as *const Tcb as usize | EXIT)
+    }
+}
+
+/// Hands the LWP from `me` to `next`; returns the context to switch to.
+#[inline(always)]
+pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
+    me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
+    next.lwp
+        .store(core::ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
+    count(&next.switches, 1);
+    if lwp.shared().timed {
+        settle_time(me, lwp);
+    }
+    // SAFETY: the slot is that of the kernel thread that carries the LWP, which
+    // is this one.
+    unsafe { (*lwp.slot.get()).set(core::ptr::from_ref(next).cast()) };
+    // SAFETY: `next` is ready or idle and belongs to this LWP now.
+    next.context.with(|context| unsafe { *context })
+}
+
+/// Charges the time since the last switch to the thread that leaves.
+#[cold]
+fn settle_time(me: &Tcb, lwp: &Lwp) {
+    let now = lwp.shared().clock.now();
+    count(&me.cpu_ns, now.saturating_sub(lwp.since.get()));
+    lwp.since.set(now);
+}
+
+/// Leaves `me` for `next`; returns when somebody resumes `me`, outside the
+/// runtime if it is a user thread.
+///
+/// # Safety
+/// The caller runs as `me` on `lwp`, inside the runtime; `next` is ready and in
+/// no queue, or the LWP's idle context.
+#[inline(always)]
+unsafe fn switch(me: &'static Tcb, lwp: &Lwp, next: &'static Tcb, after: usize) {
+    // SAFETY: the caller's promise. The context saved here is published by
+    // whoever arrives, after it has been saved.
+    let arg = unsafe {
+        let to = depart(me, lwp, next);
+        let arg = me as *const Tcb as usize | after;
+        me.context
+            .with_mut(|context| arch::switch(context, to, arg))
+    };
+    // SAFETY: this is what the resumer passed.
+    unsafe { arrive(me, arg) };
+}
+
+/// Does what follows a switch, as the thread that was switched to.
+///
+/// # Safety
+/// `arg` is what the last switch to `me` passed.
+#[inline(always)]
+pub(crate) unsafe fn arrive(me: &'static Tcb, arg: usize) {
+    // SAFETY: set by `depart`, which switched to us on that LWP.
+    let lwp = unsafe { &*me.lwp.load(Ordering::Relaxed) };
+    if arg & AFTER != NOTHING {
+        // SAFETY: passed on; we are the owner inside the runtime.
+        unsafe { follow_up(lwp, arg) };
+    }
+    if me.is_user() {
+        lwp.owner.leave();
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn follow_up(lwp: &Lwp, arg: usize) {
+    // SAFETY: the address of a control block, and those live for ever.
+    let left: &'static Tcb = unsafe { &*((arg & !AFTER) as *const Tcb) };
+    let requeue = match arg & AFTER {
+        PARK => !left.wait.commit(),
+        EXIT => {
+            // SAFETY: passed on.
+            unsafe { reap(lwp, left) };
+            false
+        }
+        HOLD => !hold(left),
+        _ => true,
+    };
+    if requeue {
+        // SAFETY: its context is saved and nobody else has it.
+        unsafe { lwp.push(left) };
+    }
+}
+
+/// Frees what an ended thread leaves, unless its handle still reads it.
+///
+/// # Safety
+/// The thread has left its stack for ever; the caller is `lwp`'s owner inside
+/// the runtime.
+unsafe fn reap(lwp: &Lwp, ended: &'static Tcb) {
+    if ended.join.exited() {
+        // SAFETY: the last of thread and handle to leave frees the stack.
+        let stack = ended.stack.with_mut(|stack| unsafe { (*stack).take() });
+        if let Some(stack) = stack {
+            // SAFETY: owner only; no other reference is alive.
+            unsafe { (*lwp.stacks.get()).give(stack) };
+        }
+    }
+    // SAFETY: as above.
+    pool::release(ended, Some(unsafe { &mut *lwp.blocks.get() }));
+}
+
+/// What an ended thread leaves when it ended off its LWP.
+pub(super) fn reap_elsewhere(ended: &'static Tcb) {
+    if ended.join.exited() {
+        // SAFETY: the last of thread and handle to leave frees the stack.
+        let stack = ended.stack.with_mut(|stack| unsafe { (*stack).take() });
+        if let Some(stack) = stack {
+            lisle_lwp::stack::StackPool::global().give(stack);
+        }
+    }
+    pool::release(ended, None);
+}
+
+/// Makes a thread ready whose wait the caller has resolved, or whose hold it
+/// has ended.
+pub(crate) fn make_ready(thread: &'static Tcb) {
+    if !thread.is_user() {
+        return thread.sleeper.wake();
+    }
+    let here = running().and_then(|me| Some((me, me.own_lwp()?)));
+    match here {
+        Some((me, lwp)) if core::ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed)) => {
+            // SAFETY: `me` runs on this LWP, so this kernel thread owns it, and
+            // it is inside the runtime: as idle context always, else now.
+            unsafe {
+                if me.kind() == Kind::Idle {
+                    lwp.push(thread);
+                } else if lwp.owner.is_inside() {
+                    lwp.push_next(thread);
+                } else {
+                    lwp.owner.enter();
+                    lwp.push_next(thread);
+                    lwp.owner.leave();
+                }
+            }
+        }
+        _ => inject(thread),
+    }
+}
+
+/// Makes a thread ready from outside its runtime's LWPs.
+pub(crate) fn inject(thread: &'static Tcb) {
+    // SAFETY: a runtime outlives its threads (it is leaked with survivors).
+    let shared = unsafe { &*thread.shared.load(Ordering::Relaxed) };
+    shared.injector.push(thread);
+    shared.announce();
+}
+
+/// Gives way if the running thread's slice is over. Called where the thread has
+/// just made another one ready, outside the runtime.
+#[inline(always)]
+pub(crate) fn end_of_slice() {
+    let Some(me) = running().filter(|me| me.is_user()) else {
+        return;
+    };
+    let Some(lwp) = me.own_lwp() else { return };
+    if lwp.shared().timed {
+        end_of_slice_on(lwp);
+    }
+}
+
+#[cold]
+fn end_of_slice_on(lwp: &Lwp) {
+    let shared = lwp.shared();
+    let over = match &shared.slice {
+        Some(slice) => {
+            slice.as_nanos() <= u128::from(shared.clock.now().saturating_sub(lwp.since.get()))
+        }
+        None => shared.choose_to_give_way(),
+    };
+    if over {
+        yield_now();
+    }
+}
+
+/// Asks for a suspension, or ends one: see `Thread::suspend`.
+pub(crate) fn resume(thread: &'static Tcb) {
+    // Acquire: pairs with the Release in `hold`.
+    if thread.suspension.swap(RUNNABLE, Ordering::Acquire) == SUSPENDED {
+        make_ready(thread);
+    }
+}
