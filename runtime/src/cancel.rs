@@ -74,12 +74,24 @@ pub fn shield<R>(f: impl FnOnce() -> R) -> R {
 /// have cleaned up a wait that ended with a cancel.
 #[cold]
 pub fn deliver() -> ! {
+    me().cancelling.store(1, Ordering::Relaxed);
     std::panic::resume_unwind(Box::new(Cancelled))
+}
+
+/// Whether the calling thread unwinds because of a panic, rather than a cancel.
+/// For primitives that poison.
+pub fn panicking() -> bool {
+    is_unwinding() && me().cancelling.load(Ordering::Relaxed) == 0
 }
 
 /// Whether a cancel would be delivered to the calling thread `me` now.
 pub(crate) fn is_deliverable(me: &Tcb) -> bool {
-    cfg!(panic = "unwind") && me.shields.load(Ordering::Relaxed) == 0 && !is_unwinding()
+    if is_unwinding() {
+        return false;
+    }
+    // Whoever caught an earlier delivery has stopped it.
+    me.cancelling.store(0, Ordering::Relaxed);
+    cfg!(panic = "unwind") && me.shields.load(Ordering::Relaxed) == 0
 }
 
 /// Whether the calling thread unwinds. Never inlined: the panic count is a

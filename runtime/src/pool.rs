@@ -144,6 +144,7 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block.priority.store(identity.priority, Ordering::Relaxed);
     block.suspension.store(RUNNABLE, Ordering::Relaxed);
     block.shields.store(0, Ordering::Relaxed);
+    block.cancelling.store(0, Ordering::Relaxed);
     block.switches.store(0, Ordering::Relaxed);
     block.cpu_ns.store(0, Ordering::Relaxed);
     block.terminated.store(0, Ordering::Relaxed);

@@ -71,6 +71,8 @@ pub(crate) struct Tcb {
     pub(crate) suspension: AtomicU8,
     /// Nesting of `cancel::shield`; the thread itself only.
     pub(crate) shields: AtomicU32,
+    /// Whether it unwinds because of a cancel; the thread itself only.
+    pub(crate) cancelling: AtomicU8,
     /// References; zero while the block is free.
     pub(crate) refs: AtomicUsize,
     /// Unique for ever among threads; zero while the block is free.
@@ -124,6 +126,7 @@ impl Tcb {
             priority: AtomicU8::new(0),
             suspension: AtomicU8::new(RUNNABLE),
             shields: AtomicU32::new(0),
+            cancelling: AtomicU8::new(0),
             refs: AtomicUsize::new(0),
             id: AtomicU64::new(0),
             generation: AtomicU32::new(0),

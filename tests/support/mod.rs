@@ -1,0 +1,211 @@
+//! What the behaviour tests share: runtimes, light threads, a log of events,
+//! children of the test process, and a watchdog, so that a hang is a failure.
+#![allow(dead_code)] // each test binary uses a part of it
+
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lisle::thread::{JoinHandle, State, Thread};
+use lisle::{Runtime, thread};
+
+/// How long any one test may take. It decides only how soon a hang is reported.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Whether the test runs under an emulator, where everything takes longer.
+pub(crate) fn emulated() -> bool {
+    std::env::var_os("LISLE_TEST_RUNNER").is_some()
+}
+
+/// A number of repetitions, smaller under an emulator.
+pub(crate) fn many(n: usize) -> usize {
+    if emulated() { n.div_ceil(10) } else { n }
+}
+
+/// Aborts the process, with a list of all threads, if it lives too long.
+pub(crate) struct Watchdog {
+    stop: Option<Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Guards the calling test until the watchdog is dropped.
+#[must_use = "a dropped watchdog watches nothing"]
+pub(crate) fn watchdog() -> Watchdog {
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    let (stop, stopped) = channel();
+    let limit = if emulated() { LIMIT * 10 } else { LIMIT };
+    let watch = move || {
+        if stopped.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            let mut report = format!("watchdog: test {test} hangs; the threads are\n");
+            for info in thread::list() {
+                report += &format!("  {info} (switched to {} times)\n", info.switches);
+            }
+            say(&report);
+            std::process::abort();
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .name("watchdog".into())
+        .spawn(watch)
+        .unwrap();
+    Watchdog {
+        stop: Some(stop),
+        thread: Some(thread),
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Writes past the test harness, which captures what tests print.
+pub(crate) fn say(text: &str) {
+    // SAFETY: the text is readable.
+    unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+}
+
+/// A runtime of this many LWPs.
+pub(crate) fn runtime(lwps: usize) -> Runtime {
+    Runtime::builder().lwps(lwps).build().unwrap()
+}
+
+/// Shuts a runtime down of which every thread has ended or is about to.
+pub(crate) fn end(runtime: Runtime) {
+    runtime.shutdown(LIMIT).unwrap();
+}
+
+/// Spawns a light thread on a runtime.
+pub(crate) fn on<F, T>(runtime: &Runtime, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    spawn(thread::Builder::new().on(runtime), f)
+}
+
+/// Spawns a light thread where the builder says.
+pub(crate) fn spawn<F, T>(builder: thread::Builder, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    // SAFETY: the tests' closures touch thread-locals only in leaves that do
+    // not wait and are not inlined.
+    unsafe { builder.spawn_light(f) }.unwrap()
+}
+
+/// Spawns a light thread on the runtime of the calling one.
+pub(crate) fn child<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    spawn(thread::Builder::new(), f)
+}
+
+/// What happened, in order.
+pub(crate) struct Log<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Clone for Log<T> {
+    fn clone(&self) -> Self {
+        Log(self.0.clone())
+    }
+}
+
+impl<T> Log<T> {
+    pub(crate) fn new() -> Self {
+        Log(Arc::new(Mutex::new(Vec::new())))
+    }
+
+    /// Notes an event. A leaf: std's lock looks at a thread-local.
+    #[inline(never)]
+    pub(crate) fn note(&self, event: T) {
+        self.lock().push(event);
+    }
+
+    /// Takes what was noted so far.
+    #[inline(never)]
+    pub(crate) fn take(&self) -> Vec<T> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    #[inline(never)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits on the calling kernel thread until the condition holds.
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Waits until the thread waits for this reason.
+pub(crate) fn until_waiting(thread: &Thread, reason: &str) {
+    until(|| matches!(thread.info().state, State::Waiting { reason: r, .. } if r == reason));
+}
+
+/// Waits until the thread is in this state.
+pub(crate) fn until_state(thread: &Thread, state: State) {
+    until(|| thread.info().state == state);
+}
+
+/// The message of a panic.
+pub(crate) fn message(payload: &(dyn std::any::Any + Send)) -> &str {
+    match payload.downcast_ref::<&str>() {
+        Some(text) => text,
+        None => payload.downcast_ref::<String>().map_or("?", |text| text),
+    }
+}
+
+const CHILD: &str = "LISLE_TEST_CHILD";
+
+/// Runs `deed` in a child process that runs only the named test, with these
+/// environment variables; in that child, does it and exits. Returns what the
+/// child left.
+pub(crate) fn in_child(test: &str, variables: &[(&str, &str)], deed: fn()) -> Output {
+    if std::env::var_os(CHILD).is_some() {
+        deed();
+        std::process::exit(0);
+    }
+    let program = std::env::current_exe().unwrap();
+    let runner = std::env::var("LISLE_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let mut command = match words.next() {
+        Some(emulator) => {
+            let mut command = Command::new(emulator);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// What a child wrote to standard error.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a child wrote to standard output, without the test harness's own lines.
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
