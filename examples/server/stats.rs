@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use lisle::lwp::LwpInfo;
+use lisle::thread::State;
 use serde_json::{Value, json};
 
 use crate::Shared;
@@ -58,40 +60,35 @@ impl Counters {
     }
 }
 
-/// What the runtime reports of itself, in this program's own terms.
-struct RuntimeStats {
-    lwps: Vec<LwpStats>,
-    /// How many user threads are in each state.
-    threads: BTreeMap<String, u64>,
-}
-
-struct LwpStats {
-    id: u64,
-    /// The kernel thread that carries it, if one does.
-    kernel_thread: Option<i32>,
-    switches: u64,
-    steals: u64,
-    parks: u64,
-    queued: u64,
-}
-
-fn runtime_stats() -> RuntimeStats {
-    let lwp = |info: lisle::lwp::LwpInfo| LwpStats {
-        id: info.id as u64,
-        kernel_thread: info.kernel_thread,
-        switches: info.switches,
-        steals: info.steals,
-        parks: info.parks,
-        queued: info.queued as u64,
-    };
+/// How many threads are in each state. Waiting threads count under what they wait for; which
+/// socket or which thread that is would be a line for each of them.
+fn threads() -> BTreeMap<String, u64> {
     let mut threads = BTreeMap::new();
     for thread in lisle::thread::list() {
-        *threads.entry(format!("{:?}", thread.state)).or_default() += 1;
+        let state = match thread.state {
+            State::Waiting { reason, .. } => format!("waiting: {reason}"),
+            state => state.to_string(),
+        };
+        *threads.entry(state).or_default() += 1;
     }
-    RuntimeStats {
-        lwps: lisle::lwp::list().into_iter().map(lwp).collect(),
-        threads,
-    }
+    threads
+}
+
+fn lwp(info: &LwpInfo) -> Value {
+    json!({
+        "id": info.id,
+        // The kernel thread that carries it, if one does.
+        "kernel_thread": info.kernel_thread,
+        "queued": info.queued,
+        "switches": info.switches,
+        "spawned": info.spawned,
+        "ended": info.ended,
+        "steals": info.steals,
+        "stolen_from": info.stolen_from,
+        "sleeps": info.sleeps,
+        "polls": info.polls,
+        "deadlines": info.deadlines,
+    })
 }
 
 /// Everything, as JSON. A leaf: it is not known what those that are asked touch.
@@ -99,17 +96,7 @@ fn runtime_stats() -> RuntimeStats {
 pub(crate) fn json(shared: &Shared) -> String {
     let counters = &shared.counters;
     let census = shared.registry.census();
-    let runtime = runtime_stats();
-    let lwp = |lwp: &LwpStats| {
-        json!({
-            "id": lwp.id,
-            "kernel_thread": lwp.kernel_thread,
-            "switches": lwp.switches,
-            "steals": lwp.steals,
-            "parks": lwp.parks,
-            "queued": lwp.queued,
-        })
-    };
+    let lwps = lisle::lwp::list().unwrap_or_default();
     let value: Value = json!({
         "uptime_seconds": counters.started.elapsed().as_secs(),
         "requests": {
@@ -122,8 +109,8 @@ pub(crate) fn json(shared: &Shared) -> String {
             "accepted": census.accepted,
             "limit": census.limit,
         },
-        "lwps": runtime.lwps.iter().map(lwp).collect::<Vec<_>>(),
-        "threads": runtime.threads,
+        "lwps": lwps.iter().map(lwp).collect::<Vec<_>>(),
+        "threads": threads(),
     });
     format!("{value}\n")
 }

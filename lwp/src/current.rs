@@ -52,6 +52,13 @@ pub fn get() -> *const () {
     CURRENT.with(Cell::get)
 }
 
+/// As [`get`], inlined: only for functions that are never inlined themselves
+/// and do not switch.
+#[inline(always)]
+pub fn get_inlined() -> *const () {
+    CURRENT.with(Cell::get)
+}
+
 /// Sets the current flow of the calling thread pointer's owner.
 #[inline(never)]
 pub fn set(current: *const ()) {

@@ -17,7 +17,11 @@ pub mod shim;
 #[cfg(not(lisle_loom))]
 pub mod arch;
 pub mod current;
+#[cfg(lisle_loom)]
+pub mod explore;
 pub mod lock;
+#[cfg(all(test, lisle_loom))]
+mod models;
 pub mod owner;
 pub mod sleep;
 #[cfg(not(lisle_loom))]

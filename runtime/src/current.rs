@@ -33,8 +33,8 @@ fn attach() -> &'static Tcb {
         kind: Kind::Kernel,
         priority: crate::sched::policy::DEFAULT_PRIORITY,
         name,
+        id: pool::next_id(),
         parent: 0,
-        refs: 1,
     };
     pool::publish(block, identity);
     current::set(ptr::from_ref(block).cast());

@@ -3,22 +3,25 @@
 //! A finished thread's result lies on its stack until the handle has taken or
 //! dropped it, so a spawn needs no allocation. Two words in the control block:
 //!
-//! `life`, bits set once each:
+//! `joiner`, who is to be told that the result is written:
 //!
-//! | bit | set by | meaning |
+//! | value | meaning | who leaves it |
 //! |---|---|---|
-//! | `READY` | the thread, on its own stack | the result is written |
-//! | `DETACHED` | the handle, dropped | nobody will take the result |
-//! | `EXITED` | the LWP, from the next stack | the thread has left its stack |
-//! | `RELEASED` | the handle | it will not touch the stack again |
+//! | `NOBODY` | nobody yet | handle: `wait`, `watch`, `detach`; thread: `finish` |
+//! | a control block | a thread in `join`; its epoch stands beside | handle: `forget_joiner`; thread: `finish` |
+//! | a boxed waker | a future | as above |
+//! | `GONE` | the handle is dropped, nobody will take the result | thread: `finish` |
+//! | `TOLD` | the result is written | nobody |
 //!
-//! *Who drops the result*: the second of `READY` and `DETACHED`. *Who frees the
-//! stack*: the second of `EXITED` and `RELEASED`. Each pair is decided by one
-//! read-modify-write of one word, so exactly one side is second.
+//! `life`, bits set once each: `EXITED` by the LWP from the next stack, when the
+//! thread has left its own; `RELEASED` by the handle, when it will not touch the
+//! stack again.
 //!
-//! `joiner`: who is to be told of `READY`. Empty, a control block (a thread in
-//! `join`; its epoch stands beside), a boxed waker (a future), or `TOLD` for
-//! ever. The handle is unique, so there is one registrant.
+//! *Who drops the result* of a dropped handle: the second of `finish` and
+//! `detach`. *Who frees the stack* and gives the control block back: the second
+//! of `EXITED` and `RELEASED`. Each pair is decided by read-modify-writes of one
+//! word, so exactly one side is second. The handle is unique, so there is one
+//! registrant at a time.
 
 use core::ptr;
 use core::task::Waker;
@@ -28,13 +31,12 @@ use lisle_lwp::shim::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::tcb::Tcb;
 use crate::wait::{Outcome, Wait, WaitKey};
 
-const READY: u8 = 1;
-const DETACHED: u8 = 2;
-const EXITED: u8 = 4;
-const RELEASED: u8 = 8;
+const EXITED: u8 = 1;
+const RELEASED: u8 = 2;
 
 const NOBODY: usize = 0;
 const TOLD: usize = 1;
+const GONE: usize = 4;
 /// Marks a boxed waker; control blocks and boxes are at least 4-aligned.
 const WAKER: usize = 2;
 
@@ -68,10 +70,9 @@ impl JoinSlot {
     /// it: then the thread drops it. Runs outside the runtime.
     #[must_use]
     pub(crate) fn finish(&self) -> bool {
-        // AcqRel: the result; pairs with the accesses in `is_finished` and
-        // `detach`.
-        let before = self.life.fetch_or(READY, Ordering::AcqRel);
-        // AcqRel: pairs with the exchanges in `wait` and `watch`.
+        // Release: the result; pairs with the Acquires in `is_finished`, `wait`,
+        // `watch` and `detach`. Acquire: the registration; pairs with the
+        // Releases in `wait` and `watch`.
         let joiner = self.joiner.swap(TOLD, Ordering::AcqRel);
         match joiner & 3 {
             WAKER => {
@@ -79,7 +80,7 @@ impl JoinSlot {
                 let waker = unsafe { Box::from_raw((joiner & !3) as *mut Waker) };
                 waker.wake();
             }
-            _ if joiner == NOBODY => {}
+            _ if joiner == NOBODY || joiner == GONE => {}
             _ => {
                 // SAFETY: a control block, and those live for ever.
                 let thread = unsafe { &*(joiner as *const Tcb) };
@@ -87,13 +88,13 @@ impl JoinSlot {
                 WaitKey::of(thread, epoch).fire(Outcome::Woken);
             }
         }
-        before & DETACHED != 0
+        joiner == GONE
     }
 
     /// Whether the result is written.
     pub(crate) fn is_finished(&self) -> bool {
         // Acquire: pairs with the Release in `finish`.
-        self.life.load(Ordering::Acquire) & READY != 0
+        self.joiner.load(Ordering::Acquire) == TOLD
     }
 
     /// Registers the calling thread's wait. Returns the wait if it should be
@@ -103,10 +104,12 @@ impl JoinSlot {
         self.joiner_epoch
             .store(key.epoch_number(), Ordering::Relaxed);
         let me = ptr::from_ref(key.block()) as usize;
-        // Release: the epoch; pairs with the Acquire in `finish`.
+        // Release: the epoch; pairs with the Acquire in `finish`. Acquire: if
+        // the thread has finished, `is_finished` says so from here on; pairs
+        // with the Release in `finish`.
         let set = self
             .joiner
-            .compare_exchange(NOBODY, me, Ordering::Release, Ordering::Relaxed);
+            .compare_exchange(NOBODY, me, Ordering::Release, Ordering::Acquire);
         if set.is_err() {
             // `TOLD`, for the handle is unique and has taken its waker back.
             let _ = wait.abandon();
@@ -120,10 +123,10 @@ impl JoinSlot {
     pub(crate) fn forget_joiner(&self) {
         let mut joiner = self.joiner.load(Ordering::Relaxed);
         while joiner != TOLD && joiner != NOBODY {
-            // Acquire: a boxed waker's contents, written by this handle.
+            // Relaxed: a boxed waker was written by this handle.
             match self
                 .joiner
-                .compare_exchange(joiner, NOBODY, Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange(joiner, NOBODY, Ordering::Relaxed, Ordering::Relaxed)
             {
                 Ok(_) if joiner & 3 == WAKER => {
                     // SAFETY: as in `finish`.
@@ -140,12 +143,13 @@ impl JoinSlot {
     pub(crate) fn watch(&self, waker: &Waker) -> bool {
         self.forget_joiner();
         let boxed = Box::into_raw(Box::new(waker.clone()));
-        // Release: the waker; pairs with the Acquire in `finish`.
+        // Release: the waker; pairs with the Acquire in `finish`. Acquire: the
+        // result, which the caller takes next; pairs with the Release there.
         let set = self.joiner.compare_exchange(
             NOBODY,
             boxed as usize | WAKER,
             Ordering::Release,
-            Ordering::Relaxed,
+            Ordering::Acquire,
         );
         if set.is_err() {
             // SAFETY: it was not published.
@@ -154,12 +158,16 @@ impl JoinSlot {
         set.is_err()
     }
 
-    /// The handle is dropped. Returns `true` if the result is there: then the
-    /// handle drops it before it calls [`JoinSlot::release`].
+    /// The handle is dropped, its registration taken back. Returns `true` if the
+    /// result is there: then the handle drops it before it calls
+    /// [`JoinSlot::release`].
     #[must_use]
     pub(crate) fn detach(&self) -> bool {
-        // AcqRel: pairs with `finish`.
-        self.life.fetch_or(DETACHED, Ordering::AcqRel) & READY != 0
+        // Acquire: the result, if it is there; pairs with the Release in
+        // `finish`. Nothing to release: the thread drops its own result.
+        self.joiner
+            .compare_exchange(NOBODY, GONE, Ordering::Relaxed, Ordering::Acquire)
+            .is_err()
     }
 
     /// The handle will not touch the stack again. Returns `true` if it is to

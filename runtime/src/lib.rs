@@ -27,6 +27,8 @@ mod join;
 pub mod lwp;
 #[cfg(lisle_loom)]
 mod model;
+#[cfg(all(test, lisle_loom))]
+mod models;
 #[cfg(not(lisle_loom))]
 pub mod net;
 #[cfg(not(lisle_loom))]

@@ -129,14 +129,28 @@ pub(crate) struct Identity {
     pub(crate) kind: Kind,
     pub(crate) priority: u8,
     pub(crate) name: Option<Box<str>>,
+    pub(crate) id: u64,
     pub(crate) parent: u64,
-    pub(crate) refs: usize,
 }
 
-/// Fills in a free block. The caller owns it; the name of the thread that used
+/// How many numbers an LWP takes at a time.
+pub(crate) const IDS: u64 = 1024;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A number that no other thread has or had.
+pub(crate) fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The first of [`IDS`] such numbers.
+pub(crate) fn next_ids() -> u64 {
+    NEXT_ID.fetch_add(IDS, Ordering::Relaxed)
+}
+
+/// Fills in a free block, with one reference. The caller owns it; the name of the thread that used
 /// it before is freed here, so this is not for use inside the runtime.
 pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
-    static NEXT_ID: AtomicU64 = AtomicU64::new(1);
     debug_assert_eq!(block.refs.load(Ordering::Relaxed), 0);
     // SAFETY: without references the block is ours alone.
     block.name.with_mut(|name| unsafe { *name = identity.name });
@@ -157,11 +171,9 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block.shared.store(ptr::null_mut(), Ordering::Relaxed);
     block.wait.reset();
     block.join.reset();
-    block
-        .id
-        .store(NEXT_ID.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    block.id.store(identity.id, Ordering::Relaxed);
     // Release: pairs with the Acquire in `Tcb::try_retain`.
-    block.refs.store(identity.refs, Ordering::Release);
+    block.refs.store(1, Ordering::Release);
 }
 
 /// Drops one reference; the last one gives the block to `cache`, or to the

@@ -480,15 +480,16 @@ impl Builder {
         let slice = queues.iter().find_map(Ready::slice);
         let next_slot = queues.iter().all(Ready::next_slot);
         let reactor = Reactor::new()?;
+        let timed = self.accounts_cpu || slice.is_some() || seed.is_some();
         Ok(Arc::new_cyclic(|itself| Shared {
             lwps: queues
                 .into_iter()
                 .enumerate()
-                .map(|(index, ready)| Lwp::new(index, ready, itself.as_ptr()))
+                .map(|(index, ready)| Lwp::new(index, ready, timed, lwps == 1, itself.as_ptr()))
                 .collect(),
             clock: Clock::new(seed.is_some()),
             next_slot,
-            timed: self.accounts_cpu || slice.is_some() || seed.is_some(),
+            timed,
             accounts_cpu: self.accounts_cpu,
             slice,
             stack_size,

@@ -35,7 +35,7 @@ use lisle_lwp::stack::StackCache;
 
 use super::policy::{Ready, ReadyThread};
 use super::timers::Timers;
-use crate::pool::FreeBlocks;
+use crate::pool::{self, FreeBlocks};
 use crate::runtime::Shared;
 use crate::tcb::{RUNNABLE, SUSPEND_ASKED, SUSPENDED, Tcb};
 
@@ -87,6 +87,8 @@ pub(crate) struct Lwp {
     /// After how many more occasions, out of how many, a sleeping LWP is told
     /// of the thread in the next slot.
     patience: Cell<(u32, u32)>,
+    /// The next thread number, and how many are left.
+    ids: Cell<(u64, u64)>,
     /// The word by which the carrying kernel thread knows its current thread.
     pub(crate) slot: Cell<Slot>,
     /// The carrying kernel thread's own context.
@@ -109,6 +111,10 @@ pub(crate) struct Lwp {
 
     // --- immutable ---
     pub(crate) index: usize,
+    /// Whether switches look at the clock.
+    pub(crate) timed: bool,
+    /// Whether the runtime has no other LWP.
+    alone: bool,
     pub(crate) stealer: Stealer<Stealable>,
     pub(crate) shared: *const Shared,
 }
@@ -120,7 +126,13 @@ unsafe impl Sync for Lwp {}
 unsafe impl Send for Lwp {}
 
 impl Lwp {
-    pub(crate) fn new(index: usize, ready: Ready, shared: *const Shared) -> Lwp {
+    pub(crate) fn new(
+        index: usize,
+        ready: Ready,
+        timed: bool,
+        alone: bool,
+        shared: *const Shared,
+    ) -> Lwp {
         let window = Worker::new_fifo();
         let stealer = window.stealer();
         Lwp {
@@ -129,6 +141,7 @@ impl Lwp {
             in_window: Cell::new(0),
             streak: Cell::new(0),
             patience: Cell::new((0, 0)),
+            ids: Cell::new((0, 0)),
             slot: Cell::new(ptr::null()),
             idle: Cell::new(ptr::null()),
             blocks: UnsafeCell::new(FreeBlocks::new()),
@@ -142,6 +155,8 @@ impl Lwp {
             counters: Counters::default(),
             kernel_thread: AtomicU64::new(0),
             index,
+            timed,
+            alone,
             stealer,
             shared,
         }
@@ -172,6 +187,11 @@ impl Lwp {
     pub(crate) unsafe fn ready(&self) -> &mut Ready {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.ready.get() }
+    }
+
+    /// Whether the last [`Lwp::tick`] said so.
+    pub(crate) fn round_is_over(&self) -> bool {
+        self.counters.switches.load(Ordering::Relaxed) & (ROUND - 1) == 0
     }
 
     /// Counts a switch; says whether the idle context should have a look at
@@ -269,6 +289,17 @@ impl Lwp {
         }
     }
 
+    /// A number for a new thread. Owner only.
+    #[inline]
+    pub(crate) fn next_id(&self) -> u64 {
+        let (next, left) = match self.ids.get() {
+            (_, 0) => (pool::next_ids(), pool::IDS),
+            ids => ids,
+        };
+        self.ids.set((next + 1, left - 1));
+        next
+    }
+
     /// Takes the thread in the next slot. Thieves do so on their last pass.
     pub(crate) fn take_next(&self) -> Option<&'static Tcb> {
         if self.next.load(Ordering::Relaxed).is_null() {
@@ -298,6 +329,28 @@ impl Lwp {
                 return Some(thread);
             }
         }
+    }
+
+    /// As [`Lwp::give_way`], for the common case: first come, nobody idle, and
+    /// nothing but the private queue. `None`: try the other one.
+    ///
+    /// # Safety
+    /// As [`Lwp::give_way`].
+    #[inline(always)]
+    pub(crate) unsafe fn give_way_fast(&self, me: &'static Tcb) -> Option<&'static Tcb> {
+        // SAFETY: passed on.
+        let Ready::FirstCome(list) = (unsafe { self.ready() }) else {
+            return None;
+        };
+        if self.has_next() || self.in_window.get() > 0 || self.shared().sleepers.any_idle() {
+            return None;
+        }
+        let thread = list.front()?;
+        if thread.suspension.load(Ordering::Relaxed) != RUNNABLE {
+            return None;
+        }
+        list.rotate(me);
+        Some(thread)
     }
 
     /// Queues the running thread `me` and returns the thread that runs instead,
@@ -351,7 +404,15 @@ impl Lwp {
 
     #[inline]
     unsafe fn pick_next(&self) -> Option<&'static Tcb> {
-        let thread = self.take_next()?;
+        let thread = if self.alone {
+            // No thief can come in between, so no exchange is needed.
+            let thread = self.next.load(Ordering::Relaxed);
+            self.next.store(ptr::null_mut(), Ordering::Relaxed);
+            // SAFETY: blocks live for ever.
+            unsafe { thread.as_ref() }?
+        } else {
+            self.take_next()?
+        };
         let streak = self.streak.get() + 1;
         if streak <= STREAK {
             self.streak.set(streak);

@@ -27,5 +27,5 @@ pub(crate) mod timers;
 pub use self::switch::{Entry, in_runtime};
 #[cfg(not(lisle_loom))]
 pub(crate) use self::switch::{
-    arrive, end_of_slice, exit, inject, make_ready, park, resume, running, yield_now,
+    arrive, end_of_slice, exit, free, inject, make_ready, prepare_park, resume, running, yield_now,
 };

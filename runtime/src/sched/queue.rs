@@ -79,6 +79,27 @@ impl ReadyList {
         Some(thread)
     }
 
+    /// The first thread, left in place.
+    #[inline(always)]
+    pub(crate) fn front(&self) -> Option<&'static Tcb> {
+        // SAFETY: as in `push_back`.
+        unsafe { self.head.as_ref() }
+    }
+
+    /// Removes the first thread and appends `thread`. The list is not empty.
+    #[inline(always)]
+    pub(crate) fn rotate(&mut self, thread: &'static Tcb) {
+        let me = ptr::from_ref(thread).cast_mut();
+        thread.link.store(ptr::null_mut(), Ordering::Relaxed);
+        // SAFETY: the list is not empty and owns what it links.
+        unsafe {
+            // First append: then the list stays non-empty without a branch.
+            (*self.tail).link.store(me, Ordering::Relaxed);
+            self.tail = me;
+            self.head = (*self.head).link.load(Ordering::Relaxed);
+        }
+    }
+
     /// Removes the thread at `index`, counted from the front.
     pub(crate) fn remove(&mut self, index: usize) -> Option<&'static Tcb> {
         if index == 0 {

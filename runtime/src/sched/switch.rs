@@ -97,14 +97,6 @@ impl<'a> Entry<'a> {
     }
 }
 
-impl Entry<'_> {
-    /// The LWP that this stay entered; `None` if there is none, or if it was
-    /// entered already.
-    pub(crate) fn lwp(&self) -> Option<&Lwp> {
-        self.0
-    }
-}
-
 impl Default for Entry<'_> {
     fn default() -> Self {
         Self::new()
@@ -120,60 +112,143 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// Lets other ready threads run before this one goes on.
-#[inline(never)]
-pub(crate) fn yield_now() {
-    let Some(me) = running().filter(|me| me.is_user()) else {
-        return lisle_lwp::sys::sched_yield();
+/// A switch that has been prepared: the caller is inside the runtime, its LWP
+/// belongs to the next thread already, and all that is left is to save the
+/// caller's context and resume the next one's.
+///
+/// Preparing and arriving are calls, but the switch itself is inlined into the
+/// outermost frame there is, often the user's: a `ret` that pairs with a `call`
+/// made by another thread is predicted wrongly and costs several times what the
+/// switch does, once per frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Departure {
+    /// The thread that leaves, and what its successor does about it.
+    arg: usize,
+    /// Where to; empty if the thread is not to leave.
+    to: Context,
+}
+
+impl Departure {
+    const STAY: Departure = Departure {
+        arg: 0,
+        to: Context::EMPTY,
     };
-    match me.own_lwp() {
-        Some(lwp) => yield_on(me, lwp),
-        // While it unwinds it must not move.
-        None if crate::cancel::is_unwinding() => lisle_lwp::sys::sched_yield(),
-        None => handover::leave(me, REQUEUE),
+
+    /// Leaves; returns when somebody resumes the thread, outside the runtime.
+    #[inline(always)]
+    pub(crate) fn go(self) {
+        if self.to.is_empty() {
+            return;
+        }
+        // SAFETY: the address of the running thread's control block.
+        let me: &'static Tcb = unsafe { &*((self.arg & !AFTER) as *const Tcb) };
+        // SAFETY: prepared; the context saved here is published by whoever
+        // arrives, after it has been saved.
+        let arg = unsafe {
+            me.context
+                .with_mut(|context| arch::switch(context, self.to, self.arg))
+        };
+        // SAFETY: this is what the resumer passed.
+        unsafe { arrive(me, arg) };
     }
 }
 
+/// Lets other ready threads run before this one goes on.
 #[inline(always)]
-fn yield_on(me: &'static Tcb, lwp: &Lwp) {
+pub(crate) fn yield_now() {
+    prepare_yield().go();
+}
+
+/// Never inlined, so that the address of the thread-local it reads cannot be
+/// kept over the switch.
+#[inline(never)]
+fn prepare_yield() -> Departure {
+    // SAFETY: as in `running`.
+    let Some(me) = (unsafe { current::get_inlined().cast::<Tcb>().as_ref() }) else {
+        return yield_elsewhere(None);
+    };
+    let Some(lwp) = me.own_lwp().filter(|_| me.is_user()) else {
+        return yield_elsewhere(Some(me));
+    };
     lwp.owner.enter();
-    if me.suspension.load(Ordering::Relaxed) != RUNNABLE {
-        return hold_on(me, lwp);
-    }
     // SAFETY: we are the owner inside the runtime, and leave our stack before
     // we leave the runtime.
     unsafe {
-        if lwp.tick() {
-            lwp.ready().push(me);
-            return switch(me, lwp, lwp.idle(), NOTHING);
+        let rested = me.suspension.load(Ordering::Relaxed) == RUNNABLE;
+        if rested
+            && !lwp.tick()
+            && let Some(next) = lwp.give_way_fast(me)
+        {
+            return prepare(me, lwp, next, NOTHING);
         }
-        match lwp.give_way(me) {
-            Some(next) => switch(me, lwp, next, NOTHING),
-            None => lwp.owner.leave(),
-        }
+        prepare_yield_slow(me, lwp)
     }
 }
 
 #[cold]
-fn hold_on(me: &'static Tcb, lwp: &Lwp) {
-    // SAFETY: as in `yield_on`.
-    unsafe {
-        let next = lwp.pick().unwrap_or(lwp.idle());
-        switch(me, lwp, next, HOLD);
+fn yield_elsewhere(me: Option<&'static Tcb>) -> Departure {
+    match me {
+        // Off its LWP; but while it unwinds it must not move.
+        Some(me) if me.is_user() && !crate::cancel::is_unwinding() => {
+            handover::leave(me, REQUEUE);
+        }
+        me => {
+            lisle_lwp::sys::sched_yield();
+            if let Some(me) = me {
+                hold_kernel_thread(me);
+            }
+        }
+    }
+    Departure::STAY
+}
+
+/// Keeps a suspended thread that has a kernel thread of its own from running.
+fn hold_kernel_thread(me: &'static Tcb) {
+    if me.suspension.load(Ordering::Relaxed) != RUNNABLE && hold(me) {
+        // `resume` makes the thread ready, which wakes the sleeper.
+        while me.suspension.load(Ordering::Acquire) != RUNNABLE {
+            me.sleeper.sleep(None);
+        }
     }
 }
 
-/// Leaves the stack until the armed wait is resolved.
+/// # Safety
+/// As for [`prepare`].
 #[inline(never)]
-pub(crate) fn park(me: &'static Tcb) {
+unsafe fn prepare_yield_slow(me: &'static Tcb, lwp: &Lwp) -> Departure {
+    // SAFETY: passed on; we leave our stack before we leave the runtime.
+    unsafe {
+        if me.suspension.load(Ordering::Relaxed) != RUNNABLE {
+            let next = lwp.pick().unwrap_or(lwp.idle());
+            return prepare(me, lwp, next, HOLD);
+        }
+        if lwp.round_is_over() {
+            lwp.ready().push(me);
+            return prepare(me, lwp, lwp.idle(), NOTHING);
+        }
+        match lwp.give_way(me) {
+            Some(next) => prepare(me, lwp, next, NOTHING),
+            None => {
+                lwp.owner.leave();
+                Departure::STAY
+            }
+        }
+    }
+}
+
+/// Prepares to leave the stack until the armed wait of `me`, the running
+/// thread, is resolved.
+#[inline(never)]
+pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
     let Some(lwp) = me.own_lwp() else {
-        return handover::leave(me, PARK);
+        handover::leave(me, PARK);
+        return Departure::STAY;
     };
     lwp.owner.enter();
-    // SAFETY: as in `yield_on`.
+    // SAFETY: as in `prepare_yield`.
     unsafe {
         let next = if lwp.tick() { None } else { lwp.pick() };
-        switch(me, lwp, next.unwrap_or(lwp.idle()), PARK);
+        prepare(me, lwp, next.unwrap_or(lwp.idle()), PARK)
     }
 }
 
@@ -200,7 +275,7 @@ pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context 
     next.lwp
         .store(core::ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
     count(&next.switches, 1);
-    if lwp.shared().timed {
+    if lwp.timed {
         settle_time(me, lwp);
     }
     // SAFETY: the slot is that of the kernel thread that carries the LWP, which
@@ -218,24 +293,19 @@ fn settle_time(me: &Tcb, lwp: &Lwp) {
     lwp.since.set(now);
 }
 
-/// Leaves `me` for `next`; returns when somebody resumes `me`, outside the
-/// runtime if it is a user thread.
+/// Prepares a switch from `me` to `next`.
 ///
 /// # Safety
 /// The caller runs as `me` on `lwp`, inside the runtime; `next` is ready and in
 /// no queue, or the LWP's idle context.
 #[inline(always)]
-unsafe fn switch(me: &'static Tcb, lwp: &Lwp, next: &'static Tcb, after: usize) {
-    // SAFETY: the caller's promise. The context saved here is published by
-    // whoever arrives, after it has been saved.
-    let arg = unsafe {
-        let to = depart(me, lwp, next);
-        let arg = me as *const Tcb as usize | after;
-        me.context
-            .with_mut(|context| arch::switch(context, to, arg))
-    };
-    // SAFETY: this is what the resumer passed.
-    unsafe { arrive(me, arg) };
+unsafe fn prepare(me: &'static Tcb, lwp: &Lwp, next: &'static Tcb, after: usize) -> Departure {
+    // SAFETY: passed on.
+    let to = unsafe { depart(me, lwp, next) };
+    Departure {
+        arg: me as *const Tcb as usize | after,
+        to,
+    }
 }
 
 /// Does what follows a switch, as the thread that was switched to.
@@ -275,32 +345,54 @@ pub(super) unsafe fn follow_up(lwp: &Lwp, arg: usize) {
     }
 }
 
-/// Frees what an ended thread leaves, unless its handle still reads it.
+/// An ended thread has left its stack for ever: frees what it leaves, unless
+/// its handle still reads it.
 ///
 /// # Safety
-/// The thread has left its stack for ever; the caller is `lwp`'s owner inside
-/// the runtime.
+/// As it says; the caller is `lwp`'s owner inside the runtime.
 unsafe fn reap(lwp: &Lwp, ended: &'static Tcb) {
     if ended.join.exited() {
-        // SAFETY: the last of thread and handle to leave frees the stack.
-        let stack = ended.stack.with_mut(|stack| unsafe { (*stack).take() });
-        if let Some(stack) = stack {
-            // SAFETY: owner only; no other reference is alive.
-            unsafe { (*lwp.stacks.get()).give(stack) };
-        }
+        // SAFETY: passed on.
+        unsafe { free_on(lwp, ended) };
     }
-    // SAFETY: as above.
-    pool::release(ended, Some(unsafe { &mut *lwp.blocks.get() }));
 }
 
-/// What an ended thread leaves when it ended off its LWP.
+/// As [`reap`], for a thread that ended off its LWP.
 pub(super) fn reap_elsewhere(ended: &'static Tcb) {
     if ended.join.exited() {
-        // SAFETY: the last of thread and handle to leave frees the stack.
-        let stack = ended.stack.with_mut(|stack| unsafe { (*stack).take() });
-        if let Some(stack) = stack {
-            lisle_lwp::stack::StackPool::global().give(stack);
+        // SAFETY: the last of thread and handle to leave.
+        unsafe { free_in_pools(ended) };
+    }
+}
+
+/// Frees the stack of an ended thread, and lets go of its control block.
+///
+/// # Safety
+/// Thread and handle have both left the stack; the caller was the last.
+pub(crate) unsafe fn free(ended: &'static Tcb) {
+    let entry = Entry::new();
+    // SAFETY: passed on; owner inside the runtime.
+    match entry.0 {
+        Some(lwp) => unsafe { free_on(lwp, ended) },
+        None => unsafe { free_in_pools(ended) },
+    }
+}
+
+unsafe fn free_on(lwp: &Lwp, ended: &'static Tcb) {
+    // SAFETY: nobody else touches the stack of a thread that both have left;
+    // owner only, no other reference to the caches is alive.
+    unsafe {
+        if let Some(stack) = ended.stack.with_mut(|stack| (*stack).take()) {
+            (*lwp.stacks.get()).give(stack);
         }
+        pool::release(ended, Some(&mut *lwp.blocks.get()));
+    }
+}
+
+unsafe fn free_in_pools(ended: &'static Tcb) {
+    // SAFETY: as in `free_on`.
+    if let Some(stack) = ended.stack.with_mut(|stack| unsafe { (*stack).take() }) {
+        lisle_lwp::stack::StackPool::global().give(stack);
     }
     pool::release(ended, None);
 }
@@ -348,7 +440,7 @@ pub(crate) fn end_of_slice() {
         return;
     };
     let Some(lwp) = me.own_lwp() else { return };
-    if lwp.shared().timed {
+    if lwp.timed {
         end_of_slice_on(lwp);
     }
 }

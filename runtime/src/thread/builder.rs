@@ -126,7 +126,11 @@ impl Builder {
             kernel_thread = kernel_thread.stack_size(bytes);
         }
         let block = pool::take_shared().ok_or(io::ErrorKind::OutOfMemory)?;
-        pool::publish(block, self.identity(Kind::Kernel, name));
+        let parent = me().id.load(Ordering::Relaxed);
+        pool::publish(
+            block,
+            self.identity(Kind::Kernel, name, pool::next_id(), parent),
+        );
         #[allow(clippy::disallowed_types)]
         let slot: Box<Slot<T>> = Box::new(Slot::new(core::mem::MaybeUninit::uninit()));
         let slot = Box::into_raw(slot);
@@ -134,12 +138,11 @@ impl Builder {
         let body = move || run_bound(block, owned, f);
         if let Err(error) = sys::guarded(Call::Clone, || kernel_thread.spawn(body)) {
             pool::release(block, None);
-            pool::release(block, None);
             // SAFETY: nobody else has it.
             drop(unsafe { Box::from_raw(slot) });
             return Err(error);
         }
-        // SAFETY: thread and handle have a reference each.
+        // SAFETY: thread and handle share the block's reference.
         Ok(unsafe { JoinHandle::new(block, slot, Home::Heap) })
     }
 
@@ -224,7 +227,7 @@ impl Builder {
             None => shared.stack_size,
         };
         let lwp = me.lwp_of(shared);
-        let (block, stack) = take(lwp, class)?;
+        let (block, stack, id) = take(lwp, class)?;
         let (context, slot) = match packet::place(&stack, f) {
             Ok(placed) => placed,
             Err(error) => {
@@ -233,7 +236,8 @@ impl Builder {
                 return Err(error);
             }
         };
-        pool::publish(block, self.identity(Kind::Light, name));
+        let parent = me.id.load(Ordering::Relaxed);
+        pool::publish(block, self.identity(Kind::Light, name, id, parent));
         block
             .shared
             .store(core::ptr::from_ref(shared).cast_mut(), Ordering::Relaxed);
@@ -257,19 +261,17 @@ impl Builder {
                 inject(block);
             }
         }
-        // SAFETY: thread and handle have a reference each.
+        // SAFETY: thread and handle share the block's reference.
         Ok(unsafe { JoinHandle::new(block, slot, Home::Stack) })
     }
 
-    fn identity(&self, kind: Kind, name: Option<Box<str>>) -> Identity {
-        // One reference for the thread, one for its handle.
-        let parent = me().id.load(Ordering::Relaxed);
+    fn identity(&self, kind: Kind, name: Option<Box<str>>, id: u64, parent: u64) -> Identity {
         Identity {
             kind,
             priority: self.priority,
             name,
+            id,
             parent,
-            refs: 2,
         }
     }
 }
@@ -284,25 +286,26 @@ impl Tcb {
     }
 }
 
-/// A control block and a stack, from what the LWP has at hand if it has.
-fn take(lwp: Option<&Lwp>, class: StackSize) -> io::Result<(&'static Tcb, Stack)> {
-    let (block, stack) = match lwp {
+/// A control block, a stack and a number, from what the LWP has at hand if it
+/// has.
+fn take(lwp: Option<&Lwp>, class: StackSize) -> io::Result<(&'static Tcb, Stack, u64)> {
+    let (block, stack, id) = match lwp {
         Some(lwp) => {
             let _entry = Entry::on(lwp);
             // SAFETY: owner inside the runtime; no other reference is alive.
             unsafe {
                 let block = (*lwp.blocks.get()).take_cached();
-                (block, (*lwp.stacks.get()).take_cached(class))
+                (block, (*lwp.stacks.get()).take_cached(class), lwp.next_id())
             }
         }
-        None => (None, None),
+        None => (None, None, pool::next_id()),
     };
     let stack = match stack {
         Some(stack) => Ok(stack),
         None => StackPool::global().take(class),
     };
     match (block.or_else(pool::take_shared), stack) {
-        (Some(block), Ok(stack)) => Ok((block, stack)),
+        (Some(block), Ok(stack)) => Ok((block, stack, id)),
         (block, stack) => {
             if let Some(block) = block {
                 pool::give_back(block);
@@ -328,7 +331,7 @@ fn run_bound<F: FnOnce() -> T, T>(block: &'static Tcb, slot: SendSlot<T>, f: F) 
         // SAFETY: the last of thread and handle to leave frees the slot. Its
         // result has been dropped or taken.
         drop(unsafe { Box::from_raw(slot.0) });
+        pool::release(block, None);
     }
     current::set(core::ptr::null());
-    pool::release(block, None);
 }

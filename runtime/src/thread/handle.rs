@@ -1,6 +1,7 @@
 //! `JoinHandle`: the right to a thread's result.
 
 use core::future::Future;
+use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::any::Any;
@@ -8,15 +9,13 @@ use std::fmt;
 use std::thread::Result;
 
 use lisle_lwp::shim::Ordering;
-use lisle_lwp::stack::StackPool;
 
 use super::Thread;
 use super::packet::Slot;
 use crate::cancel;
 use crate::current::me;
-use crate::sched::Entry;
 use crate::tcb::Tcb;
-use crate::wait::{self, Outcome, Reason};
+use crate::wait::{self, Outcome, Reason, Wait};
 
 static JOINING: Reason = Reason::new("join of thread");
 
@@ -34,7 +33,9 @@ pub(super) enum Home {
 ///
 /// It is also a future: awaiting it gives what [`JoinHandle::join`] returns.
 pub struct JoinHandle<T> {
-    thread: Thread,
+    /// Not dropped: the thread's own reference is shared with the thread, and
+    /// the last of the two gives it back.
+    thread: ManuallyDrop<Thread>,
     slot: *mut Slot<T>,
     home: Home,
     /// Whether the result is no longer ours to take or drop.
@@ -73,11 +74,11 @@ impl std::error::Error for ForkedError {}
 
 impl<T> JoinHandle<T> {
     /// # Safety
-    /// One of the block's references is the handle's; the slot is where the
+    /// The block's one reference is shared by thread and handle; the slot is where the
     /// thread will write its result.
     pub(super) unsafe fn new(block: &'static Tcb, slot: *mut Slot<T>, home: Home) -> Self {
         JoinHandle {
-            thread: Thread { block },
+            thread: ManuallyDrop::new(Thread { block }),
             slot,
             home,
             taken: false,
@@ -103,27 +104,37 @@ impl<T> JoinHandle<T> {
     /// [`ForkedError`] if it stayed behind in a fork.
     ///
     /// # Panics
-    /// If a thread joins itself.
+    /// If a thread joins itself, or the handle has given its result as a future.
+    #[inline(always)]
     pub fn join(mut self) -> Result<T> {
-        let block = self.block();
-        if self.is_forked() {
-            return Err(Box::new(ForkedError));
-        }
-        assert!(!core::ptr::eq(block, me()), "a thread cannot join itself");
-        while !self.is_finished() {
-            let id = block.id.load(Ordering::Relaxed) as usize;
-            let Ok(wait) = wait::begin(&JOINING, id, true) else {
-                cancel::deliver()
-            };
-            let Some(wait) = block.join.wait(wait) else {
-                continue;
-            };
+        // Inlined around the wait: see `Departure`.
+        while let Some(wait) = self.prepare_join() {
             if wait.block(None) == Outcome::Cancelled {
-                block.join.forget_joiner();
-                cancel::deliver();
+                self.join_cancelled();
             }
         }
         self.take()
+    }
+
+    /// A wait to be blocked on, or `None` if the thread has finished.
+    fn prepare_join(&self) -> Option<Wait> {
+        assert!(!self.taken, "joined after completion");
+        let block = self.block();
+        if self.is_finished() || self.is_forked() {
+            return None;
+        }
+        assert!(!core::ptr::eq(block, me()), "a thread cannot join itself");
+        let id = block.id.load(Ordering::Relaxed) as usize;
+        match wait::begin(&JOINING, id, true) {
+            Ok(wait) => block.join.wait(wait),
+            Err(_) => cancel::deliver(),
+        }
+    }
+
+    #[cold]
+    fn join_cancelled(&self) -> ! {
+        self.block().join.forget_joiner();
+        cancel::deliver()
     }
 
     fn block(&self) -> &'static Tcb {
@@ -137,6 +148,9 @@ impl<T> JoinHandle<T> {
     /// Takes the result of a finished thread and lets go of its stack.
     fn take(&mut self) -> Result<T> {
         self.taken = true;
+        if self.is_forked() {
+            return Err(Box::new(ForkedError));
+        }
         // SAFETY: the thread has finished, so the result is written; `taken`
         // makes this the only read.
         let result = unsafe { (*(*self.slot).get()).assume_init_read() };
@@ -150,28 +164,13 @@ impl<T> JoinHandle<T> {
         if !block.join.release() {
             return;
         }
-        match self.home {
-            // SAFETY: the last of thread and handle to leave frees the slot.
-            Home::Heap => drop(unsafe { Box::from_raw(self.slot) }),
-            Home::Stack => {
-                // SAFETY: as above, for the stack.
-                let stack = block.stack.with_mut(|stack| unsafe { (*stack).take() });
-                if let Some(stack) = stack {
-                    Entry::new().give_stack(stack);
-                }
-            }
+        // The last of thread and handle to leave frees what they shared.
+        if let Home::Heap = self.home {
+            // SAFETY: the thread does not touch the slot any more.
+            drop(unsafe { Box::from_raw(self.slot) });
         }
-    }
-}
-
-impl Entry<'_> {
-    /// Gives a stack to the LWP at hand, or to the pool.
-    fn give_stack(&self, stack: lisle_lwp::stack::Stack) {
-        match self.lwp() {
-            // SAFETY: owner inside the runtime; no other reference is alive.
-            Some(lwp) => unsafe { (*lwp.stacks.get()).give(stack) },
-            None => StackPool::global().give(stack),
-        }
+        // SAFETY: the thread has left its stack.
+        unsafe { crate::sched::free(block) };
     }
 }
 

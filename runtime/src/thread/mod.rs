@@ -163,6 +163,7 @@ pub fn current() -> Thread {
 
 /// Lets other ready threads of the LWP run before the calling one goes on. Not
 /// a cancellation point.
+#[inline(always)]
 pub fn yield_now() {
     crate::sched::yield_now();
 }

@@ -179,7 +179,19 @@ impl Wait {
 
     /// Blocks until the wait ends or the deadline passes. The calling thread
     /// may come back on another kernel thread.
+    #[inline(always)]
     pub fn block(self, deadline: Option<Instant>) -> Outcome {
+        #[cfg(not(lisle_loom))]
+        if deadline.is_none() && self.thread.is_user() && !crate::cancel::is_unwinding() {
+            let thread = self.thread;
+            crate::sched::prepare_park(thread).go();
+            return thread.wait.outcome().unwrap_or(Outcome::Abandoned);
+        }
+        self.block_otherwise(deadline)
+    }
+
+    #[inline(never)]
+    fn block_otherwise(self, deadline: Option<Instant>) -> Outcome {
         let outcome = self.thread.wait.outcome();
         if let Some(outcome) = outcome {
             return outcome;
@@ -193,7 +205,7 @@ impl Wait {
 
     #[cfg(not(lisle_loom))]
     fn block_user_thread(self, deadline: Option<Instant>) -> Outcome {
-        use crate::sched::{handover, park};
+        use crate::sched::{handover, prepare_park};
         use crate::tcb::Kind;
         let thread = self.thread;
         if crate::cancel::is_unwinding() {
@@ -206,10 +218,10 @@ impl Wait {
             return outcome;
         }
         match deadline {
-            None => park(thread),
+            None => prepare_park(thread).go(),
             Some(deadline) => {
                 let key = self.key();
-                crate::time::with_timer(thread, deadline, key, || park(thread));
+                crate::time::with_timer(thread, deadline, key, || prepare_park(thread).go());
             }
         }
         thread

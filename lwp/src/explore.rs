@@ -1,0 +1,78 @@
+//! Running models: every interleaving that loom finds within a bound, and a
+//! line that says how many those were.
+//!
+//! A model returns what happened in one execution. The set of everything that
+//! happened in any is compared with what should be possible, so a model that
+//! has stopped reaching a race fails instead of passing vacuously.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// No bound on preemptions: all interleavings.
+pub const ALL: Option<usize> = None;
+
+/// Runs `model` under loom with at most `preemptions` switches away from a
+/// thread that could have gone on; returns what the executions returned.
+pub fn outcomes<T>(
+    preemptions: Option<usize>,
+    model: impl Fn() -> T + Send + Sync + 'static,
+) -> BTreeSet<T>
+where
+    T: Ord + Debug + Send + 'static,
+{
+    let name = std::any::type_name_of_val(&model);
+    let start = Instant::now();
+    let seen = Arc::new(Mutex::new((0usize, BTreeSet::new())));
+    let record = seen.clone();
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.max_branches = 5_000;
+    builder.check(move || {
+        let outcome = model();
+        let mut seen = record.lock().unwrap();
+        seen.0 += 1;
+        seen.1.insert(outcome);
+    });
+    let mut seen = seen.lock().unwrap();
+    println!(
+        "model {}: {} executions, {}, {:.2} s",
+        name.trim_end_matches("::{{closure}}"),
+        seen.0,
+        match preemptions {
+            Some(bound) => format!("at most {bound} preemptions"),
+            None => "all interleavings".into(),
+        },
+        start.elapsed().as_secs_f32(),
+    );
+    std::mem::take(&mut seen.1)
+}
+
+/// As [`outcomes`], for a model whose assertions say everything.
+pub fn model(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+    outcomes(preemptions, model);
+}
+
+/// Makes loom try every order of the steps that take a turn.
+///
+/// Loom remembers only the latest access to each atomic. If `a` loads a word,
+/// and then `b` loads it and writes it, loom does not try `b`'s write before
+/// `a`'s load. Where that order matters, both take a turn first: a relaxed
+/// read-modify-write, which loom reorders and which itself orders nothing.
+#[derive(Debug, Clone)]
+pub struct Turns(Arc<loom::sync::atomic::AtomicUsize>);
+
+impl Turns {
+    /// For the threads of one execution.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Turns {
+        Turns(Arc::new(loom::sync::atomic::AtomicUsize::new(0)))
+    }
+
+    /// The calling thread's next step may come before or after any other's.
+    pub fn take(&self) {
+        self.0.fetch_add(1, loom::sync::atomic::Ordering::Relaxed);
+    }
+}

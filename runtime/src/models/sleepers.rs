@@ -1,0 +1,215 @@
+//! Searching, sleeping, submitting: no ready item while every LWP sleeps.
+//!
+//! An LWP here does what the idle context does, with one look before it sleeps.
+//! Its window is a stub: a count of anonymous items, looked at with a relaxed
+//! load, as weak as anything that may stand there. The injector is the real one.
+//! Each LWP ends with the first item it takes, as if that item never ended, so
+//! an item that nobody is told of stays for ever, and the model deadlocks.
+
+use std::sync::Arc;
+
+use lisle_lwp::explore::outcomes;
+use lisle_lwp::shim::{AtomicU32, Ordering};
+use lisle_lwp::sleep::Sleeper;
+use loom::thread::{JoinHandle, spawn};
+
+use crate::model::new_block;
+use crate::sched::queue::Injector;
+use crate::sched::sleepers::{Bed, Sleepers};
+
+struct Lwps {
+    sleepers: Sleepers,
+    beds: Vec<Sleeper>,
+    window: AtomicU32,
+    injector: Injector,
+    slept: AtomicU32,
+    stopping: AtomicU32,
+}
+
+impl Lwps {
+    fn new(count: usize) -> Arc<Lwps> {
+        Arc::new(Lwps {
+            sleepers: Sleepers::new(count),
+            beds: (0..count).map(|_| Sleeper::new()).collect(),
+            window: AtomicU32::new(0),
+            injector: Injector::new(),
+            slept: AtomicU32::new(0),
+            stopping: AtomicU32::new(0),
+        })
+    }
+
+    fn wake(&self, bed: Bed) {
+        let (Bed::Alone(lwp) | Bed::Poller(lwp)) = bed;
+        self.beds[lwp].wake();
+    }
+
+    fn announce(&self) {
+        if let Some(bed) = self.sleepers.announce() {
+            self.wake(bed);
+        }
+    }
+
+    /// A submitter.
+    fn submit(&self) {
+        self.window.fetch_add(1, Ordering::Release);
+        self.announce();
+    }
+
+    fn inject(&self) {
+        self.injector.push(new_block());
+        self.announce();
+    }
+
+    fn work_left(&self) -> bool {
+        !self.injector.is_empty() || self.window.load(Ordering::Relaxed) > 0
+    }
+
+    fn look(&self) -> bool {
+        if self.injector.take_all(|_| ()) > 0 {
+            return true;
+        }
+        let take = |items: u32| items.checked_sub(1);
+        // Acquire: as thieves do.
+        self.window
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, take)
+            .is_ok()
+    }
+
+    /// An LWP without work, until it has found some. Returns `false` if the
+    /// runtime stops.
+    fn hunt(&self, lwp: usize, poll: bool) -> bool {
+        self.sleepers.start_search();
+        loop {
+            if self.look() {
+                if self.sleepers.stop_search() && self.work_left() {
+                    self.announce();
+                }
+                return true;
+            }
+            if self.stopping.load(Ordering::Acquire) != 0 {
+                let _ = self.sleepers.stop_search();
+                return false;
+            }
+            self.sleep(lwp, poll);
+        }
+    }
+
+    fn sleep(&self, lwp: usize, poll: bool) {
+        let bed = self.sleepers.fall_asleep(lwp, poll);
+        if !self.work_left() && self.stopping.load(Ordering::Acquire) == 0 {
+            self.slept.fetch_add(1, Ordering::Relaxed);
+            self.beds[lwp].sleep(None);
+        }
+        let _ = self.sleepers.get_up(bed);
+    }
+
+    fn start(self: &Arc<Self>, lwp: usize, poll: bool) -> JoinHandle<bool> {
+        let lwps = self.clone();
+        spawn(move || lwps.hunt(lwp, poll))
+    }
+
+    /// All LWPs are busy: the counts say so. Returns whether anybody slept.
+    fn check(&self) -> bool {
+        assert!(!self.sleepers.any_idle() && !self.sleepers.would_wake());
+        assert!(self.sleepers.rouse_any().is_none());
+        assert!(!self.work_left());
+        self.slept.load(Ordering::Relaxed) > 0
+    }
+}
+
+#[test]
+fn submit_against_fall_asleep() {
+    for poll in [false, true] {
+        let seen = outcomes(Some(4), move || {
+            let lwps = Lwps::new(1);
+            let lwp = lwps.start(0, poll);
+            lwps.submit();
+            assert!(lwp.join().unwrap());
+            lwps.check()
+        });
+        assert_eq!(seen.len(), 2);
+    }
+}
+
+#[test]
+fn inject_against_fall_asleep() {
+    let seen = outcomes(Some(4), || {
+        let lwps = Lwps::new(1);
+        let lwp = lwps.start(0, true);
+        lwps.inject();
+        assert!(lwp.join().unwrap());
+        lwps.check()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// Two items, two LWPs. A submitter that saw somebody search woke nobody: the
+/// searcher sees to it that both items find an LWP.
+#[test]
+fn last_searcher_wakes_next() {
+    let seen = outcomes(Some(2), || {
+        let lwps = Lwps::new(2);
+        let threads = [lwps.start(0, true), lwps.start(1, true)];
+        lwps.submit();
+        lwps.submit();
+        threads.into_iter().for_each(|t| assert!(t.join().unwrap()));
+        lwps.check()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// Two submitters, one of which relies on the LWP that the other wakes.
+#[test]
+fn submit_against_submit() {
+    let seen = outcomes(Some(2), || {
+        let lwps = Lwps::new(2);
+        let other = lwps.clone();
+        let submitter = spawn(move || other.submit());
+        let lwp = lwps.start(0, false);
+        lwps.submit();
+        assert!(lwps.hunt(1, false));
+        assert!(lwp.join().unwrap());
+        submitter.join().unwrap();
+        lwps.check()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// Getting up by oneself and being woken at the same time is one getting up.
+#[test]
+fn rouse_against_get_up() {
+    let seen = outcomes(Some(4), || {
+        let lwps = Lwps::new(1);
+        lwps.sleepers.start_search();
+        let bed = lwps.sleepers.fall_asleep(0, true);
+        assert!(!lwps.sleepers.poller_vacant());
+        let other = lwps.clone();
+        let submitter = spawn(move || other.sleepers.announce().is_some());
+        let by_itself = lwps.sleepers.get_up(bed);
+        let roused = submitter.join().unwrap();
+        assert!(by_itself != roused);
+        assert_eq!(lwps.sleepers.asleep(), 0);
+        assert!(lwps.sleepers.poller_vacant());
+        assert!(lwps.sleepers.stop_search(), "counted as searching once");
+        lwps.check();
+        roused
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// Shutting down: whoever sleeps is told.
+#[test]
+fn stop_against_fall_asleep() {
+    outcomes(Some(3), || {
+        let lwps = Lwps::new(2);
+        let threads = [lwps.start(0, true), lwps.start(1, true)];
+        lwps.stopping.store(1, Ordering::Release);
+        while let Some(bed) = lwps.sleepers.rouse_any() {
+            lwps.wake(bed);
+        }
+        threads
+            .into_iter()
+            .for_each(|t| assert!(!t.join().unwrap()));
+        lwps.check();
+    });
+}

@@ -1,0 +1,409 @@
+//! The wait word and its actors: the thread that arms, whoever commits on its
+//! behalf from the next stack, resolvers, cancellers, posters of tokens.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use lisle_lwp::explore::{ALL, Turns, model, outcomes};
+use lisle_lwp::shim::{AtomicBool, AtomicU32, Ordering};
+use loom::thread::spawn;
+
+use super::Data;
+use crate::model::thread::{self, park, park_until};
+use crate::wait::word::{Armed, Interest, Resolution, WaitWord};
+use crate::wait::{self, Outcome, Reason};
+
+static REASON: Reason = Reason::new("model");
+
+const PLAIN: Interest = Interest {
+    cancellable: false,
+    tokens: false,
+};
+const CANCELLABLE: Interest = Interest {
+    cancellable: true,
+    tokens: false,
+};
+const TOKENS: Interest = Interest {
+    cancellable: false,
+    tokens: true,
+};
+
+/// A user thread as its LWPs see it.
+struct Parked {
+    word: WaitWord,
+    /// Its saved registers: written by whoever switches away from it, used by
+    /// whoever runs it next.
+    context: Data,
+    runs: AtomicU32,
+    turns: Turns,
+}
+
+impl Parked {
+    fn new() -> Arc<Parked> {
+        Arc::new(Parked {
+            word: WaitWord::new(),
+            context: Data::new(),
+            runs: AtomicU32::new(0),
+            turns: Turns::new(),
+        })
+    }
+
+    fn arm(&self, interest: Interest) -> u64 {
+        match self.word().arm(interest) {
+            Armed::Waiting(epoch) => epoch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The word, for one step in any order with the others'.
+    fn word(&self) -> &WaitWord {
+        self.turns.take();
+        &self.word
+    }
+
+    /// The thread leaves its stack: what the LWP does from the next one.
+    fn leave(&self) {
+        self.context.add_one();
+        if !self.word().commit() {
+            self.run();
+        }
+    }
+
+    /// What the caller of a resolving transition does.
+    fn follow(&self, resolution: Resolution) -> Resolution {
+        if resolution == Resolution::MakeReady {
+            self.run();
+        }
+        resolution
+    }
+
+    /// The thread was made ready: it is switched to, and finds its wait over.
+    fn run(&self) {
+        self.context.add_one();
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        assert!(self.word.outcome().is_some());
+    }
+
+    /// All others have gone: the thread ran once.
+    fn check(&self) {
+        assert_eq!(self.runs.load(Ordering::Relaxed), 1);
+        assert_eq!(self.context.get(), 2);
+    }
+}
+
+#[test]
+fn resolve_before_commit() {
+    let seen = outcomes(ALL, || {
+        let (parked, news) = (Parked::new(), Data::new());
+        let epoch = parked.arm(PLAIN);
+        let (thread, its_news) = (parked.clone(), news.clone());
+        let resolver = spawn(move || {
+            its_news.add_one();
+            thread.follow(thread.word().resolve(epoch, Outcome::Woken)) == Resolution::MakeReady
+        });
+        parked.leave();
+        if parked.word.outcome() == Some(Outcome::Woken) {
+            assert_eq!(news.get(), 1);
+        }
+        let after_commit = resolver.join().unwrap();
+        parked.check();
+        after_commit
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// The thread that is made ready runs on the resolver's LWP and sees what the
+/// other resolver's winner published, not only the committer's context.
+#[test]
+fn resolve_against_resolve() {
+    let seen = outcomes(Some(3), || {
+        let parked = Parked::new();
+        let epoch = parked.arm(PLAIN);
+        let resolvers = [Outcome::Woken, Outcome::TimedOut].map(|outcome| {
+            let parked = parked.clone();
+            spawn(move || parked.follow(parked.word().resolve(epoch, outcome)) != Resolution::Stale)
+        });
+        parked.leave();
+        let won = resolvers.map(|t| t.join().unwrap());
+        parked.check();
+        assert!(won[0] != won[1], "exactly one ends the wait");
+        let outcome = parked.word.outcome().unwrap();
+        assert_eq!(outcome == Outcome::Woken, won[0]);
+        won
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn cancel_against_timeout() {
+    let seen = outcomes(Some(3), || {
+        let parked = Parked::new();
+        let epoch = parked.arm(CANCELLABLE);
+        let (a, b) = (parked.clone(), parked.clone());
+        let canceller = spawn(move || a.follow(a.word().request_cancel()) != Resolution::Stale);
+        let timer = spawn(move || {
+            b.follow(b.word().resolve(epoch, Outcome::TimedOut)) != Resolution::Stale
+        });
+        parked.leave();
+        let (cancelled, timed_out) = (canceller.join().unwrap(), timer.join().unwrap());
+        parked.check();
+        assert!(cancelled != timed_out, "exactly one ends the wait");
+        let outcome = parked.word.outcome().unwrap();
+        assert_eq!(outcome == Outcome::Cancelled, cancelled);
+        assert_eq!(parked.word().arm(CANCELLABLE), Armed::Cancelled, "sticky");
+        cancelled
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A cancel that comes before the wait, or in it, or to a wait that it must not
+/// end; what the canceller did before is seen with it.
+#[test]
+fn cancel_against_arm() {
+    for interest in [CANCELLABLE, PLAIN] {
+        let seen = outcomes(ALL, move || {
+            let (parked, news) = (Parked::new(), Data::new());
+            let (thread, its_news) = (parked.clone(), news.clone());
+            let canceller = spawn(move || {
+                its_news.add_one();
+                thread.follow(thread.word().request_cancel())
+            });
+            let armed = match parked.word().arm(interest) {
+                Armed::Cancelled => {
+                    assert!(parked.word().is_cancelled());
+                    assert_eq!(news.get(), 1);
+                    None
+                }
+                Armed::TookToken => unreachable!(),
+                Armed::Waiting(epoch) => {
+                    parked.leave();
+                    Some(epoch)
+                }
+            };
+            let resolution = canceller.join().unwrap();
+            assert!(parked.word().is_cancelled());
+            let ended = resolution != Resolution::Stale;
+            assert_eq!(ended, armed.is_some() && interest.cancellable);
+            if let Some(epoch) = armed.filter(|_| !ended) {
+                let _ = parked.follow(parked.word().resolve(epoch, Outcome::Woken));
+            }
+            if armed.is_some() {
+                parked.check();
+            }
+            resolution as u8
+        });
+        assert_eq!(seen.len(), if interest.cancellable { 3 } else { 1 });
+    }
+}
+
+#[test]
+fn cancel_seen_with_what_came_before() {
+    let seen = outcomes(ALL, || {
+        let (idle, news) = (Parked::new(), Data::new());
+        let (thread, its_news) = (idle.clone(), news.clone());
+        let canceller = spawn(move || {
+            its_news.add_one();
+            assert_eq!(thread.word().request_cancel(), Resolution::Stale);
+        });
+        let cancelled = idle.word().is_cancelled();
+        if cancelled {
+            assert_eq!(news.get(), 1);
+        }
+        canceller.join().unwrap();
+        cancelled
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A token ends the wait or stays for the next one, never both, never neither.
+#[test]
+fn token_against_timeout() {
+    let seen = outcomes(Some(3), || {
+        let (parked, news) = (Parked::new(), Data::new());
+        let epoch = parked.arm(TOKENS);
+        let (a, b, its_news) = (parked.clone(), parked.clone(), news.clone());
+        let poster = spawn(move || {
+            its_news.add_one();
+            a.follow(a.word().post_token()) != Resolution::Stale
+        });
+        let timer = spawn(move || {
+            b.follow(b.word().resolve(epoch, Outcome::TimedOut)) != Resolution::Stale
+        });
+        parked.leave();
+        if parked.word.outcome() == Some(Outcome::Woken) {
+            assert_eq!(news.get(), 1);
+        }
+        let (posted, timed_out) = (poster.join().unwrap(), timer.join().unwrap());
+        parked.check();
+        assert!(posted != timed_out);
+        let next = parked.word().arm(TOKENS);
+        assert_eq!(next == Armed::TookToken, timed_out);
+        posted
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A token found by `arm` brings what its poster wrote.
+#[test]
+fn token_against_arm() {
+    let seen = outcomes(ALL, || {
+        let (parked, news) = (Parked::new(), Data::new());
+        let (thread, its_news) = (parked.clone(), news.clone());
+        let poster = spawn(move || {
+            its_news.add_one();
+            thread.follow(thread.word().post_token())
+        });
+        let found = match parked.word().arm(TOKENS) {
+            Armed::TookToken => {
+                assert_eq!(news.get(), 1);
+                true
+            }
+            _ => {
+                parked.leave();
+                false
+            }
+        };
+        let resolution = poster.join().unwrap();
+        assert_eq!(resolution == Resolution::Stale, found);
+        assert_ne!(parked.word().arm(TOKENS), Armed::TookToken, "taken once");
+        (found, resolution as u8)
+    });
+    assert_eq!(seen.len(), 3);
+}
+
+/// The timer of an earlier wait fires whenever it likes: it may end that wait,
+/// never the next.
+#[test]
+fn late_key_against_next_wait() {
+    let seen = outcomes(ALL, || {
+        let parked = Parked::new();
+        let first = parked.arm(PLAIN);
+        let timer = parked.clone();
+        let timer = spawn(move || timer.word().resolve(first, Outcome::TimedOut));
+        let abandoned = parked.word().resolve(first, Outcome::Abandoned);
+        let second = parked.arm(PLAIN);
+        assert_ne!(first, second);
+        assert!(parked.word().commit(), "the second wait lasts");
+        let fired = timer.join().unwrap();
+        assert_eq!(parked.word.outcome(), None);
+        assert!((fired == Resolution::Stale) != (abandoned == Resolution::Stale));
+        let woken = parked.word.resolve(second, Outcome::Woken);
+        assert_eq!(woken, Resolution::MakeReady);
+        fired as u8
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn abandon_against_fire() {
+    let seen = outcomes(ALL, || {
+        let news = Data::new();
+        let wait = wait::begin(&REASON, 0, false).unwrap();
+        let (key, its_news) = (wait.key(), news.clone());
+        let waker = spawn(move || {
+            its_news.add_one();
+            key.fire(Outcome::Woken)
+        });
+        let outcome = wait.abandon();
+        if outcome == Some(Outcome::Woken) {
+            assert_eq!(news.get(), 1, "something was handed over");
+        }
+        assert_eq!(waker.join().unwrap(), outcome.is_some());
+        outcome.is_some()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn fire_against_deadline() {
+    for deadline in [None, Some(Instant::now())] {
+        let seen = outcomes(ALL, move || {
+            let news = Data::new();
+            let wait = wait::begin(&REASON, 0, false).unwrap();
+            let (key, its_news, turns) = (wait.key(), news.clone(), Turns::new());
+            let its_turns = turns.clone();
+            let waker = spawn(move || {
+                its_news.add_one();
+                its_turns.take();
+                key.fire(Outcome::Woken)
+            });
+            turns.take();
+            let woken = wait.block(deadline) == Outcome::Woken;
+            if woken {
+                assert_eq!(news.get(), 1);
+            }
+            assert_eq!(waker.join().unwrap(), woken);
+            woken
+        });
+        assert_eq!(seen.len(), 1 + usize::from(deadline.is_some()));
+    }
+}
+
+#[test]
+fn unpark_before_commit() {
+    model(ALL, || {
+        let (news, parker) = (Data::new(), thread::current());
+        let its_news = news.clone();
+        let unparker = spawn(move || {
+            its_news.add_one();
+            parker.unpark();
+        });
+        assert!(park());
+        assert_eq!(news.get(), 1);
+        unparker.join().unwrap();
+    });
+}
+
+/// Two unparks may become one token, but it brings what both wrote.
+#[test]
+fn unpark_against_unpark() {
+    model(Some(2), || {
+        let said = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
+        let parker = thread::current();
+        let unparkers = [0, 1].map(|i| {
+            let (said, parker) = (said.clone(), parker.clone());
+            spawn(move || {
+                said[i].store(true, Ordering::Relaxed);
+                parker.unpark();
+            })
+        });
+        while !said.iter().all(|said| said.load(Ordering::Relaxed)) {
+            assert!(park());
+        }
+        unparkers.into_iter().for_each(|t| t.join().unwrap());
+    });
+}
+
+/// A park that ran into its deadline leaves the token to the next.
+#[test]
+fn unpark_against_park_deadline() {
+    model(Some(4), || {
+        let said = Arc::new(AtomicBool::new(false));
+        let (parker, its_said) = (thread::current(), said.clone());
+        let unparker = spawn(move || {
+            its_said.store(true, Ordering::Relaxed);
+            parker.unpark();
+        });
+        assert!(park_until(Instant::now()));
+        while !said.load(Ordering::Relaxed) {
+            assert!(park());
+        }
+        unparker.join().unwrap();
+    });
+}
+
+/// Cancelled or unparked, whichever is first; a token that comes second stays.
+#[test]
+fn cancel_against_unpark() {
+    let seen = outcomes(Some(3), || {
+        let (parker, cancelled) = (thread::current(), thread::current());
+        let unparker = spawn(move || parker.unpark());
+        let canceller = spawn(move || cancelled.cancel());
+        let by_token = park();
+        unparker.join().unwrap();
+        canceller.join().unwrap();
+        assert!(!park(), "a cancelled thread does not park");
+        by_token
+    });
+    assert_eq!(seen.len(), 2);
+}

@@ -1,0 +1,407 @@
+//! TCP between user threads, and from plain kernel threads.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lisle::net::{TcpListener, TcpStream};
+use lisle::{cancel, thread};
+
+use support::{child, end, many, on, runtime, until_waiting, watchdog};
+
+const LONG: Duration = Duration::from_secs(1 << 20);
+
+fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Both ends of a connection.
+fn pair() -> (TcpStream, TcpStream) {
+    let (listener, address) = listen();
+    let near = TcpStream::connect(address).unwrap();
+    (near, listener.accept().unwrap().0)
+}
+
+/// Bytes that tell their place and their stream.
+fn pattern(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Serves `clients` connections, one thread each, until their ends.
+fn echo(listener: TcpListener, clients: usize) {
+    let serve = |mut stream: TcpStream| {
+        move || {
+            let mut buffer = [0; 512];
+            loop {
+                match stream.read(&mut buffer).unwrap() {
+                    0 => return,
+                    n => stream.write_all(&buffer[..n]).unwrap(),
+                }
+            }
+        }
+    };
+    let served: Vec<_> = (0..clients)
+        .map(|_| child(serve(listener.accept().unwrap().0)))
+        .collect();
+    served.into_iter().for_each(|s| s.join().unwrap());
+}
+
+fn converse(address: SocketAddr, seed: u64) -> bool {
+    let mut stream = TcpStream::connect(address).unwrap();
+    (0..20).all(|round| {
+        let said = pattern(seed * 100 + round, 300);
+        let mut heard = vec![0; said.len()];
+        stream.write_all(&said).unwrap();
+        stream.read_exact(&mut heard).unwrap();
+        said == heard
+    })
+}
+
+#[test]
+fn a_hundred_clients_are_echoed() {
+    let _dog = watchdog();
+    for lwps in [1, 2] {
+        let rt = runtime(lwps);
+        let n = many(100);
+        let listening = on(&rt, listen).join().unwrap();
+        let (listener, address) = listening;
+        let server = on(&rt, move || echo(listener, n));
+        let clients: Vec<_> = (0..n as u64)
+            .map(|seed| on(&rt, move || converse(address, seed)))
+            .collect();
+        assert!(clients.into_iter().all(|c| c.join().unwrap()));
+        server.join().unwrap();
+        end(rt);
+    }
+}
+
+#[test]
+fn plain_kernel_threads_are_echoed() {
+    let _dog = watchdog();
+    let (listener, address) = listen();
+    let server = child(move || echo(listener, 10));
+    let clients: Vec<_> = (0..10)
+        .map(|seed| std::thread::spawn(move || converse(address, seed)))
+        .collect();
+    assert!(clients.into_iter().all(|c| c.join().unwrap()));
+    server.join().unwrap();
+    // And the other way round: the server is a plain kernel thread.
+    let (listener, address) = listen();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::copy(&mut stream.try_clone().unwrap(), &mut stream).unwrap()
+    });
+    assert!(child(move || converse(address, 5)).join().unwrap());
+    assert_eq!(server.join().unwrap(), 20 * 300);
+}
+
+/// Both directions at once, far more than the buffers hold.
+#[test]
+fn large_transfers_both_ways() {
+    const SIZE: usize = 4 << 20;
+    fn transfer(stream: TcpStream, out: u64, expected: u64) -> bool {
+        let stream = Arc::new(stream);
+        let writing = stream.clone();
+        let writer = child(move || {
+            (&*writing).write_all(&pattern(out, SIZE)).unwrap();
+            writing.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut heard = Vec::new();
+        (&*stream).read_to_end(&mut heard).unwrap();
+        writer.join().unwrap();
+        heard == pattern(expected, SIZE)
+    }
+    let _dog = watchdog();
+    for lwps in [1, 2] {
+        let rt = runtime(lwps);
+        let (near, far) = on(&rt, pair).join().unwrap();
+        let near = on(&rt, move || transfer(near, 1, 2));
+        let far = on(&rt, move || transfer(far, 2, 1));
+        assert!(near.join().unwrap() && far.join().unwrap());
+        end(rt);
+    }
+}
+
+#[test]
+fn half_a_connection_can_be_closed() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    let (mut near, mut far) = on(&rt, pair).join().unwrap();
+    let answer = on(&rt, move || {
+        let mut question = String::new();
+        far.read_to_string(&mut question).unwrap();
+        far.write_all(format!("{question}!").as_bytes()).unwrap();
+    });
+    near.write_all(b"well").unwrap();
+    near.shutdown(Shutdown::Write).unwrap();
+    let mut heard = String::new();
+    near.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "well!");
+    assert!(near.write(b"more").is_err());
+    answer.join().unwrap();
+    end(rt);
+}
+
+#[test]
+fn peeking_takes_nothing() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    let (near, mut far) = on(&rt, pair).join().unwrap();
+    let peeker = on(&rt, move || {
+        let mut seen = [0; 3];
+        let mut near = near;
+        // Waits until there is something to see.
+        let n = near.peek(&mut seen).unwrap();
+        let mut read = [0; 3];
+        near.read_exact(&mut read).unwrap();
+        (n > 0 && seen[..n] == read[..n]).then_some(read)
+    });
+    until_waiting(peeker.thread(), "readable descriptor");
+    far.write_all(b"abc").unwrap();
+    assert_eq!(peeker.join().unwrap(), Some(*b"abc"));
+    end(rt);
+}
+
+#[test]
+fn timeouts_are_errors_and_leave_the_stream_usable() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    let (near, far) = on(&rt, pair).join().unwrap();
+    let zero = near.set_read_timeout(Some(Duration::ZERO));
+    assert_eq!(zero.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(near.read_timeout().unwrap(), None);
+    let body = move || {
+        let (mut near, mut far) = (near, far);
+        let short = Some(Duration::from_millis(2));
+        near.set_read_timeout(short).unwrap();
+        near.set_write_timeout(short).unwrap();
+        assert_eq!(near.read_timeout().unwrap(), short);
+        let copy = near.try_clone().unwrap();
+        assert_eq!(copy.write_timeout().unwrap(), short);
+        let late = near.read(&mut [0; 4]).unwrap_err().kind();
+        assert_eq!(late, ErrorKind::TimedOut);
+        // Nobody reads: at some time the buffers are full.
+        let full = loop {
+            if let Err(error) = near.write(&[7; 1 << 16]) {
+                break error.kind();
+            }
+        };
+        assert_eq!(full, ErrorKind::TimedOut);
+        near.set_read_timeout(None).unwrap();
+        far.write_all(b"late").unwrap();
+        let mut heard = [0; 4];
+        near.read_exact(&mut heard).unwrap();
+        (heard, near, far)
+    };
+    let (heard, near, far) = on(&rt, body).join().unwrap();
+    assert_eq!(&heard, b"late");
+    drop((near, far));
+    end(rt);
+}
+
+#[test]
+fn a_refused_connection_is_an_error() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    let (listener, address) = listen();
+    drop(listener);
+    let refused = |outcome: std::io::Result<TcpStream>| outcome.unwrap_err().kind();
+    let kind = on(&rt, move || refused(TcpStream::connect(address)));
+    assert_eq!(kind.join().unwrap(), ErrorKind::ConnectionRefused);
+    let timed = move || refused(TcpStream::connect_timeout(&address, LONG));
+    assert_eq!(timed(), ErrorKind::ConnectionRefused);
+    let nowhere = refused(TcpStream::connect(&[][..]));
+    assert_eq!(nowhere, ErrorKind::InvalidInput);
+    // The second of two addresses answers.
+    let (listener, open) = listen();
+    let stream = TcpStream::connect(&[address, open][..]).unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), open);
+    drop(listener);
+    end(rt);
+}
+
+/// A listener whose queue is full answers nobody.
+#[test]
+fn a_connection_that_nobody_answers_times_out() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: plain system call on an open descriptor.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let address = listener.local_addr().unwrap();
+    let fill = on(&rt, move || {
+        let mut made = Vec::new();
+        loop {
+            match TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
+                Ok(stream) => made.push(stream),
+                Err(error) => return error.kind(),
+            }
+        }
+    });
+    assert_eq!(fill.join().unwrap(), ErrorKind::TimedOut);
+    let zero = TcpStream::connect_timeout(&address, Duration::ZERO);
+    assert_eq!(zero.unwrap_err().kind(), ErrorKind::InvalidInput);
+    end(rt);
+}
+
+/// A cancelled accept loses no connection.
+#[test]
+fn an_accept_is_cancelled_and_another_one_goes_on() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let (listener, address) = on(&rt, listen).join().unwrap();
+    let listener = Arc::new(listener);
+    for _ in 0..20 {
+        let accept = || {
+            let listener = listener.clone();
+            on(&rt, move || listener.accept().map(drop))
+        };
+        let (cancelled, kept) = (accept(), accept());
+        until_waiting(cancelled.thread(), "readable descriptor");
+        until_waiting(kept.thread(), "readable descriptor");
+        cancelled.thread().cancel();
+        let payload = cancelled.join().unwrap_err();
+        assert!(payload.is::<cancel::Cancelled>());
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        kept.join().unwrap().unwrap();
+    }
+    end(rt);
+}
+
+/// Each byte goes to exactly one of two readers, and both see the end.
+#[test]
+fn two_threads_read_one_stream() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let (near, mut far) = on(&rt, pair).join().unwrap();
+    let near = Arc::new(near);
+    let read = || {
+        let stream = near.clone();
+        on(&rt, move || {
+            let mut heard = Vec::new();
+            let mut buffer = [0; 97];
+            loop {
+                match (&*stream).read(&mut buffer).unwrap() {
+                    0 => return heard,
+                    n => heard.extend_from_slice(&buffer[..n]),
+                }
+            }
+        })
+    };
+    let readers = [read(), read()];
+    for reader in &readers {
+        until_waiting(reader.thread(), "readable descriptor");
+    }
+    let said = pattern(9, 200_000);
+    for piece in said.chunks(1000) {
+        far.write_all(piece).unwrap();
+    }
+    far.shutdown(Shutdown::Both).unwrap();
+    let mut heard: Vec<u8> = Vec::new();
+    for reader in readers {
+        heard.extend(reader.join().unwrap());
+    }
+    let (mut expected, mut found) = (said, heard);
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert!(expected == found);
+    end(rt);
+}
+
+#[test]
+fn a_reader_and_a_writer_share_a_clone() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let (near, mut far) = on(&rt, pair).join().unwrap();
+    let mut copy = near.try_clone().unwrap();
+    assert_eq!(copy.peer_addr().unwrap(), near.peer_addr().unwrap());
+    copy.set_nodelay(true).unwrap();
+    assert!(near.nodelay().unwrap());
+    let mut near = near;
+    let reader = on(&rt, move || {
+        let mut heard = [0; 5];
+        near.read_exact(&mut heard).unwrap();
+        heard
+    });
+    until_waiting(reader.thread(), "readable descriptor");
+    let writer = on(&rt, move || copy.write_all(b"ahead").unwrap());
+    let mut heard = [0; 5];
+    far.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"ahead");
+    far.write_all(b"after").unwrap();
+    assert_eq!(&reader.join().unwrap(), b"after");
+    writer.join().unwrap();
+    end(rt);
+}
+
+#[test]
+fn incoming_and_clones_of_a_listener() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let (listener, address) = on(&rt, listen).join().unwrap();
+    let second = listener.try_clone().unwrap();
+    assert_eq!(second.local_addr().unwrap(), address);
+    let take = |listener: TcpListener, n: usize| {
+        on(&rt, move || {
+            listener.incoming().take(n).filter(Result::is_ok).count()
+        })
+    };
+    let counts = [take(listener, 3), take(second, 3)];
+    let clients: Vec<_> = (0..6)
+        .map(|_| std::net::TcpStream::connect(address).unwrap())
+        .collect();
+    for count in counts {
+        assert_eq!(count.join().unwrap(), 3);
+    }
+    drop(clients);
+    end(rt);
+}
+
+/// Descriptors that come and go at the same numbers disturb nobody.
+#[test]
+fn connections_come_and_go() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let (listener, address) = on(&rt, listen).join().unwrap();
+    let n = many(500);
+    let server = on(&rt, move || {
+        for _ in 0..n {
+            let (mut stream, _) = listener.accept().unwrap();
+            child(move || {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                stream.write_all(&byte).unwrap();
+            });
+        }
+    });
+    let client = |start: usize| {
+        on(&rt, move || {
+            for i in (start..n).step_by(4) {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(&[i as u8]).unwrap();
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                assert_eq!(byte[0], i as u8);
+                thread::yield_now();
+            }
+        })
+    };
+    let clients: Vec<_> = (0..4).map(client).collect();
+    clients.into_iter().for_each(|c| c.join().unwrap());
+    server.join().unwrap();
+    end(rt);
+}
