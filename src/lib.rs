@@ -1,13 +1,111 @@
 //! lisle: user threads on virtual processors.
-pub use lisle_runtime::sched::policy;
-pub use lisle_runtime::{
-    Builder as RuntimeBuilder, Runtime, ShutdownError, cancel, local, lwp, net, run, seeded,
-    thread, time, wait,
-};
+//!
+//! lisle multiplexes *user threads*, which have a stack of their own and are
+//! cheap to make and to switch, onto *LWPs* (light-weight processes, virtual
+//! processors), which kernel threads carry. A call that waits, such as receiving
+//! from a channel or reading from a socket, blocks the calling user thread only:
+//! its LWP goes on with another one. So code is written as if each activity had
+//! a kernel thread to itself, and there can be a hundred thousand of them.
+//!
+//! ```
+//! use lisle::{channel, thread};
+//!
+//! let sum = lisle::run(|| {
+//!     let (sender, receiver) = channel::bounded(16);
+//!     for n in 1..=1000_u64 {
+//!         let sender = sender.clone();
+//!         // SAFETY: the closure touches no thread-local.
+//!         unsafe { thread::Builder::new().spawn_light(move || sender.send(n)) }?;
+//!     }
+//!     drop(sender);
+//!     Ok::<u64, std::io::Error>(receiver.iter().sum())
+//! })?;
+//! assert_eq!(sum, 500_500);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Modules
+//!
+//! | module | what it holds | after the manner of |
+//! |---|---|---|
+//! | [`thread`] | spawning, joining, parking, observing user threads; [`local!`] | `std::thread` |
+//! | [`sync`] | semaphores, mutexes, condition variables | `std::sync` |
+//! | [`channel`] | asynchronous, bounded and rendezvous channels | `crossbeam-channel` |
+//! | [`net`] | TCP | `std::net` |
+//! | [`time`] | the clock of deadlines; [`thread::sleep`] | `std::time` |
+//! | [`mod@cancel`] | asking threads to end; shields, checkpoints | POSIX |
+//! | [`policy`] | which ready thread runs next | |
+//! | [`lwp`] | looking at LWPs | |
+//! | [`seeded`] | a test under many reproducible interleavings | |
+//! | [`wait`] | the one way to block, to build primitives on | |
+//!
+//! # Kinds of threads
+//!
+//! * A *light* thread ([`thread::Builder::spawn_light`]) moves from kernel thread
+//!   to kernel thread and borrows the thread-locals of the one that runs it.
+//!   Making it is therefore `unsafe`: its contract says which functions may
+//!   touch thread-locals.
+//! * A *bound* thread ([`thread::Builder::bound`]) has a kernel thread of its
+//!   own. [`run`] makes the calling kernel thread one.
+//! * *Plain kernel threads* may call everything here; what waits then blocks
+//!   them. A program can adopt lisle one module at a time.
+//!
+//! # Rules that hold everywhere
+//!
+//! * A wake-up is never lost.
+//! * Whatever may wait has a form with a deadline, and is a cancellation point;
+//!   locks are not. A wait that ends early leaves no trace.
+//! * Cancelling is not panicking: it poisons nothing.
+//! * Where std reports an error when resources run out, so does lisle.
+//!
+//! # Runtimes
+//!
+//! The default runtime starts when it is first needed, with one LWP per
+//! processor; environment variables tune it ([`RuntimeBuilder::from_env`]).
+//! [`Runtime::builder`] makes others, which can be shut down with a deadline and
+//! report the threads that did not end.
+//!
+//! # Models
+//!
+//! Under `--cfg lisle_loom` the crate has only [`sync`], [`channel`],
+//! [`wait`], [`mod@cancel`], and what they need of [`thread`] and [`time`]; they
+//! run inside `loom::model` (see `examples/loom_model`).
+
+pub use lisle_runtime::{cancel, thread, time, wait};
 pub use lisle_sync::channel;
-/// Synchronisation: std's and the classical primitives.
+
+#[cfg(not(lisle_loom))]
+pub use lisle_runtime::sched::policy;
+#[cfg(not(lisle_loom))]
+pub use lisle_runtime::{
+    Builder as RuntimeBuilder, Runtime, ShutdownError, local, lwp, net, run, seeded,
+};
+
+/// What threads say to each other: semaphores, mutexes, condition variables.
+///
+/// Everything works between user threads, kernel threads, and both mixed.
+/// Mutexes and condition variables have std's names and behaviour.
+///
+/// ```
+/// use lisle::sync::Semaphore;
+///
+/// let slots = Semaphore::new(2);
+/// slots.p();
+/// slots.p();
+/// assert!(slots.try_acquire().is_err());
+/// slots.v();
+/// assert_eq!(slots.available_permits(), 1);
+/// ```
 pub mod sync {
+    #[doc(inline)]
     pub use lisle_sync::*;
 }
+
+#[cfg(not(lisle_loom))]
 #[doc(hidden)]
 pub use lisle_runtime::sched::in_runtime as __in_runtime;
+
+/// README.md's example is a test, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

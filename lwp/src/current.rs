@@ -1,12 +1,17 @@
 //! Which flow of control is running here.
 //!
-//! One thread-local word, the only one of the runtime. It belongs to whoever
+//! One thread-local word. It belongs to whoever
 //! owns the thread pointer: on a kernel thread that runs light threads it is
 //! rewritten at every switch (through its address, [`slot`], so that the
 //! switching code itself touches no thread-local); a thread with a thread
 //! pointer of its own has a word of its own, set once for life. The word points
 //! to a control block, and *that* says which LWP runs it, so nobody ever reads
 //! a kernel thread's state through a thread-local of the wrong owner.
+//!
+//! A second word, [`carried`], says which LWP the kernel thread carries. It is a
+//! short cut for the hottest path alone: the first word changes at every switch,
+//! so what is loaded through it waits for the store that wrote it; the second
+//! does not. It is null wherever the two could disagree.
 //!
 //! *Rule*: the compiler may keep the address of a thread-local in a register,
 //! which is wrong after a switch to another kernel thread. So the accessors are
@@ -22,12 +27,14 @@ pub type Slot = *const Cell<*const ()>;
 #[cfg(not(lisle_loom))]
 std::thread_local! {
     static CURRENT: Cell<*const ()> = const { Cell::new(core::ptr::null()) };
+    static CARRIED: Cell<*const ()> = const { Cell::new(core::ptr::null()) };
     static AT_EXIT: AtExit = const { AtExit(Cell::new(None)) };
 }
 
 #[cfg(lisle_loom)]
 loom::thread_local! {
     static CURRENT: Cell<*const ()> = Cell::new(core::ptr::null());
+    static CARRIED: Cell<*const ()> = Cell::new(core::ptr::null());
     static AT_EXIT: AtExit = AtExit(Cell::new(None));
 }
 
@@ -57,6 +64,19 @@ pub fn get() -> *const () {
 #[inline(always)]
 pub fn get_inlined() -> *const () {
     CURRENT.with(Cell::get)
+}
+
+/// The LWP that the kernel thread carries, or null. Inlined, with the same
+/// restriction as [`get_inlined`].
+#[inline(always)]
+pub fn carried() -> *const () {
+    CARRIED.with(Cell::get)
+}
+
+/// Sets what [`carried`] returns.
+#[inline(never)]
+pub fn set_carried(lwp: *const ()) {
+    CARRIED.with(|cell| cell.set(lwp));
 }
 
 /// Sets the current flow of the calling thread pointer's owner.

@@ -51,6 +51,7 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     in_parent();
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    lisle_lwp::current::set_carried(core::ptr::null());
     if let Some(me) = running() {
         me.kind.store(Kind::Kernel as u8, Ordering::Relaxed);
         me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);

@@ -32,6 +32,8 @@ pub fn now() -> Instant {
 
 /// Blocks the calling thread until the deadline. A cancellation point.
 pub fn sleep_until(deadline: Instant) {
+    // Also if the deadline has passed: a loop of short sleeps can be cancelled.
+    cancel::checkpoint();
     while now() < deadline {
         let Ok(wait) = wait::begin(&SLEEPING, 0, true) else {
             cancel::deliver()

@@ -114,7 +114,7 @@ fn stats_are_json() {
     let lwps = stats["lwps"].as_array().expect("an array");
     assert!(!lwps.is_empty());
     for lwp in lwps {
-        for field in ["id", "switches", "steals", "parks", "queued"] {
+        for field in ["id", "switches", "steals", "sleeps", "queued"] {
             assert!(lwp[field].is_u64(), "{field} in {lwp}");
         }
     }

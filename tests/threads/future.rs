@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use lisle::thread::{self, Thread};
 
-use crate::support::{end, on, runtime, until, watchdog};
+use crate::support::{end, on, runtime, until, until_waiting, watchdog};
 
 struct Unpark(Thread);
 
@@ -86,6 +86,7 @@ fn the_last_waker_counts() {
     let _dog = watchdog();
     let rt = runtime(1);
     let mut handle = on(&rt, thread::park);
+    let id = handle.thread().id();
     let (old, new) = (Arc::<Count>::default(), Arc::<Count>::default());
     assert!(poll(&mut handle, &old).is_pending());
     assert!(poll(&mut handle, &new).is_pending());
@@ -94,6 +95,14 @@ fn the_last_waker_counts() {
     until(|| new.0.load(Ordering::SeqCst) == 1);
     assert!(matches!(poll(&mut handle, &new), Poll::Ready(Ok(()))));
     assert_eq!(old.0.load(Ordering::SeqCst), 0);
+    // The handle still names the thread, however many have come since.
+    let others: Vec<_> = (0..100).map(|_| on(&rt, thread::park)).collect();
+    assert_eq!(handle.thread().id(), id);
+    assert!(handle.is_finished());
+    for other in others {
+        other.thread().unpark();
+        other.join().unwrap();
+    }
     drop(handle);
     end(rt);
     assert_eq!(Arc::strong_count(&new), 1);
@@ -109,8 +118,13 @@ fn a_polled_handle_can_be_joined_or_dropped() {
         9
     });
     assert!(poll(&mut joined, &count).is_pending());
-    joined.thread().unpark();
-    assert_eq!(joined.join().unwrap(), 9);
+    let target = joined.thread().clone();
+    // The joiner waits by itself; it does not rely on the waker.
+    let joiner = on(&rt, move || joined.join().unwrap());
+    until_waiting(joiner.thread(), "join of thread");
+    target.unpark();
+    assert_eq!(joiner.join().unwrap(), 9);
+    assert_eq!(count.0.load(Ordering::SeqCst), 0);
     let mut dropped = on(&rt, thread::park);
     assert!(poll(&mut dropped, &count).is_pending());
     let thread = dropped.thread().clone();

@@ -96,13 +96,17 @@ impl Life {
 
     /// `JoinHandle::join`. Returns `false` if the caller was cancelled.
     fn join(&self) -> bool {
-        while !self.slot().is_finished() {
+        loop {
+            if self.slot().is_finished() {
+                break;
+            }
+            self.slot().forget_joiner();
             let Ok(wait) = wait::begin(&JOINING, 0, true) else {
                 self.drop_handle();
                 return false;
             };
             let Some(wait) = self.slot().wait(wait) else {
-                continue;
+                break;
             };
             if wait.block(None) == Outcome::Cancelled {
                 self.slot().forget_joiner();

@@ -33,6 +33,7 @@ pub(crate) fn detach(me: &'static Tcb) -> bool {
     me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
     me.carrier
         .store(core::ptr::from_ref(idle).cast_mut(), Ordering::Relaxed);
+    current::set_carried(core::ptr::null());
     successor.go();
     true
 }

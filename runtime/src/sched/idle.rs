@@ -72,6 +72,7 @@ pub(crate) fn carry(shared: Arc<Shared>, index: usize, holder: HolderId, go: &Re
         .store(core::ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
     lwp.idle.set(idle);
     lwp.slot.set(current::slot());
+    current::set_carried(core::ptr::from_ref(lwp).cast());
     lwp.kernel_thread
         .store(lisle_lwp::sys::gettid() as u64, Ordering::Relaxed);
     lwp.since.set(shared.clock.now());
@@ -84,7 +85,9 @@ pub(crate) fn carry(shared: Arc<Shared>, index: usize, holder: HolderId, go: &Re
         trimmed: true,
     };
     lwp.owner.enter();
-    if carrier.run() {
+    let stopped = carrier.run();
+    current::set_carried(core::ptr::null());
+    if stopped {
         // The runtime stops: what the LWP kept at hand goes back.
         // SAFETY: this kernel thread owns the LWP.
         unsafe {
@@ -227,16 +230,15 @@ impl Carrier<'_> {
     /// One pass over everything that may have become ready.
     fn look(&mut self, last: bool) -> Option<&'static Tcb> {
         let (lwp, shared) = (self.lwp, self.shared);
-        let mut any = self.take_injected();
-        any |= self.expire_all();
+        self.take_injected();
+        self.expire_all();
         if shared.reactor.has_sources() {
-            any |= self.poll_now();
+            self.poll_now();
         }
-        if any {
-            // SAFETY: owner, inside the runtime.
-            if let Some(thread) = unsafe { lwp.pick() } {
-                return Some(thread);
-            }
+        // Also what became ready while this LWP slept in the poller.
+        // SAFETY: owner, inside the runtime.
+        if let Some(thread) = unsafe { lwp.pick() } {
+            return Some(thread);
         }
         self.steal(last)
     }

@@ -46,7 +46,7 @@ pub(crate) const WINDOW: usize = 32;
 const STREAK: u32 = 16;
 /// Every so many switches the LWP looks at timers, readiness and the injector.
 /// A power of two.
-const ROUND: u64 = 64;
+const ROUND: u64 = 128;
 
 /// A thread in the window.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +115,8 @@ pub(crate) struct Lwp {
     pub(crate) timed: bool,
     /// Whether the runtime has no other LWP.
     alone: bool,
+    /// First come, first served, and no looking at the clock.
+    plain: bool,
     pub(crate) stealer: Stealer<Stealable>,
     pub(crate) shared: *const Shared,
 }
@@ -134,6 +136,7 @@ impl Lwp {
         shared: *const Shared,
     ) -> Lwp {
         let window = Worker::new_fifo();
+        let plain = matches!(ready, Ready::FirstCome(_)) && !timed;
         let stealer = window.stealer();
         Lwp {
             ready: UnsafeCell::new(ready),
@@ -157,6 +160,7 @@ impl Lwp {
             index,
             timed,
             alone,
+            plain,
             stealer,
             shared,
         }
@@ -198,8 +202,10 @@ impl Lwp {
     /// timers, readiness and the injector.
     #[inline(always)]
     pub(crate) fn tick(&self) -> bool {
-        count(&self.counters.switches, 1);
-        self.counters.switches.load(Ordering::Relaxed) & (ROUND - 1) == 0
+        let switches = &self.counters.switches;
+        let now = switches.load(Ordering::Relaxed).wrapping_add(1);
+        switches.store(now, Ordering::Relaxed);
+        now & (ROUND - 1) == 0
     }
 
     /// Queues a ready thread behind the others.
@@ -338,11 +344,18 @@ impl Lwp {
     /// As [`Lwp::give_way`].
     #[inline(always)]
     pub(crate) unsafe fn give_way_fast(&self, me: &'static Tcb) -> Option<&'static Tcb> {
+        if !self.plain {
+            return None;
+        }
         // SAFETY: passed on.
         let Ready::FirstCome(list) = (unsafe { self.ready() }) else {
-            return None;
+            // SAFETY: that is what plain means.
+            unsafe { core::hint::unreachable_unchecked() }
         };
-        if self.has_next() || self.in_window.get() > 0 || self.shared().sleepers.any_idle() {
+        if self.has_next() || self.in_window.get() > 0 {
+            return None;
+        }
+        if !self.alone && self.shared().sleepers.any_idle() {
             return None;
         }
         let thread = list.front()?;

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use lisle_lwp::shim::Ordering;
 
-use super::queue::ReadyList;
+pub use super::queue::ReadyList;
 use crate::tcb::Tcb;
 
 /// How many priorities there are.

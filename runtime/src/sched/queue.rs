@@ -91,13 +91,17 @@ impl ReadyList {
     pub(crate) fn rotate(&mut self, thread: &'static Tcb) {
         let me = ptr::from_ref(thread).cast_mut();
         thread.link.store(ptr::null_mut(), Ordering::Relaxed);
-        // SAFETY: the list is not empty and owns what it links.
-        unsafe {
-            // First append: then the list stays non-empty without a branch.
-            (*self.tail).link.store(me, Ordering::Relaxed);
-            self.tail = me;
-            self.head = (*self.head).link.load(Ordering::Relaxed);
+        if ptr::eq(self.head, self.tail) {
+            // Not through memory: this is what two threads do all the time.
+            self.head = me;
+        } else {
+            // SAFETY: the list is not empty and owns what it links.
+            unsafe {
+                (*self.tail).link.store(me, Ordering::Relaxed);
+                self.head = (*self.head).link.load(Ordering::Relaxed);
+            }
         }
+        self.tail = me;
     }
 
     /// Removes the thread at `index`, counted from the front.

@@ -23,6 +23,8 @@
 //! without both ([`handover`]). Until its next wait it
 //! runs without an LWP: `lwp` is null.
 
+use core::ptr;
+
 use lisle_lwp::arch::{self, Context};
 use lisle_lwp::current;
 use lisle_lwp::shim::Ordering;
@@ -163,26 +165,61 @@ pub(crate) fn yield_now() {
 /// kept over the switch.
 #[inline(never)]
 fn prepare_yield() -> Departure {
-    // SAFETY: as in `running`.
-    let Some(me) = (unsafe { current::get_inlined().cast::<Tcb>().as_ref() }) else {
-        return yield_elsewhere(None);
+    // First, while no register holds anything. Inlined, because this function
+    // neither switches nor is inlined itself.
+    if std::thread::panicking() {
+        return prepare_yield_slow();
+    }
+    // SAFETY: a kernel thread that carries an LWP carries it until it says
+    // otherwise, and what runs on it is the current flow: a user thread, or the
+    // idle context, which never yields.
+    let Some(lwp) = (unsafe { current::carried().cast::<Lwp>().as_ref() }) else {
+        return prepare_yield_slow();
     };
-    let Some(lwp) = me.own_lwp().filter(|_| me.is_user()) else {
-        return yield_elsewhere(Some(me));
-    };
+    // SAFETY: as above; control blocks live for ever.
+    let me: &'static Tcb = unsafe { &*current::get_inlined().cast::<Tcb>() };
     lwp.owner.enter();
     // SAFETY: we are the owner inside the runtime, and leave our stack before
     // we leave the runtime.
     unsafe {
-        let rested = me.suspension.load(Ordering::Relaxed) == RUNNABLE;
-        if rested
-            && !lwp.tick()
+        // A suspension asked of `me` is seen when `me` is picked next.
+        if !lwp.tick()
             && let Some(next) = lwp.give_way_fast(me)
         {
-            return prepare(me, lwp, next, NOTHING);
+            let to = hand_to(me, lwp, next);
+            return Departure {
+                arg: ptr::from_ref(me) as usize | NOTHING,
+                to,
+            };
         }
-        prepare_yield_slow(me, lwp)
     }
+    lwp.owner.leave();
+    prepare_yield_slow()
+}
+
+/// All that is not common. Its own look at the thread keeps the registers of the
+/// common path free.
+#[cold]
+#[inline(never)]
+fn prepare_yield_slow() -> Departure {
+    let me = running();
+    match me.filter(|me| me.is_user()).map(|me| (me, me.own_lwp())) {
+        Some((me, Some(_))) if crate::cancel::is_unwinding() => yield_unwinding(me),
+        Some((me, Some(lwp))) => {
+            lwp.owner.enter();
+            // SAFETY: as in `prepare_yield`.
+            unsafe { yield_on(me, lwp) }
+        }
+        _ => yield_elsewhere(me),
+    }
+}
+
+/// The panic count belongs to the kernel thread: the LWP goes on without the
+/// thread, which must not move.
+#[cold]
+fn yield_unwinding(me: &'static Tcb) -> Departure {
+    let _ = handover::detach(me);
+    yield_elsewhere(Some(me))
 }
 
 #[cold]
@@ -194,7 +231,7 @@ fn yield_elsewhere(me: Option<&'static Tcb>) -> Departure {
         }
         me => {
             lisle_lwp::sys::sched_yield();
-            if let Some(me) = me {
+            if let Some(me) = me.filter(|me| !me.is_user()) {
                 hold_kernel_thread(me);
             }
         }
@@ -214,8 +251,7 @@ fn hold_kernel_thread(me: &'static Tcb) {
 
 /// # Safety
 /// As for [`prepare`].
-#[inline(never)]
-unsafe fn prepare_yield_slow(me: &'static Tcb, lwp: &Lwp) -> Departure {
+unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
     // SAFETY: passed on; we leave our stack before we leave the runtime.
     unsafe {
         if me.suspension.load(Ordering::Relaxed) != RUNNABLE {
@@ -271,16 +307,23 @@ pub(crate) fn exit(me: &'static Tcb) -> ! {
 /// Hands the LWP from `me` to `next`; returns the context to switch to.
 #[inline(always)]
 pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
-    me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
-    next.lwp
-        .store(core::ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
-    count(&next.switches, 1);
     if lwp.timed {
         settle_time(me, lwp);
     }
+    // SAFETY: passed on.
+    unsafe { hand_to(me, lwp, next) }
+}
+
+/// As [`depart`], without a look at the clock.
+#[inline(always)]
+unsafe fn hand_to(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
+    me.lwp.store(ptr::null_mut(), Ordering::Relaxed);
+    next.lwp
+        .store(ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
+    count(&next.switches, 1);
     // SAFETY: the slot is that of the kernel thread that carries the LWP, which
     // is this one.
-    unsafe { (*lwp.slot.get()).set(core::ptr::from_ref(next).cast()) };
+    unsafe { (*lwp.slot.get()).set(ptr::from_ref(next).cast()) };
     // SAFETY: `next` is ready or idle and belongs to this LWP now.
     next.context.with(|context| unsafe { *context })
 }
@@ -308,7 +351,7 @@ unsafe fn prepare(me: &'static Tcb, lwp: &Lwp, next: &'static Tcb, after: usize)
     }
 }
 
-/// Does what follows a switch, as the thread that was switched to.
+/// Does what follows a switch, as the user thread that was switched to.
 ///
 /// # Safety
 /// `arg` is what the last switch to `me` passed.
@@ -320,12 +363,10 @@ pub(crate) unsafe fn arrive(me: &'static Tcb, arg: usize) {
         // SAFETY: passed on; we are the owner inside the runtime.
         unsafe { follow_up(lwp, arg) };
     }
-    if me.is_user() {
-        lwp.owner.leave();
-    }
+    lwp.owner.leave();
 }
 
-#[inline(always)]
+#[inline(never)]
 pub(super) unsafe fn follow_up(lwp: &Lwp, arg: usize) {
     // SAFETY: the address of a control block, and those live for ever.
     let left: &'static Tcb = unsafe { &*((arg & !AFTER) as *const Tcb) };
@@ -405,7 +446,7 @@ pub(crate) fn make_ready(thread: &'static Tcb) {
     }
     let here = running().and_then(|me| Some((me, me.own_lwp()?)));
     match here {
-        Some((me, lwp)) if core::ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed)) => {
+        Some((me, lwp)) if ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed)) => {
             // SAFETY: `me` runs on this LWP, so this kernel thread owns it, and
             // it is inside the runtime: as idle context always, else now.
             unsafe {

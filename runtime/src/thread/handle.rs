@@ -124,6 +124,8 @@ impl<T> JoinHandle<T> {
             return None;
         }
         assert!(!core::ptr::eq(block, me()), "a thread cannot join itself");
+        // The handle may have been polled before.
+        block.join.forget_joiner();
         let id = block.id.load(Ordering::Relaxed) as usize;
         match wait::begin(&JOINING, id, true) {
             Ok(wait) => block.join.wait(wait),
@@ -145,7 +147,8 @@ impl<T> JoinHandle<T> {
         self.block().generation.load(Ordering::Relaxed) != crate::fork::generation()
     }
 
-    /// Takes the result of a finished thread and lets go of its stack.
+    /// Takes the result of a finished thread. The stack and the control block
+    /// stay until the handle is dropped: it still names the thread.
     fn take(&mut self) -> Result<T> {
         self.taken = true;
         if self.is_forked() {
@@ -153,9 +156,7 @@ impl<T> JoinHandle<T> {
         }
         // SAFETY: the thread has finished, so the result is written; `taken`
         // makes this the only read.
-        let result = unsafe { (*(*self.slot).get()).assume_init_read() };
-        self.release();
-        result
+        unsafe { (*(*self.slot).get()).assume_init_read() }
     }
 
     /// The result has been taken or dropped, or the thread will drop it.
@@ -176,8 +177,11 @@ impl<T> JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        if self.taken || self.is_forked() {
+        if self.is_forked() {
             return;
+        }
+        if self.taken {
+            return self.release();
         }
         let join = &self.block().join;
         join.forget_joiner();

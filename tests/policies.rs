@@ -1,0 +1,8 @@
+//! Policies: which ready thread runs next; seeded runs.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+#[path = "policies/order.rs"]
+mod order;
+#[path = "policies/seeded.rs"]
+mod seeded;
+mod support;
