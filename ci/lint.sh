@@ -23,7 +23,21 @@ text() {
     found=$(git ls-files -co --exclude-standard '*.rs' |
         xargs grep -nE '^[^/]*(#\[ignore|\b(todo|unimplemented)!)|^ *//[/!] *```.*\bignore\b' || true)
     [ -z "$found" ] || die "left out or unfinished:"$'\n'"$found"
+    architecture
     echo "text: ok"
+}
+
+# Files and models that ARCHITECTURE.md names are there.
+architecture() {
+    local name
+    for name in $(grep -oE '`[a-z_0-9/]+(\.rs|\.sh|/)`' ARCHITECTURE.md | tr -d '`' | sort -u); do
+        [ -n "$(git ls-files -co --exclude-standard "$name" "$name*" "runtime/src/$name*" "runtime/src/sched/$name*")" ] ||
+            die "ARCHITECTURE.md names $name, which is not there"
+    done
+    for name in $(sed -n '/^| models/,/^$/p' ARCHITECTURE.md | grep -oE '`[a-z_]+`' | tr -d '`'); do
+        git ls-files -co --exclude-standard '*/src/models.rs' '*/src/models/*.rs' | xargs grep -q "fn $name()" ||
+            die "ARCHITECTURE.md names a model $name, which is not there"
+    done
 }
 
 format() {

@@ -8,6 +8,7 @@
 //! A cancelled waiter takes the mutex again before it unwinds, as in POSIX, so
 //! that destructors run under the mutex.
 
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,10 @@ static REASON: Reason = Reason::new("condition variable");
 pub struct Condvar {
     waiters: Waiters<Queue<()>>,
 }
+
+// No panic leaves it between two states.
+impl UnwindSafe for Condvar {}
+impl RefUnwindSafe for Condvar {}
 
 /// Whether a wait ended because the time was up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,6 +26,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
 use lisle_lwp::shim::{AtomicBool, AtomicU32, Cell, Ordering};
@@ -41,6 +42,12 @@ static REASON: Reason = Reason::new("mutex");
 /// Mutual exclusion around a value. See the module documentation.
 ///
 /// A panic while the mutex is held poisons it, as std's; a cancel does not.
+/// Threads share it if the value can go from thread to thread:
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>(_: &T) {}
+/// shared(&lisle_sync::Mutex::new(std::rc::Rc::new(0)));
+/// ```
 ///
 /// ```
 /// use lisle_sync::Mutex;
@@ -59,6 +66,10 @@ pub struct Mutex<T> {
 unsafe impl<T: Send> Send for Mutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Mutex<T> {}
+
+// A panic inside poisons, so nobody meets a broken value unwarned.
+impl<T> UnwindSafe for Mutex<T> {}
+impl<T> RefUnwindSafe for Mutex<T> {}
 
 impl<T> Mutex<T> {
     lisle_lwp::const_unless_loom! {
@@ -241,7 +252,15 @@ impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// Access to a mutex's value; dropping it unlocks.
+/// Access to a mutex's value; dropping it unlocks. It stays with its thread:
+///
+/// ```compile_fail,E0277
+/// let mutex = lisle_sync::Mutex::new(0);
+/// let guard = mutex.lock().unwrap();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(guard));
+/// });
+/// ```
 #[must_use = "an unused guard unlocks at once"]
 pub struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,

@@ -14,6 +14,7 @@
 
 use core::cell::Cell;
 use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use lisle_runtime::wait::list::Queue;
@@ -50,6 +51,10 @@ struct State {
 pub struct Semaphore {
     state: Waiters<State>,
 }
+
+// No panic leaves it between two states.
+impl UnwindSafe for Semaphore {}
+impl RefUnwindSafe for Semaphore {}
 
 /// The semaphore has been closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -47,12 +47,22 @@ fn pair<T>(core: Core<T>) -> (Sender<T>, Receiver<T>) {
     (Sender { core: core.clone() }, Receiver { core })
 }
 
-/// The sending end of a channel.
+/// The sending end of a channel. It goes where its messages may go:
+///
+/// ```compile_fail,E0277
+/// let (sender, _receiver) = lisle_sync::channel::unbounded();
+/// std::thread::spawn(move || sender.send(std::rc::Rc::new(0)));
+/// ```
 pub struct Sender<T> {
     core: Arc<Core<T>>,
 }
 
-/// The receiving end of a channel.
+/// The receiving end of a channel. It goes where its messages may go:
+///
+/// ```compile_fail,E0277
+/// let (_sender, receiver) = lisle_sync::channel::unbounded::<std::rc::Rc<u8>>();
+/// std::thread::spawn(move || receiver.recv());
+/// ```
 pub struct Receiver<T> {
     core: Arc<Core<T>>,
 }

@@ -1,0 +1,60 @@
+//! Semaphores, mutexes and condition variables through the facade, between
+//! light threads, kernel threads and both mixed. Order, counts and results are
+//! asserted, never time; where time matters it is a seeded runtime's, which is
+//! virtual.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+#[path = "sync/condvar.rs"]
+mod condvar;
+#[path = "sync/mutex.rs"]
+mod mutex;
+#[path = "sync/mutex_waiting.rs"]
+mod mutex_waiting;
+#[path = "sync/semaphore.rs"]
+mod semaphore;
+#[path = "sync/semaphore_early.rs"]
+mod semaphore_early;
+mod support;
+
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::time::Duration;
+
+use lisle::cancel::Cancelled;
+use lisle::seeded;
+use lisle::thread::{self, State, Thread};
+
+use support::many;
+
+/// A time that no test lives to see.
+const LONG: Duration = Duration::from_secs(1 << 30);
+
+/// Runs the test under many seeds.
+fn under_seeds(test: impl Fn() + Send + Sync + Clone + 'static) {
+    // SAFETY: the tests' closures touch thread-locals only in leaves that do
+    // not wait and are not inlined.
+    unsafe { seeded::check(0..many(200) as u64, test) }
+}
+
+fn is_cancelled<T>(outcome: std::thread::Result<T>) -> bool {
+    outcome.is_err_and(|payload| payload.is::<Cancelled>())
+}
+
+fn waits_for(thread: &Thread, reason: &str) -> bool {
+    matches!(thread.info().state, State::Waiting { reason: r, .. } if r == reason)
+}
+
+/// As `support::until_waiting`, on a light thread.
+fn yield_until_waiting(thread: &Thread, reason: &str) {
+    while !waits_for(thread, reason) {
+        thread::yield_now();
+    }
+}
+
+fn is_shared<T: Send + Sync + UnwindSafe + RefUnwindSafe>() {}
+
+#[test]
+fn they_can_be_shared() {
+    is_shared::<lisle::sync::Semaphore>();
+    is_shared::<lisle::sync::Condvar>();
+    is_shared::<lisle::sync::Mutex<std::cell::Cell<u8>>>();
+}
