@@ -19,8 +19,16 @@ fi
 [ -f "examples/${1-}.rs" ] || die "no examples"
 cargo build --quiet --release --examples
 
+input() { # the arguments of an example
+    case $1 in
+    ping_pong) echo 20000 ;;
+    idle) echo 5 ;;
+    esac
+}
+
 for example in "$@"; do
-    output=$(timeout 120 "$(target_dir)/release/examples/$example" 2>&1) ||
+    # shellcheck disable=SC2046 # one word an argument
+    output=$(timeout 120 "$(target_dir)/release/examples/$example" $(input "$example") 2>&1) ||
         die "$example failed (status $?): $(tail -n 20 <<<"$output")"
     last=$(tail -n 1 <<<"$output")
     printf '%-16s %s\n' "$example" "$last"

@@ -75,6 +75,10 @@ fn filter(prime: u64, input: &Receiver<u64>, output: &Sender<u64>) {
 }
 
 fn by_trial_division(count: usize) -> Vec<u64> {
-    let is_prime = |n: &u64| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u64| {
+        (2..*n)
+            .take_while(|d| d * d <= *n)
+            .all(|d| !n.is_multiple_of(d))
+    };
     (2..).filter(is_prime).take(count).collect()
 }

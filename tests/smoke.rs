@@ -7,6 +7,7 @@ fn light<T: Send + 'static>(
     rt: &Runtime,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> thread::JoinHandle<T> {
+    // SAFETY: none of these tests touches a thread-local between two waits.
     unsafe { thread::Builder::new().on(rt).spawn_light(f) }.unwrap()
 }
 

@@ -11,6 +11,11 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+/// Something that loom reports if it is never dropped.
+pub use loom::alloc::Track;
+
+use crate::shim::Cell;
+
 /// No bound on preemptions: all interleavings.
 pub const ALL: Option<usize> = None;
 
@@ -74,5 +79,37 @@ impl Turns {
     /// The calling thread's next step may come before or after any other's.
     pub fn take(&self) {
         self.0.fetch_add(1, loom::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Data that somebody writes before an event and somebody reads after it. Loom
+/// reports it if the two are not ordered.
+#[derive(Debug, Clone)]
+pub struct Data(Arc<Cell<u32>>);
+
+// SAFETY: that the cell is never touched concurrently is what models check.
+unsafe impl Sync for Data {}
+// SAFETY: as above.
+unsafe impl Send for Data {}
+
+impl Data {
+    /// Zero.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Data {
+        Data(Arc::new(Cell::new(0)))
+    }
+
+    /// Writes.
+    #[track_caller]
+    pub fn add_one(&self) {
+        // SAFETY: loom reports any concurrent access.
+        self.0.with_mut(|data| unsafe { *data += 1 });
+    }
+
+    /// Reads.
+    #[track_caller]
+    pub fn get(&self) -> u32 {
+        // SAFETY: loom reports any concurrent access.
+        self.0.with(|data| unsafe { *data })
     }
 }

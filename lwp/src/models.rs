@@ -15,42 +15,33 @@ use std::time::Duration;
 
 use loom::thread::spawn;
 
-use crate::explore::{ALL, model, outcomes};
+use crate::explore::{ALL, Data, model, outcomes};
 use crate::lock::LockWord;
 use crate::owner::{HolderId, OwnerWord};
-use crate::shim::{AtomicU32, Cell, Ordering};
+use crate::shim::{AtomicU32, Ordering};
 use crate::sleep::Sleeper;
 
-/// What a word guards.
+/// A word and what it guards.
 #[derive(Debug)]
 struct Guarded<W> {
     word: W,
-    data: Cell<u32>,
+    data: Data,
 }
 
 impl<W> Guarded<W> {
     fn new(word: W) -> Arc<Self> {
-        Arc::new(Guarded {
-            word,
-            data: Cell::new(0),
-        })
+        let data = Data::new();
+        Arc::new(Guarded { word, data })
     }
 
     fn add_one(&self) {
-        // SAFETY: loom reports any concurrent access.
-        self.data.with_mut(|data| unsafe { *data += 1 });
+        self.data.add_one();
     }
 
     fn get(&self) -> u32 {
-        // SAFETY: loom reports any concurrent access.
-        self.data.with(|data| unsafe { *data })
+        self.data.get()
     }
 }
-
-// SAFETY: that the cell is never touched concurrently is what the models check.
-unsafe impl<W: Sync> Sync for Guarded<W> {}
-// SAFETY: as above.
-unsafe impl<W: Send> Send for Guarded<W> {}
 
 fn lock_and_add(lock: &Guarded<LockWord>) {
     lock.word.lock();

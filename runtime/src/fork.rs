@@ -13,6 +13,7 @@ use std::sync::Once;
 
 use lisle_lwp::shim::{AtomicPtr, AtomicU32, Ordering};
 
+use crate::io::source;
 use crate::pool;
 use crate::sched::running;
 use crate::tcb::Kind;
@@ -37,6 +38,7 @@ pub(crate) fn install() {
 
 extern "C" fn before() {
     pool::lock_for_fork();
+    source::lock_for_fork();
     lisle_lwp::stack::StackPool::global().lock_for_fork();
 }
 
@@ -44,6 +46,7 @@ extern "C" fn in_parent() {
     // SAFETY: `before` took them on this thread.
     unsafe {
         lisle_lwp::stack::StackPool::global().unlock_after_fork();
+        source::unlock_after_fork();
         pool::unlock_after_fork();
     }
 }

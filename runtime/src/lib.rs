@@ -48,13 +48,15 @@ pub mod time;
 pub mod wait;
 
 #[cfg(lisle_loom)]
+pub(crate) use crate::model::Entry;
+#[cfg(lisle_loom)]
 pub(crate) use crate::model::make_ready as sched_make_ready;
 #[cfg(lisle_loom)]
-pub use crate::model::{Entry, thread, time};
+pub use crate::model::{thread, time};
 #[cfg(not(lisle_loom))]
 pub use crate::runtime::{Builder, Runtime, ShutdownError};
 #[cfg(not(lisle_loom))]
-pub use crate::sched::Entry;
+pub(crate) use crate::sched::Entry;
 #[cfg(not(lisle_loom))]
 pub(crate) use crate::sched::make_ready as sched_make_ready;
 

@@ -49,12 +49,12 @@ pub(crate) fn make_ready(thread: &'static Tcb) {
 }
 
 /// A stay inside the runtime; nothing in a model.
-#[derive(Debug, Default)]
-pub struct Entry<'a>(core::marker::PhantomData<&'a ()>);
+#[derive(Debug)]
+pub(crate) struct Entry<'a>(core::marker::PhantomData<(&'a (), *mut ())>);
 
 impl Entry<'_> {
     /// Enters the runtime.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Entry(core::marker::PhantomData)
     }
 }
@@ -65,7 +65,7 @@ pub mod thread {
 
     use crate::current::me;
     use crate::tcb::Tcb;
-    use crate::wait::{self, Reason, word::Resolution};
+    use crate::wait::{self, Reason};
 
     pub use loom::thread::{JoinHandle, spawn, yield_now};
 
@@ -83,16 +83,12 @@ pub mod thread {
     impl Thread {
         /// See the real one.
         pub fn unpark(&self) {
-            if self.0.wait.post_token() == Resolution::MakeReady {
-                super::make_ready(self.0);
-            }
+            wait::carry_out(self.0, self.0.wait.post_token());
         }
 
         /// See the real one.
         pub fn cancel(&self) {
-            if self.0.wait.request_cancel() == Resolution::MakeReady {
-                super::make_ready(self.0);
-            }
+            wait::carry_out(self.0, self.0.wait.request_cancel());
         }
     }
 

@@ -153,6 +153,8 @@ pub(crate) fn next_ids() -> u64 {
 pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     debug_assert_eq!(block.refs.load(Ordering::Relaxed), 0);
     // SAFETY: without references the block is ours alone.
+    debug_assert!(block.locals.with(|locals| unsafe { (*locals).is_empty() }));
+    // SAFETY: without references the block is ours alone.
     block.name.with_mut(|name| unsafe { *name = identity.name });
     block.kind.store(identity.kind as u8, Ordering::Relaxed);
     block.priority.store(identity.priority, Ordering::Relaxed);
@@ -161,6 +163,7 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block.cancelling.store(0, Ordering::Relaxed);
     block.switches.store(0, Ordering::Relaxed);
     block.cpu_ns.store(0, Ordering::Relaxed);
+    block.accounts_cpu.store(0, Ordering::Relaxed);
     block.terminated.store(0, Ordering::Relaxed);
     block.reason.store(ptr::null_mut(), Ordering::Relaxed);
     block.parent.store(identity.parent, Ordering::Relaxed);

@@ -39,8 +39,6 @@ pub struct Shared {
     pub(crate) lwps: Box<[Lwp]>,
     pub(crate) clock: Clock,
     pub(crate) next_slot: bool,
-    /// Whether switches look at the clock: a slice, CPU accounting, or a seed.
-    pub(crate) timed: bool,
     pub(crate) accounts_cpu: bool,
     pub(crate) slice: Option<Duration>,
     pub(crate) stack_size: StackSize,
@@ -81,7 +79,12 @@ impl Shared {
     fn wake(&self, bed: crate::sched::sleepers::Bed) {
         use crate::sched::sleepers::Bed;
         match bed {
-            Bed::Alone(lwp) => self.lwps[lwp].sleeper.wake(),
+            Bed::Alone(lwp) => {
+                self.lwps[lwp].sleeper.wake();
+                // Somebody is busy now, so the poller's sleeper is to look
+                // round from time to time.
+                self.reactor.end_long_sleep();
+            }
             Bed::Poller(_) => self.reactor.notify(),
         }
     }
@@ -89,6 +92,11 @@ impl Shared {
     pub(crate) fn is_stopping(&self) -> bool {
         // Acquire: pairs with the Release in `stop`.
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// A reference that keeps the runtime's memory, if it is still there.
+    pub(crate) fn keep(&self) -> Option<Arc<Shared>> {
+        self.itself.upgrade()
     }
 
     /// The earliest deadline of all LWPs, or [`NEVER`].
@@ -189,7 +197,13 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.shared.generation == fork::generation() {
+        if self.shared.generation == fork::generation() && runs_on(&self.shared) {
+            // One of its own threads dropped the last handle: it cannot wait
+            // for itself. The LWPs stop once they are idle; what is left over
+            // stays in memory.
+            core::mem::forget(self.shared.clone());
+            self.shared.stop();
+        } else if self.shared.generation == fork::generation() {
             let _ = shut_down(&self.shared, Duration::ZERO);
         } else {
             // A forked child: there is nobody to stop, and nothing to free
@@ -376,10 +390,10 @@ impl Builder {
     /// A bad value gives an error that names the variable and what it takes.
     pub fn from_env() -> io::Result<Builder> {
         let mut builder = Builder::new();
-        if let Some(lwps) = variable("LISLE_LWPS", "a number from 1 to 1024", parse_number)? {
+        if let Some(lwps) = variable("LISLE_LWPS", "a number from 1 to 1024", parse_lwps)? {
             builder.lwps = Some(lwps);
         }
-        let size = "bytes, such as 65536, 64K or 1M";
+        let size = "bytes up to 64M, such as 65536, 64K or 1M";
         if let Some(bytes) = variable("LISLE_STACK_SIZE", size, parse_size)? {
             builder.stack_size = bytes;
         }
@@ -489,7 +503,6 @@ impl Builder {
                 .collect(),
             clock: Clock::new(seed.is_some()),
             next_slot,
-            timed,
             accounts_cpu: self.accounts_cpu,
             slice,
             stack_size,
@@ -533,6 +546,10 @@ fn parse_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|n| *n > 0)
 }
 
+fn parse_lwps(text: &str) -> Option<usize> {
+    parse_number(text).filter(|lwps| *lwps <= MAX_LWPS)
+}
+
 fn parse_size(text: &str) -> Option<usize> {
     let (digits, unit) = match text.strip_suffix(['K', 'k']) {
         Some(digits) => (digits, 1 << 10),
@@ -541,7 +558,8 @@ fn parse_size(text: &str) -> Option<usize> {
             None => (text, 1),
         },
     };
-    digits.parse::<usize>().ok()?.checked_mul(unit)
+    let bytes = digits.parse::<usize>().ok()?.checked_mul(unit)?;
+    StackSize::new(bytes).is_ok().then_some(bytes)
 }
 
 static DEFAULT: Forgettable<Handle> = Forgettable::new(core::ptr::null_mut());

@@ -80,6 +80,8 @@ pub(crate) struct Tcb {
     /// Which life of the process it belongs to: see [`crate::fork`].
     pub(crate) generation: AtomicU32,
     pub(crate) terminated: AtomicU8,
+    /// Whether its runtime accounts CPU time.
+    pub(crate) accounts_cpu: AtomicU8,
     /// Why the thread waits, and for which one: see [`Reason`].
     pub(crate) reason: AtomicPtr<Reason>,
     pub(crate) reason_detail: AtomicUsize,
@@ -131,6 +133,7 @@ impl Tcb {
             id: AtomicU64::new(0),
             generation: AtomicU32::new(0),
             terminated: AtomicU8::new(0),
+            accounts_cpu: AtomicU8::new(0),
             reason: AtomicPtr::new(ptr::null_mut()),
             reason_detail: AtomicUsize::new(0),
             cpu_ns: AtomicU64::new(0),

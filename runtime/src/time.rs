@@ -51,8 +51,9 @@ pub(crate) fn with_timer(
     key: WaitKey,
     body: impl FnOnce(),
 ) {
-    // SAFETY: a runtime outlives its threads, LWPs outlive what they run.
+    // SAFETY: a runtime outlives its threads.
     let shared = unsafe { &*thread.shared.load(Ordering::Relaxed) };
+    // SAFETY: LWPs outlive what they run.
     let lwp = unsafe { thread.lwp.load(Ordering::Relaxed).as_ref() };
     // A thread off its LWP sets its deadline on any.
     let timers = &lwp.unwrap_or(&shared.lwps[0]).timers;

@@ -166,7 +166,8 @@ impl Condvar {
         drop(guard);
         let outcome = wait.block(deadline);
         if outcome != Outcome::Woken {
-            self.waiters.lock().remove(&node);
+            // SAFETY: pushed to this queue.
+            unsafe { self.waiters.lock().remove(&node) };
         }
         let relocked = mutex.lock();
         if outcome == Outcome::Cancelled {

@@ -14,6 +14,8 @@
 
 pub mod channel;
 mod condvar;
+#[cfg(all(test, lisle_loom))]
+mod models;
 mod mutex;
 mod semaphore;
 

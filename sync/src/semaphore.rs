@@ -263,7 +263,8 @@ impl Semaphore {
         }
         {
             let mut state = self.state.lock();
-            state.waiting.remove(&node);
+            // SAFETY: pushed to this queue.
+            unsafe { state.waiting.remove(&node) };
             // Smaller requests behind this one may fit now.
             grant(&mut state);
         }

@@ -14,34 +14,100 @@ fn total(rt: &Runtime, of: fn(&LwpInfo) -> u64) -> u64 {
     rt.lwp_list().iter().map(of).sum()
 }
 
-/// A thread that computes and never calls the runtime again does not keep what
-/// it spawned from running.
+/// What a computing thread spawns is stolen, at the latest when it spawns more.
 #[test]
 fn children_of_a_computing_thread_are_stolen() {
     let _dog = watchdog();
     let rt = runtime(2);
-    for round in 0..20 {
+    for _ in 0..20 {
         let done = Arc::new(AtomicUsize::new(0));
-        let seen = done.clone();
         let parent = on(&rt, move || {
-            let children: Vec<_> = (0..1 + round % 5)
-                .map(|_| {
-                    let done = seen.clone();
-                    child(move || done.fetch_add(1, Ordering::Release))
-                })
-                .collect();
-            while seen.load(Ordering::Acquire) < children.len() {
-                std::hint::spin_loop();
+            let mut children = Vec::new();
+            // It neither waits nor yields: whoever runs a child has stolen it.
+            while done.load(Ordering::Acquire) == 0 {
+                let done = done.clone();
+                children.push(child(move || done.fetch_add(1, Ordering::Release)));
+                (0..1000).for_each(|_| std::hint::spin_loop());
             }
             children.into_iter().all(|c| c.join().is_ok())
         });
         assert!(parent.join().unwrap());
     }
-    assert!(total(&rt, |lwp| lwp.steals) > 0);
-    assert_eq!(
+    let (steals, stolen) = (
         total(&rt, |lwp| lwp.steals),
-        total(&rt, |lwp| lwp.stolen_from)
+        total(&rt, |lwp| lwp.stolen_from),
     );
+    assert!(steals >= 20 && steals == stolen, "{steals} {stolen}");
+    end(rt);
+}
+
+/// A thread that becomes ready while every LWP is busy is run even if the one
+/// that holds it computes on and never calls the runtime again.
+#[test]
+fn nothing_hides_behind_a_computing_thread() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let (free, ran) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    // Keeps the other LWP busy until the child is queued.
+    let busy = on(&rt, {
+        let free = free.clone();
+        move || {
+            while !free.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    until(|| busy.thread().info().state == thread::State::Running);
+    let stop = Arc::new(AtomicBool::new(false));
+    let hog = on(&rt, {
+        let (stop, ran) = (stop.clone(), ran.clone());
+        move || {
+            let hidden = child(move || ran.store(true, Ordering::Release));
+            free.store(true, Ordering::Release);
+            while !stop.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
+            hidden.join().unwrap();
+        }
+    });
+    busy.join().unwrap();
+    let mut patience = 0;
+    until(|| {
+        patience += 1;
+        ran.load(Ordering::Acquire) || patience > 25_000
+    });
+    let in_time = ran.load(Ordering::Acquire);
+    stop.store(true, Ordering::Release);
+    hog.join().unwrap();
+    end(rt);
+    assert!(
+        in_time,
+        "the thread was run only when the computing one had ended"
+    );
+}
+
+/// Of several threads that come from outside at once, one that computes does not
+/// keep the others from running.
+#[test]
+fn threads_from_outside_do_not_hide_behind_each_other() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    for _ in 0..50 {
+        let done = Arc::new(AtomicBool::new(false));
+        let waits = done.clone();
+        let hog = on(&rt, move || {
+            while !waits.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
+        });
+        on(&rt, move || done.store(true, Ordering::Release))
+            .join()
+            .unwrap();
+        hog.join().unwrap();
+    }
     end(rt);
 }
 

@@ -302,7 +302,7 @@ fn a_waiter_learns_of_poison() {
         same.more.notify_one();
         panic!("expected: in the mutex");
     });
-    panicker.join().map(|()| ()).unwrap_err();
+    panicker.join().unwrap_err();
     assert!(waiter.join().unwrap());
     end(rt);
 }

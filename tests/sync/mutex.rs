@@ -51,7 +51,7 @@ fn poisoned() -> Arc<Mutex<u32>> {
         *guard = 6;
         panic!("expected: in the mutex");
     });
-    thread.join().map(|()| ()).unwrap_err();
+    thread.join().unwrap_err();
     end(rt);
     mutex
 }
@@ -84,7 +84,7 @@ fn a_panic_on_a_kernel_thread_poisons_too() {
         let _guard = same.lock().unwrap();
         panic!("expected: in the mutex");
     });
-    thread.join().map(|()| ()).unwrap_err();
+    thread.join().unwrap_err();
     assert!(mutex.is_poisoned());
 }
 
@@ -136,7 +136,7 @@ fn a_guard_taken_while_unwinding_does_not_poison() {
         let _undo = Undo(same);
         panic!("expected: outside the mutex");
     });
-    thread.join().map(|()| ()).unwrap_err();
+    thread.join().unwrap_err();
     let same = mutex.clone();
     let thread = on(&rt, move || {
         let _undo = Undo(same);

@@ -153,7 +153,7 @@ fn over_aligned_closures_and_results() {
     struct Line(u8);
     let _dog = watchdog();
     let rt = runtime(2);
-    let is_aligned = |page: &Page| std::ptr::from_ref(page).addr() % 4096 == 0;
+    let is_aligned = |page: &Page| std::ptr::from_ref(page).addr().is_multiple_of(4096);
     for n in 0..50 {
         let page = Page(n);
         let handle = on(&rt, move || {

@@ -43,7 +43,7 @@ fn many_panics_at_once_reach_their_joiners() {
     let body = |n: usize| {
         move || {
             thread::yield_now();
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 resume_unwind(Box::new(n));
             }
             thread::yield_now();
@@ -67,7 +67,7 @@ fn a_panic_prints_and_is_reported() {
     let rt = runtime(2);
     let threads: Vec<_> = (0..5).map(|n| on(&rt, move || panic!("no {n}"))).collect();
     for (n, thread) in threads.into_iter().enumerate() {
-        let payload: Box<dyn std::any::Any + Send> = thread.join().map(|()| ()).unwrap_err();
+        let payload: Box<dyn std::any::Any + Send> = thread.join().unwrap_err();
         assert_eq!(message(&*payload), format!("no {n}"));
     }
     end(rt);

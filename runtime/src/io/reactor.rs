@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
-use lisle_lwp::shim::{AtomicU64, AtomicUsize, Ordering, fence};
+use lisle_lwp::shim::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use lisle_lwp::sys::{self, Call};
 use parking_lot::Mutex;
 use polling::{Event, Events, PollMode, Poller};
@@ -42,6 +42,8 @@ pub(crate) struct Reactor {
     events: Mutex<Events>,
     until: AtomicU64,
     sources: AtomicUsize,
+    /// Whether somebody sleeps in the poller without a period.
+    long_sleep: AtomicBool,
 }
 
 impl Reactor {
@@ -51,6 +53,7 @@ impl Reactor {
             events: Mutex::new(Events::new()),
             until: AtomicU64::new(AWAKE),
             sources: AtomicUsize::new(0),
+            long_sleep: AtomicBool::new(false),
         })
     }
 
@@ -94,15 +97,30 @@ impl Reactor {
         }
     }
 
-    /// Waits for readiness, a notification, the earliest deadline, or `pause`.
-    /// Returns whether descriptors became ready.
+    /// Gets the poller's sleeper up if it sleeps without a period: the process
+    /// is not idle any more.
+    pub(crate) fn end_long_sleep(&self) {
+        if self.long_sleep.load(Ordering::Relaxed) && self.long_sleep.swap(false, Ordering::Relaxed)
+        {
+            self.notify();
+        }
+    }
+
+    /// Waits for readiness, a notification, the earliest deadline, or `pause`,
+    /// unless the caller has been woken meanwhile (`wanted`). Returns whether
+    /// descriptors became ready.
     pub(crate) fn wait(
         &self,
         pause: Option<Duration>,
         earliest: impl Fn() -> u64,
         clock: &Clock,
+        wanted: impl FnOnce() -> bool,
     ) -> bool {
         let mut events = self.events.lock();
+        if !wanted() {
+            // The notification may have been taken by who held the lock before.
+            return false;
+        }
         let mut until = earliest();
         loop {
             self.until.store(until, Ordering::Relaxed);
@@ -120,7 +138,10 @@ impl Reactor {
             (Some(left), Some(pause)) => Some(left.min(pause)),
             (left, pause) => left.or(pause),
         };
+        let long = pause.is_none_or(|pause| pause >= Duration::from_secs(1));
+        self.long_sleep.store(long, Ordering::Relaxed);
         let any = self.fetch(&mut events, timeout);
+        self.long_sleep.store(false, Ordering::Relaxed);
         self.until.store(AWAKE, Ordering::Relaxed);
         any
     }

@@ -96,6 +96,20 @@ impl Slot {
 /// Slots that wait for their next descriptor.
 static FREE: RawLock<Vec<&'static Slot>> = RawLock::new(Vec::new());
 
+/// Takes the list's lock over a fork.
+pub(crate) fn lock_for_fork() {
+    FREE.lock_raw();
+}
+
+/// Releases what [`lock_for_fork`] took.
+///
+/// # Safety
+/// The calling thread called `lock_for_fork`, or is its copy in the child.
+pub(crate) unsafe fn unlock_after_fork() {
+    // SAFETY: passed on.
+    unsafe { FREE.unlock_raw() };
+}
+
 fn take_slot() -> &'static Slot {
     let free = FREE.lock().pop();
     free.unwrap_or_else(|| Box::leak(Box::new(Slot::new())))
@@ -203,7 +217,8 @@ impl<T: AsFd> Source<T> {
         }
         let outcome = wait.block(deadline);
         if outcome != Outcome::Woken {
-            side.lock().waiters.remove(&node);
+            // SAFETY: pushed to this queue.
+            unsafe { side.lock().waiters.remove(&node) };
         }
         match outcome {
             Outcome::TimedOut => Err(io::ErrorKind::TimedOut.into()),

@@ -4,12 +4,10 @@
 use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use lisle_lwp::explore::{Turns, outcomes};
+use lisle_lwp::explore::{Data, Track, Turns, outcomes};
 use lisle_lwp::shim::{AtomicU32, Cell, Ordering};
-use loom::alloc::Track;
 use loom::thread::spawn;
 
-use super::Data;
 use crate::join::JoinSlot;
 use crate::model::thread::{self, Thread, park};
 use crate::wait::{self, Outcome, Reason};

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lisle_lwp::explore::{model, outcomes};
-use lisle_lwp::shim::Cell;
+use lisle_lwp::explore::{Data, model, outcomes};
+use lisle_lwp::shim::{Cell, Ordering};
 use loom::thread::spawn;
 
-use super::Data;
+use crate::current::me;
 use crate::model::thread;
-use crate::wait::list::{Node, Queue, Waiters};
+use crate::tcb::Kind;
+use crate::wait::list::{Locked, Node, Queue, Waiters};
 use crate::wait::{self, Outcome, Reason};
 
 static REASON: Reason = Reason::new("model");
@@ -41,7 +42,10 @@ impl Gate {
 
     /// The waker's side, as the list's header has it.
     fn open(&self) {
-        let mut permits = self.0.lock();
+        Gate::give(&mut self.0.lock());
+    }
+
+    fn give(permits: &mut Locked<'_, Permits>) {
         loop {
             // SAFETY: under the lock; forgotten once woken.
             let Some(node) = (unsafe { permits.queue.pop() }) else {
@@ -57,6 +61,13 @@ impl Gate {
                 return;
             }
         }
+    }
+
+    /// Two at once, under one lock.
+    fn open_twice(&self) {
+        let mut permits = self.0.lock();
+        Gate::give(&mut permits);
+        Gate::give(&mut permits);
     }
 
     /// The waiter's side. Returns how the wait ended.
@@ -80,7 +91,8 @@ impl Gate {
         drop(permits);
         let outcome = wait.block(deadline);
         if outcome != Outcome::Woken {
-            self.0.lock().queue.remove(&node);
+            // SAFETY: pushed to this queue.
+            unsafe { self.0.lock().queue.remove(&node) };
         }
         // SAFETY: loom reports it if somebody still uses the node.
         let handed = node.data.frame.with_mut(|place| unsafe { *place });
@@ -98,20 +110,31 @@ impl Gate {
     }
 }
 
+/// From here on, whoever wakes the calling thread makes it ready, as a user
+/// thread; else it wakes a kernel thread's sleeper.
+fn be_user() {
+    me().kind.store(Kind::Light as u8, Ordering::Relaxed);
+}
+
 #[test]
 fn open_against_pass() {
-    model(Some(4), || {
-        let (gate, news) = (Gate::new(), Data::new());
-        let (opened, its_news) = (gate.clone(), news.clone());
-        let opener = spawn(move || {
-            its_news.add_one();
-            opened.open();
+    for user in [false, true] {
+        model(Some(4), move || {
+            if user {
+                be_user();
+            }
+            let (gate, news) = (Gate::new(), Data::new());
+            let (opened, its_news) = (gate.clone(), news.clone());
+            let opener = spawn(move || {
+                its_news.add_one();
+                opened.open();
+            });
+            assert_eq!(gate.pass(None, false), Outcome::Woken);
+            assert_eq!(news.get(), 1);
+            opener.join().unwrap();
+            gate.check(0);
         });
-        assert_eq!(gate.pass(None, false), Outcome::Woken);
-        assert_eq!(news.get(), 1);
-        opener.join().unwrap();
-        gate.check(0);
-    });
+    }
 }
 
 /// Two wait; each gets one permit, in the order in which they came.
@@ -123,6 +146,23 @@ fn waiter_against_waiter() {
             .map(|gate| spawn(move || assert_eq!(gate.pass(None, false), Outcome::Woken)));
         gate.open();
         gate.open();
+        waiters.into_iter().for_each(|t| t.join().unwrap());
+        gate.check(0);
+    });
+}
+
+/// One waker, two waiters, one lock.
+#[test]
+fn open_twice_against_waiters() {
+    model(Some(2), || {
+        let gate = Gate::new();
+        let waiters = [gate.clone(), gate.clone()].map(|gate| {
+            spawn(move || {
+                be_user();
+                assert_eq!(gate.pass(None, false), Outcome::Woken);
+            })
+        });
+        gate.open_twice();
         waiters.into_iter().for_each(|t| t.join().unwrap());
         gate.check(0);
     });
@@ -142,7 +182,10 @@ fn wake_passed_on_when_waiter_timed_out() {
             }
             outcome as u8
         });
-        let patient = spawn(move || assert_eq!(patient.pass(None, false), Outcome::Woken));
+        let patient = spawn(move || {
+            be_user();
+            assert_eq!(patient.pass(None, false), Outcome::Woken);
+        });
         gate.open();
         let outcome = hasty.join().unwrap();
         patient.join().unwrap();

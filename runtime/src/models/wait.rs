@@ -1,14 +1,14 @@
 //! The wait word and its actors: the thread that arms, whoever commits on its
 //! behalf from the next stack, resolvers, cancellers, posters of tokens.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lisle_lwp::explore::{ALL, Turns, model, outcomes};
+use lisle_lwp::explore::{ALL, Data, Turns, model, outcomes};
 use lisle_lwp::shim::{AtomicBool, AtomicU32, Ordering};
 use loom::thread::spawn;
 
-use super::Data;
 use crate::model::thread::{self, park, park_until};
 use crate::wait::word::{Armed, Interest, Resolution, WaitWord};
 use crate::wait::{self, Outcome, Reason};
@@ -18,14 +18,22 @@ static REASON: Reason = Reason::new("model");
 const PLAIN: Interest = Interest {
     cancellable: false,
     tokens: false,
+    sleeps: false,
+};
+const SLEEPS: Interest = Interest {
+    cancellable: false,
+    tokens: false,
+    sleeps: true,
 };
 const CANCELLABLE: Interest = Interest {
     cancellable: true,
     tokens: false,
+    sleeps: false,
 };
 const TOKENS: Interest = Interest {
     cancellable: false,
     tokens: true,
+    sleeps: false,
 };
 
 /// A user thread as its LWPs see it.
@@ -71,7 +79,7 @@ impl Parked {
 
     /// What the caller of a resolving transition does.
     fn follow(&self, resolution: Resolution) -> Resolution {
-        if resolution == Resolution::MakeReady {
+        if matches!(resolution, Resolution::MakeReady | Resolution::WakeSleeper) {
             self.run();
         }
         resolution
@@ -93,23 +101,33 @@ impl Parked {
 
 #[test]
 fn resolve_before_commit() {
-    let seen = outcomes(ALL, || {
+    for (interest, after_commit) in [
+        (PLAIN, Resolution::MakeReady),
+        (SLEEPS, Resolution::WakeSleeper),
+    ] {
+        let mut seen = resolve_against_commit(interest);
+        assert!(seen.remove(&(Resolution::Noticed as u8)));
+        assert!(seen.remove(&(after_commit as u8)) && seen.is_empty());
+    }
+}
+
+fn resolve_against_commit(interest: Interest) -> BTreeSet<u8> {
+    outcomes(ALL, move || {
         let (parked, news) = (Parked::new(), Data::new());
-        let epoch = parked.arm(PLAIN);
+        let epoch = parked.arm(interest);
         let (thread, its_news) = (parked.clone(), news.clone());
         let resolver = spawn(move || {
             its_news.add_one();
-            thread.follow(thread.word().resolve(epoch, Outcome::Woken)) == Resolution::MakeReady
+            thread.follow(thread.word().resolve(epoch, Outcome::Woken)) as u8
         });
         parked.leave();
         if parked.word.outcome() == Some(Outcome::Woken) {
             assert_eq!(news.get(), 1);
         }
-        let after_commit = resolver.join().unwrap();
+        let resolution = resolver.join().unwrap();
         parked.check();
-        after_commit
-    });
-    assert_eq!(seen.len(), 2);
+        resolution
+    })
 }
 
 /// The thread that is made ready runs on the resolver's LWP and sees what the
@@ -269,6 +287,26 @@ fn token_against_arm() {
         (found, resolution as u8)
     });
     assert_eq!(seen.len(), 3);
+}
+
+/// A wait that takes no tokens neither ends by one nor loses it.
+#[test]
+fn token_against_other_wait() {
+    model(ALL, || {
+        let parked = Parked::new();
+        let thread = parked.clone();
+        let poster = spawn(move || {
+            assert_eq!(thread.word().post_token(), Resolution::Stale);
+        });
+        let epoch = parked.arm(PLAIN);
+        parked.context.add_one();
+        assert!(parked.word().commit(), "nobody has ended the wait");
+        let woken = parked.word().resolve(epoch, Outcome::Woken);
+        assert_eq!(parked.follow(woken), Resolution::MakeReady);
+        poster.join().unwrap();
+        parked.check();
+        assert_eq!(parked.word.arm(TOKENS), Armed::TookToken);
+    });
 }
 
 /// The timer of an earlier wait fires whenever it likes: it may end that wait,

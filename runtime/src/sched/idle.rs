@@ -109,20 +109,15 @@ impl Carrier<'_> {
     fn run(&mut self) -> bool {
         loop {
             // SAFETY: this kernel thread owns the LWP, inside the runtime.
-            while let Some(thread) = unsafe { self.lwp.pick() } {
-                if !self.switch_to(thread) {
-                    return false;
-                }
-                self.round();
+            let next = unsafe { self.lwp.pick() }.or_else(|| self.hunt());
+            let Some(next) = next else { return true };
+            if !self.switch_to(next) {
+                return false;
             }
-            match self.hunt() {
-                Some(thread) => {
-                    if !self.switch_to(thread) {
-                        return false;
-                    }
-                    self.round();
-                }
-                None => return true,
+            self.round();
+            if self.shared.is_stopping() {
+                // Threads that are left over never run again.
+                return true;
             }
         }
     }
@@ -153,38 +148,42 @@ impl Carrier<'_> {
     /// A look at what does not come by itself while threads run.
     fn round(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
+        let now = shared.clock.now();
+        lwp.begin_round(now);
         // SAFETY: owner, inside the runtime.
         let queued = unsafe { lwp.ready() }.len();
         lwp.counters.queued.store(queued as u64, Ordering::Relaxed);
         self.take_injected();
-        let timers = lwp.timers.earliest() != NEVER && !shared.clock.is_virtual();
-        let polls = shared.reactor.has_sources();
-        if timers || polls {
-            let now = shared.clock.now();
-            self.expire(lwp, now);
-            if polls && now.saturating_sub(self.last_poll) >= POLL_EVERY {
-                self.last_poll = now;
-                self.poll_now();
+        let is_virtual = shared.clock.is_virtual();
+        if !is_virtual && shared.earliest_deadline() <= now {
+            self.expire_everywhere(now);
+        }
+        if shared.reactor.has_sources()
+            && (is_virtual || now.saturating_sub(self.last_poll) >= POLL_EVERY)
+        {
+            self.last_poll = now;
+            self.poll_now();
+        }
+        lwp.share_if_wanted();
+    }
+
+    fn take_injected(&self) {
+        let lwp = self.lwp;
+        let keep = |thread| {
+            // SAFETY: owner, inside the runtime; the thread is ready.
+            unsafe { lwp.enqueue(thread) };
+        };
+        self.shared.injector.take_all(keep);
+    }
+
+    /// Wakes all threads whose deadline has come, whichever LWP they set it on:
+    /// that one may be busy for long.
+    fn expire_everywhere(&self, now: u64) {
+        for lwp in &self.shared.lwps {
+            while let Some(key) = lwp.timers.expire_one(now) {
+                key.fire(Outcome::TimedOut);
             }
         }
-    }
-
-    fn take_injected(&self) -> bool {
-        let lwp = self.lwp;
-        // SAFETY: owner, inside the runtime; the threads are ready.
-        self.shared
-            .injector
-            .take_all(|thread| unsafe { lwp.ready() }.push(thread))
-            > 0
-    }
-
-    /// Wakes the threads whose deadline on `of` has come.
-    fn expire(&self, of: &Lwp, now: u64) -> bool {
-        let mut any = false;
-        while let Some(key) = of.timers.expire_one(now) {
-            any |= key.fire(Outcome::TimedOut);
-        }
-        any
     }
 
     fn poll_now(&self) -> bool {
@@ -195,71 +194,71 @@ impl Carrier<'_> {
     /// Searches, and sleeps, until there is a thread to run. `None`: the
     /// runtime stops.
     fn hunt(&mut self) -> Option<&'static Tcb> {
-        let sleepers = &self.shared.sleepers;
+        let (lwp, shared) = (self.lwp, self.shared);
+        let sleepers = &shared.sleepers;
         sleepers.start_search();
+        lwp.hunting.set(true);
         let mut looks = 0;
-        loop {
-            let found = self.look(looks + 1 == LOOKS);
-            if found.is_some() {
-                self.lwp.since.set(if self.shared.timed {
-                    self.shared.clock.now()
-                } else {
-                    0
-                });
-                if sleepers.stop_search() && (self.work_left() || sleepers.poller_vacant()) {
-                    // Submitters relied on us for what we did not take, and
-                    // somebody should wait for readiness.
-                    self.shared.announce();
-                }
-                return found;
-            }
-            if self.shared.is_stopping() {
-                let _ = sleepers.stop_search();
-                return None;
+        let found = loop {
+            let found = self.look(looks + 1 >= LOOKS);
+            if found.is_some() || shared.is_stopping() {
+                break found;
             }
             looks += 1;
-            if looks < LOOKS && !self.shared.clock.is_virtual() {
+            if looks < LOOKS && !shared.clock.is_virtual() {
                 (0..PAUSES).for_each(|_| spin_loop());
             } else {
                 self.sleep();
                 looks = 0;
             }
+        };
+        lwp.hunting.set(false);
+        let last = sleepers.stop_search();
+        if found.is_some() {
+            let now = shared.clock.now();
+            lwp.since.set(now);
+            lwp.begin_round(now);
+            // What else was found is for others to take.
+            lwp.share_if_wanted();
+            if last && (self.work_left() || sleepers.poller_vacant()) {
+                // Submitters relied on us for what we did not take, and
+                // somebody should wait for readiness.
+                shared.announce();
+            }
         }
+        found
     }
 
     /// One pass over everything that may have become ready.
     fn look(&mut self, last: bool) -> Option<&'static Tcb> {
         let (lwp, shared) = (self.lwp, self.shared);
         self.take_injected();
-        self.expire_all();
         if shared.reactor.has_sources() {
             self.poll_now();
         }
         // Also what became ready while this LWP slept in the poller.
         // SAFETY: owner, inside the runtime.
-        if let Some(thread) = unsafe { lwp.pick() } {
-            return Some(thread);
-        }
-        self.steal(last)
+        unsafe { lwp.pick() }
+            .or_else(|| self.expire_idle())
+            .or_else(|| self.steal(last))
     }
 
-    /// Expires deadlines everywhere. Virtual time jumps to the next one first:
-    /// nothing is ready.
-    fn expire_all(&self) -> bool {
+    /// Expires deadlines when nothing is ready. Virtual time jumps to the next
+    /// one for that.
+    fn expire_idle(&self) -> Option<&'static Tcb> {
         let shared = self.shared;
         let earliest = shared.earliest_deadline();
         if earliest == NEVER {
-            return false;
+            return None;
         }
         shared.clock.advance_to(earliest);
         let now = shared.clock.now();
-        let mut any = false;
-        if earliest <= now {
-            for lwp in &shared.lwps {
-                any |= self.expire(lwp, now);
-            }
+        if earliest > now {
+            return None;
         }
-        any
+        self.expire_everywhere(now);
+        // SAFETY: owner, inside the runtime.
+        unsafe { self.lwp.pick() }
     }
 
     fn steal(&self, last: bool) -> Option<&'static Tcb> {
@@ -269,6 +268,11 @@ impl Carrier<'_> {
             // SAFETY: owner, in the idle context.
             while let Some(thread) = unsafe { self.lwp.steal_from(victim) } {
                 if may_run(thread) {
+                    return Some(thread);
+                }
+                // It is held back; the rest of the batch is in our window.
+                // SAFETY: owner, inside the runtime.
+                if let Some(thread) = unsafe { self.lwp.pick() } {
                     return Some(thread);
                 }
             }
@@ -293,7 +297,9 @@ impl Carrier<'_> {
         let (lwp, shared) = (self.lwp, self.shared);
         let sleepers = &shared.sleepers;
         lwp.counters.queued.store(0, Ordering::Relaxed);
-        let bed = sleepers.fall_asleep(lwp.index, !shared.clock.is_virtual());
+        // Under virtual time only readiness is worth waiting for.
+        let poll = !shared.clock.is_virtual() || shared.reactor.has_sources();
+        let bed = sleepers.fall_asleep(lwp.index, poll);
         if self.work_left() || shared.is_stopping() {
             let _ = sleepers.get_up(bed);
             return;
@@ -303,29 +309,32 @@ impl Carrier<'_> {
             Bed::Alone(_) => {
                 lwp.sleeper.sleep(None);
             }
-            Bed::Poller(_) => self.sleep_in_poller(),
+            Bed::Poller(_) => self.sleep_in_poller(bed),
         }
         let _ = sleepers.get_up(bed);
     }
 
     /// Waits for readiness and deadlines on behalf of all LWPs.
-    fn sleep_in_poller(&mut self) {
+    fn sleep_in_poller(&mut self, bed: Bed) {
         let shared = self.shared;
         let others_busy = shared.sleepers.asleep() < shared.lwps.len();
-        let pause = if others_busy {
-            Some(LOOK_ROUND)
-        } else if !self.trimmed {
-            Some(TRIM_AFTER)
-        } else {
-            None
+        self.trimmed &= !others_busy;
+        let pause = match (others_busy, self.trimmed) {
+            (true, _) => Some(LOOK_ROUND),
+            (false, false) => Some(TRIM_AFTER),
+            (false, true) => None,
         };
-        if others_busy {
-            self.trimmed = false;
-        }
-        let any = shared
+        let earliest = || match shared.clock.is_virtual() {
+            true => NEVER,
+            false => shared.earliest_deadline(),
+        };
+        let still_in_bed = || shared.sleepers.is_in_bed(bed);
+        let began = shared.clock.now();
+        shared
             .reactor
-            .wait(pause, || shared.earliest_deadline(), &shared.clock);
-        if !any && !others_busy && !self.trimmed {
+            .wait(pause, earliest, &shared.clock, still_in_bed);
+        let slept = Duration::from_nanos(shared.clock.now() - began);
+        if !self.trimmed && !others_busy && slept >= TRIM_AFTER {
             self.trim();
         }
     }

@@ -12,16 +12,20 @@
 //!                        └──────────────► runs ◄─────────────┘
 //! ```
 //!
-//! `ready` is private to the LWP and costs a few plain stores per thread. Only
-//! while another LWP is idle is its front moved to the `window`, a
-//! crossbeam-deque of at most [`WINDOW`] threads; so with every LWP busy nobody
-//! pays for stealing. The window never grows: its owner counts.
+//! `ready` is private to the LWP and costs a few plain stores per thread; the
+//! `window`, a crossbeam-deque of at most [`WINDOW`] threads, is what thieves
+//! see. An LWP without neighbours uses the private queue alone. Among several,
+//! threads go to the window at once and to `ready` only when it is full, so
+//! that nothing hides behind a thread that computes on; under a policy of the
+//! program's, the window is filled only while another LWP is idle, because
+//! thieves follow no policy. The window never grows: its owner counts.
 //!
 //! *Invariants.* A thread is in at most one of next slot, window, ready, or the
 //! injector. Everything in the "owner only" group is touched only by the kernel
 //! thread that the [`OwnerWord`] names, inside the runtime. Thieves use the
 //! stealer only in their own idle context, because it pins an epoch through a
 //! thread-local.
+#![allow(clippy::disallowed_types)] // std's UnsafeCell: the run queue is not in models
 
 use core::cell::{Cell, UnsafeCell};
 use core::ptr;
@@ -44,9 +48,11 @@ use crate::tcb::{RUNNABLE, SUSPEND_ASKED, SUSPENDED, Tcb};
 pub(crate) const WINDOW: usize = 32;
 /// How often in a row the next slot may jump the queue.
 const STREAK: u32 = 16;
-/// Every so many switches the LWP looks at timers, readiness and the injector.
-/// A power of two.
+/// After so many switches at most the LWP looks at timers, readiness and the
+/// injector; after fewer, if they take long.
 const ROUND: u64 = 128;
+/// How long a round should last, in nanoseconds: at least, at most.
+const ROUND_TIME: (u64, u64) = (50_000, 500_000);
 
 /// A thread in the window.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +93,13 @@ pub(crate) struct Lwp {
     /// After how many more occasions, out of how many, a sleeping LWP is told
     /// of the thread in the next slot.
     patience: Cell<(u32, u32)>,
+    /// Whether the idle context hunts: then the LWP itself counts as idle.
+    pub(crate) hunting: Cell<bool>,
+    /// When the round ends, in switches; how many a round has; when the last
+    /// one ended.
+    round_end: Cell<u64>,
+    round: Cell<u64>,
+    round_began: Cell<u64>,
     /// The next thread number, and how many are left.
     ids: Cell<(u64, u64)>,
     /// The word by which the carrying kernel thread knows its current thread.
@@ -115,8 +128,10 @@ pub(crate) struct Lwp {
     pub(crate) timed: bool,
     /// Whether the runtime has no other LWP.
     alone: bool,
-    /// First come, first served, and no looking at the clock.
+    /// First come, first served, no looking at the clock, and no other LWP.
     plain: bool,
+    /// First come, first served, among several LWPs: thieves see what is ready.
+    open: bool,
     pub(crate) stealer: Stealer<Stealable>,
     pub(crate) shared: *const Shared,
 }
@@ -136,7 +151,8 @@ impl Lwp {
         shared: *const Shared,
     ) -> Lwp {
         let window = Worker::new_fifo();
-        let plain = matches!(ready, Ready::FirstCome(_)) && !timed;
+        let first_come = matches!(ready, Ready::FirstCome(_));
+        let (plain, open) = (first_come && !timed && alone, first_come && !alone);
         let stealer = window.stealer();
         Lwp {
             ready: UnsafeCell::new(ready),
@@ -144,6 +160,10 @@ impl Lwp {
             in_window: Cell::new(0),
             streak: Cell::new(0),
             patience: Cell::new((0, 0)),
+            hunting: Cell::new(false),
+            round_end: Cell::new(ROUND),
+            round: Cell::new(ROUND),
+            round_began: Cell::new(0),
             ids: Cell::new((0, 0)),
             slot: Cell::new(ptr::null()),
             idle: Cell::new(ptr::null()),
@@ -161,6 +181,7 @@ impl Lwp {
             timed,
             alone,
             plain,
+            open,
             stealer,
             shared,
         }
@@ -195,7 +216,21 @@ impl Lwp {
 
     /// Whether the last [`Lwp::tick`] said so.
     pub(crate) fn round_is_over(&self) -> bool {
-        self.counters.switches.load(Ordering::Relaxed) & (ROUND - 1) == 0
+        self.counters.switches.load(Ordering::Relaxed) >= self.round_end.get()
+    }
+
+    /// Begins the next round at this time: half as long as the last one if that
+    /// took long, twice as long if it was short.
+    pub(crate) fn begin_round(&self, now: u64) {
+        let took = now.saturating_sub(self.round_began.replace(now));
+        let round = self.round.get();
+        if took > ROUND_TIME.1 {
+            self.round.set((round / 2).max(1));
+        } else if took < ROUND_TIME.0 {
+            self.round.set((round * 2).min(ROUND));
+        }
+        let switches = self.counters.switches.load(Ordering::Relaxed);
+        self.round_end.set(switches.wrapping_add(self.round.get()));
     }
 
     /// Counts a switch; says whether the idle context should have a look at
@@ -205,7 +240,7 @@ impl Lwp {
         let switches = &self.counters.switches;
         let now = switches.load(Ordering::Relaxed).wrapping_add(1);
         switches.store(now, Ordering::Relaxed);
-        now & (ROUND - 1) == 0
+        now >= self.round_end.get()
     }
 
     /// Queues a ready thread behind the others.
@@ -215,34 +250,60 @@ impl Lwp {
     #[inline]
     pub(crate) unsafe fn push(&self, thread: &'static Tcb) {
         // SAFETY: passed on.
-        unsafe { self.ready() }.push(thread);
+        unsafe { self.enqueue(thread) };
         self.share_if_wanted();
+    }
+
+    /// As [`Lwp::push`], without a word to sleepers.
+    ///
+    /// # Safety
+    /// As [`Lwp::push`].
+    #[inline]
+    pub(crate) unsafe fn enqueue(&self, thread: &'static Tcb) {
+        // SAFETY: passed on.
+        let ready = unsafe { self.ready() };
+        if self.open && ready.len() == 0 && self.has_room() {
+            self.show(thread);
+        } else {
+            ready.push(thread);
+        }
+    }
+
+    /// Whether the window has room for one more.
+    #[inline]
+    fn has_room(&self) -> bool {
+        if self.in_window.get() >= WINDOW {
+            self.in_window.set(self.window.len());
+        }
+        self.in_window.get() < WINDOW
+    }
+
+    /// Puts a thread where thieves see it. There is room.
+    #[inline]
+    fn show(&self, thread: &'static Tcb) {
+        self.window.push(Stealable(thread));
+        self.in_window.set(self.in_window.get() + 1);
     }
 
     /// Lets idle LWPs have of the ready threads, if there are idle LWPs.
     #[inline(always)]
     pub(crate) fn share_if_wanted(&self) {
-        if self.shared().sleepers.any_idle() {
+        if !self.alone && !self.hunting.get() && self.shared().sleepers.any_idle() {
             self.share();
         }
     }
 
-    /// Moves the front of the private queue to the window and tells sleepers.
+    /// Fills the window from the private queue and tells sleepers.
     #[cold]
     fn share(&self) {
-        // SAFETY: reached only from the owner inside the runtime.
-        let ready = unsafe { self.ready() };
-        if self.in_window.get() >= WINDOW {
-            self.in_window.set(self.window.len());
+        while self.has_room() {
+            // SAFETY: reached only from the owner inside the runtime.
+            let Some(thread) = (unsafe { self.ready() }).pop() else {
+                break;
+            };
+            self.show(thread);
         }
-        let mut moved = false;
-        while self.in_window.get() < WINDOW {
-            let Some(thread) = ready.pop() else { break };
-            self.window.push(Stealable(thread));
-            self.in_window.set(self.in_window.get() + 1);
-            moved = true;
-        }
-        if moved || !self.window.is_empty() {
+        if !self.window.is_empty() {
             self.shared().announce();
         }
     }
@@ -355,9 +416,6 @@ impl Lwp {
         if self.has_next() || self.in_window.get() > 0 {
             return None;
         }
-        if !self.alone && self.shared().sleepers.any_idle() {
-            return None;
-        }
         let thread = list.front()?;
         if thread.suspension.load(Ordering::Relaxed) != RUNNABLE {
             return None;
@@ -366,13 +424,13 @@ impl Lwp {
         Some(thread)
     }
 
-    /// Queues the running thread `me` and returns the thread that runs instead,
-    /// or `None` if `me` goes on.
+    /// Queues the running thread `me` in the private queue and returns the
+    /// thread that runs instead, or `None` if `me` goes on. Only for an LWP whose
+    /// private queue holds all that is ready: see [`Lwp::is_open`].
     ///
     /// # Safety
     /// As [`Lwp::ready`]. The caller leaves `me`'s stack before it leaves the
     /// runtime: until then only this LWP can see `me` in its private queue.
-    #[inline(always)]
     pub(crate) unsafe fn give_way(&self, me: &'static Tcb) -> Option<&'static Tcb> {
         self.share_if_wanted();
         // SAFETY: passed on, here and below.
@@ -394,6 +452,12 @@ impl Lwp {
         Some(thread)
     }
 
+    /// Whether ready threads go to the window at once, so that a thread which
+    /// yields must be queued by its successor.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
     #[inline(always)]
     unsafe fn pick_any(&self) -> Option<&'static Tcb> {
         if self.has_next() {
@@ -407,6 +471,12 @@ impl Lwp {
         if self.in_window.get() > 0 {
             if let Some(Stealable(thread)) = self.window.pop() {
                 self.in_window.set(self.in_window.get() - 1);
+                if self.open {
+                    // SAFETY: passed on.
+                    if let Some(next) = unsafe { self.ready() }.pop() {
+                        self.show(next);
+                    }
+                }
                 return Some(thread);
             }
             self.in_window.set(0);
@@ -434,7 +504,7 @@ impl Lwp {
         // It has jumped the queue often enough: now it waits its turn.
         self.streak.set(0);
         // SAFETY: passed on.
-        unsafe { self.ready() }.push(thread);
+        unsafe { self.enqueue(thread) };
         None
     }
 

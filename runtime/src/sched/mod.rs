@@ -5,7 +5,7 @@
 //! * [`idle`]: what an LWP does without a thread of its own
 //! * [`sleepers`]: who searches and who sleeps
 //! * [`queue`], [`policy`]: which thread runs next
-//! * [`timers`]: deadlines
+//! * [`timers`]: deadlines of waiting threads
 //! * [`handover`]: an LWP leaves its kernel thread
 
 #[cfg(not(lisle_loom))]
@@ -24,8 +24,9 @@ pub(crate) mod switch;
 pub(crate) mod timers;
 
 #[cfg(not(lisle_loom))]
-pub use self::switch::{Entry, in_runtime};
+pub use self::switch::in_runtime;
 #[cfg(not(lisle_loom))]
 pub(crate) use self::switch::{
-    arrive, end_of_slice, exit, free, inject, make_ready, prepare_park, resume, running, yield_now,
+    Entry, arrive, end_of_slice, exit, free, inject, make_ready, prepare_park, resume, running,
+    yield_now,
 };

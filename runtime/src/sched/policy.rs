@@ -53,7 +53,13 @@ impl ReadyThread {
 
 /// An order among the ready threads of one LWP. See the module documentation
 /// for what it may do.
-pub trait Policy: Send {
+///
+/// # Safety
+/// Every thread that `push` takes in leaves through `pop` of the same policy,
+/// once, and is reachable from nowhere else meanwhile: what was pushed may not
+/// have left its stack yet. `pop` gives a thread whenever there is one. Neither
+/// calls back into lisle.
+pub unsafe trait Policy: Send {
     /// Takes in a thread that became ready or yielded.
     fn push(&mut self, thread: ReadyThread);
     /// Gives out the thread to run next; `None` only if there is none.
@@ -132,7 +138,8 @@ impl RoundRobin {
     }
 }
 
-impl Policy for RoundRobin {
+// SAFETY: one list, or one per level, that only push and pop touch.
+unsafe impl Policy for RoundRobin {
     fn push(&mut self, thread: ReadyThread) {
         thread.push_to(&mut self.list);
     }
@@ -201,7 +208,8 @@ impl Default for Priority {
     }
 }
 
-impl Policy for Priority {
+// SAFETY: one list, or one per level, that only push and pop touch.
+unsafe impl Policy for Priority {
     fn push(&mut self, thread: ReadyThread) {
         let level = usize::from(thread.priority()).min(PRIORITIES - 1);
         thread.push_to(&mut self.levels[level]);
@@ -239,7 +247,8 @@ impl Seeded {
     }
 }
 
-impl Policy for Seeded {
+// SAFETY: one list, or one per level, that only push and pop touch.
+unsafe impl Policy for Seeded {
     fn push(&mut self, thread: ReadyThread) {
         thread.push_to(&mut self.list);
     }

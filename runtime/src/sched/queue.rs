@@ -234,7 +234,7 @@ mod tests {
         assert!(list.remove(2).is_none());
         list.push_back(t[3]);
         assert!(is(list.remove(0), t[0]) && is(list.pop_front(), t[2]));
-        assert!(is(list.pop_front(), t[3]) && list.len() == 0);
+        assert!(is(list.pop_front(), t[3]) && list.is_empty());
     }
 
     #[test]

@@ -179,6 +179,15 @@ impl Sleepers {
         in_bed
     }
 
+    /// Whether nobody has taken the LWP out of this bed.
+    pub fn is_in_bed(&self, bed: Bed) -> bool {
+        let beds = self.beds.lock();
+        match bed {
+            Bed::Poller(lwp) => beds.poller == Some(lwp),
+            Bed::Alone(lwp) => beds.alone.contains(&lwp),
+        }
+    }
+
     /// Whether nobody waits for readiness. A hint.
     pub fn poller_vacant(&self) -> bool {
         self.beds.lock().poller.is_none()

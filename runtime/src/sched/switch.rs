@@ -23,6 +23,7 @@
 //! without both ([`handover`]). Until its next wait it
 //! runs without an LWP: `lwp` is null.
 
+use core::marker::PhantomData;
 use core::ptr;
 
 use lisle_lwp::arch::{self, Context};
@@ -74,7 +75,7 @@ pub fn in_runtime() -> bool {
 /// A stay inside the runtime, for code that holds one of the runtime's locks.
 /// On anything but a user thread it does nothing. Must not be kept over a wait.
 #[derive(Debug)]
-pub struct Entry<'a>(Option<&'a Lwp>);
+pub(crate) struct Entry<'a>(Option<&'a Lwp>, PhantomData<*mut ()>);
 
 impl<'a> Entry<'a> {
     /// Enters the runtime on the LWP that runs the caller, a user thread
@@ -82,12 +83,12 @@ impl<'a> Entry<'a> {
     #[inline(always)]
     pub(crate) fn on(lwp: &'a Lwp) -> Entry<'a> {
         lwp.owner.enter();
-        Entry(Some(lwp))
+        Entry(Some(lwp), PhantomData)
     }
 
     /// Enters the runtime, unless it is entered already.
     #[inline]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let me = running().filter(|me| me.is_user());
         let lwp = me
             .and_then(Tcb::own_lwp)
@@ -95,13 +96,7 @@ impl<'a> Entry<'a> {
         if let Some(lwp) = lwp {
             lwp.owner.enter();
         }
-        Entry(lwp)
-    }
-}
-
-impl Default for Entry<'_> {
-    fn default() -> Self {
-        Self::new()
+        Entry(lwp, PhantomData)
     }
 }
 
@@ -255,20 +250,26 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
     // SAFETY: passed on; we leave our stack before we leave the runtime.
     unsafe {
         if me.suspension.load(Ordering::Relaxed) != RUNNABLE {
-            let next = lwp.pick().unwrap_or(lwp.idle());
-            return prepare(me, lwp, next, HOLD);
+            let next = if lwp.tick() { None } else { lwp.pick() };
+            return prepare(me, lwp, next.unwrap_or(lwp.idle()), HOLD);
         }
-        if lwp.round_is_over() {
+        if lwp.is_open() {
+            // Thieves would see `me` at once: its successor queues it.
+            let next = match lwp.round_is_over() {
+                true => Some(lwp.idle()),
+                false => lwp.pick(),
+            };
+            if let Some(next) = next {
+                return prepare(me, lwp, next, REQUEUE);
+            }
+        } else if lwp.round_is_over() {
             lwp.ready().push(me);
             return prepare(me, lwp, lwp.idle(), NOTHING);
+        } else if let Some(next) = lwp.give_way(me) {
+            return prepare(me, lwp, next, NOTHING);
         }
-        match lwp.give_way(me) {
-            Some(next) => prepare(me, lwp, next, NOTHING),
-            None => {
-                lwp.owner.leave();
-                Departure::STAY
-            }
-        }
+        lwp.owner.leave();
+        Departure::STAY
     }
 }
 
@@ -294,12 +295,16 @@ pub(crate) fn exit(me: &'static Tcb) -> ! {
         handover::leave_for_ever(me)
     };
     lwp.owner.enter();
-    count(&lwp.counters.ended, 1);
+    let ended = &lwp.counters.ended;
+    // Release: what the thread spawned; pairs with the Acquire in `live`.
+    ended.store(ended.load(Ordering::Relaxed) + 1, Ordering::Release);
     // SAFETY: as in `yield_on`; the thread never comes back, so its context
     // need not be saved.
     unsafe {
-        let next = lwp.pick().unwrap_or(lwp.idle());
-        let to = depart(me, lwp, next);
+        // Ends count as switches: a chain of short threads must not put off
+        // the end of a round.
+        let next = if lwp.tick() { None } else { lwp.pick() };
+        let to = depart(me, lwp, next.unwrap_or(lwp.idle()));
         arch::switch_final(to, me as *const Tcb as usize | EXIT)
     }
 }
@@ -412,9 +417,10 @@ pub(super) fn reap_elsewhere(ended: &'static Tcb) {
 /// Thread and handle have both left the stack; the caller was the last.
 pub(crate) unsafe fn free(ended: &'static Tcb) {
     let entry = Entry::new();
-    // SAFETY: passed on; owner inside the runtime.
     match entry.0 {
+        // SAFETY: passed on; owner inside the runtime.
         Some(lwp) => unsafe { free_on(lwp, ended) },
+        // SAFETY: passed on.
         None => unsafe { free_in_pools(ended) },
     }
 }
@@ -441,9 +447,7 @@ unsafe fn free_in_pools(ended: &'static Tcb) {
 /// Makes a thread ready whose wait the caller has resolved, or whose hold it
 /// has ended.
 pub(crate) fn make_ready(thread: &'static Tcb) {
-    if !thread.is_user() {
-        return thread.sleeper.wake();
-    }
+    debug_assert!(thread.is_user());
     let here = running().and_then(|me| Some((me, me.own_lwp()?)));
     match here {
         Some((me, lwp)) if ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed)) => {
@@ -469,6 +473,8 @@ pub(crate) fn make_ready(thread: &'static Tcb) {
 pub(crate) fn inject(thread: &'static Tcb) {
     // SAFETY: a runtime outlives its threads (it is leaked with survivors).
     let shared = unsafe { &*thread.shared.load(Ordering::Relaxed) };
+    // Once pushed, the thread may run and end, and its runtime with it.
+    let _keep = shared.keep();
     shared.injector.push(thread);
     shared.announce();
 }
@@ -504,6 +510,10 @@ fn end_of_slice_on(lwp: &Lwp) {
 pub(crate) fn resume(thread: &'static Tcb) {
     // Acquire: pairs with the Release in `hold`.
     if thread.suspension.swap(RUNNABLE, Ordering::Acquire) == SUSPENDED {
-        make_ready(thread);
+        if thread.is_user() {
+            make_ready(thread);
+        } else {
+            thread.sleeper.wake();
+        }
     }
 }

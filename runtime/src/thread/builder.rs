@@ -3,7 +3,7 @@
 use std::io;
 
 use lisle_lwp::current;
-use lisle_lwp::shim::Ordering;
+use lisle_lwp::shim::{Ordering, fence};
 use lisle_lwp::stack::{Stack, StackPool, StackSize};
 use lisle_lwp::sys::{self, Call};
 
@@ -158,6 +158,8 @@ impl Builder {
     /// random generators, `errno`. The compiler may keep the address of a
     /// thread-local over the call even where the source holds no reference.
     /// Touch them only in functions marked `#[inline(never)]` that do not wait.
+    /// Under the round-robin and seeded policies, calls that make another thread
+    /// ready (unpark, spawn, a send) may yield.
     /// No value that is bound to a kernel thread (a guard that is not `Send`,
     /// say of `std::sync::Mutex`) lives over such a call.
     ///
@@ -220,7 +222,7 @@ impl Builder {
         T: Send,
     {
         if shared.is_stopping() || shared.generation != crate::fork::generation() {
-            return Err(io::Error::other("the runtime has been shut down"));
+            return Err(stopped());
         }
         let class = match self.stack_size {
             Some(bytes) => StackSize::new(bytes)?,
@@ -244,6 +246,8 @@ impl Builder {
         block
             .parent
             .store(me.id.load(Ordering::Relaxed), Ordering::Relaxed);
+        let accounts = u8::from(shared.accounts_cpu);
+        block.accounts_cpu.store(accounts, Ordering::Relaxed);
         // SAFETY: nobody has seen the block yet.
         unsafe {
             block.context.with_mut(|saved| *saved = context);
@@ -258,6 +262,18 @@ impl Builder {
             }
             None => {
                 shared.spawned_elsewhere.fetch_add(1, Ordering::Relaxed);
+                // Pairs with the fence in `stop`: either the runtime counts the
+                // thread before it calls itself ended, or we see that it stops.
+                fence(Ordering::SeqCst);
+                if shared.is_stopping() {
+                    shared.ended_elsewhere.fetch_add(1, Ordering::Release);
+                    // SAFETY: nobody has seen the thread, and its body has not
+                    // begun.
+                    unsafe { packet::unplace::<F, T>(slot) };
+                    // SAFETY: it never ran on its stack.
+                    unsafe { crate::sched::free(block) };
+                    return Err(stopped());
+                }
                 inject(block);
             }
         }
@@ -274,6 +290,10 @@ impl Builder {
             parent,
         }
     }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the runtime has been shut down")
 }
 
 impl Tcb {

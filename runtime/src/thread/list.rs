@@ -129,10 +129,8 @@ fn state(block: &Tcb) -> State {
 }
 
 fn cpu_time(block: &Tcb) -> Option<Duration> {
-    // SAFETY: a runtime outlives its threads.
-    let shared = unsafe { block.shared.load(Ordering::Relaxed).as_ref() }?;
-    let nanos = block.cpu_ns.load(Ordering::Relaxed);
-    shared.accounts_cpu.then(|| Duration::from_nanos(nanos))
+    let accounts = block.accounts_cpu.load(Ordering::Relaxed) != 0;
+    accounts.then(|| Duration::from_nanos(block.cpu_ns.load(Ordering::Relaxed)))
 }
 
 /// All threads that lisle knows: user threads of all runtimes, bound threads,

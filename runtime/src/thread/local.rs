@@ -18,6 +18,7 @@ use crate::tcb::Tcb;
 
 /// A thread's values. Boxed once on first use, so that a control block carries
 /// one word.
+#[allow(clippy::box_collection)] // one word, not three
 #[derive(Debug)]
 pub(crate) struct Locals(Option<Box<Vec<Entry>>>);
 
@@ -32,6 +33,10 @@ struct Entry {
 impl Locals {
     pub(crate) const fn new() -> Locals {
         Locals(None)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 }
 
@@ -112,20 +117,24 @@ impl<T: 'static> LocalKey<T> {
         };
         // SAFETY: the box is pinned in the thread's table until the thread
         // ends, only this thread reaches it, and `f` cannot outlive the call.
-        let value: &T = unsafe { &*value.cast::<T>() };
+        let value = unsafe { &*value };
+        let value: &T = value.downcast_ref().ok_or(AccessError)?;
         Ok(f(value))
     }
 }
 
 /// The value's address, if the thread has an entry.
-fn find(thread: &Tcb, key: usize) -> Option<Result<*const (), AccessError>> {
+fn find(thread: &Tcb, key: usize) -> Option<Result<*const dyn Any, AccessError>> {
     thread.locals.with(|locals| {
         // SAFETY: only the thread itself touches its table, and no user code
         // runs while it does.
         let entries = unsafe { &*locals }.0.as_ref()?;
         let entry = entries.iter().find(|entry| entry.key == key)?;
-        let address = |value: &Box<dyn Any>| core::ptr::from_ref::<dyn Any>(&**value).cast();
-        Some(entry.value.as_ref().map(address).ok_or(AccessError))
+        let address = entry
+            .value
+            .as_ref()
+            .map(|value| core::ptr::from_ref::<dyn Any>(&**value));
+        Some(address.ok_or(AccessError))
     })
 }
 

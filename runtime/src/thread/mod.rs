@@ -91,9 +91,7 @@ impl Thread {
     /// next one does at once. Tokens do not add up. Any thread may call it.
     pub fn unpark(&self) {
         if !self.is_gone() {
-            if self.block.wait.post_token() == wait::word::Resolution::MakeReady {
-                crate::sched::make_ready(self.block);
-            }
+            wait::carry_out(self.block, self.block.wait.post_token());
             crate::sched::end_of_slice();
         }
     }
@@ -101,9 +99,8 @@ impl Thread {
     /// Asks the thread to end: see [`cancel`](mod@crate::cancel). Any thread
     /// may call it; it does not wait.
     pub fn cancel(&self) {
-        if !self.is_gone() && self.block.wait.request_cancel() == wait::word::Resolution::MakeReady
-        {
-            crate::sched::make_ready(self.block);
+        if !self.is_gone() {
+            wait::carry_out(self.block, self.block.wait.request_cancel());
         }
     }
 

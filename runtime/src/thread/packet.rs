@@ -13,6 +13,8 @@
 //! The result lies there until thread *and* handle are done with it: see
 //! [`join`](crate::join).
 
+// Not the shim's: stacks are not in models.
+#[allow(clippy::disallowed_types)]
 use core::cell::UnsafeCell;
 use core::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,13 +41,14 @@ struct Packet<F, T> {
 /// Puts a closure on a stack and makes the context that runs it.
 ///
 /// # Errors
-/// If closure and result would take more than half of the stack.
+/// If closure and result would take more than a twelfth of the stack: unoptimized
+/// code copies them several times.
 pub(super) fn place<F, T>(stack: &Stack, body: F) -> io::Result<(Context, *mut Slot<T>)>
 where
     F: FnOnce() -> T,
 {
     let size = size_of::<Packet<F, T>>() + align_of::<Packet<F, T>>();
-    if size > stack.size() / 2 {
+    if size > stack.size() / 12 {
         let why = format!(
             "a closure and result of {size} bytes do not fit a stack of {} bytes: box them, \
              or ask for a larger stack",
@@ -56,13 +59,23 @@ where
     let below = stack.top() as usize - size_of::<Packet<F, T>>();
     let aligned = below & !(align_of::<Packet<F, T>>() - 1) & !15;
     let packet = stack.top().with_addr(aligned).cast::<Packet<F, T>>();
-    // SAFETY: the place is in the upper half of a stack that is ours, aligned;
+    // SAFETY: the place is in the upper part of a stack that is ours, aligned;
     // what lies below `packet` is free for the first frame.
     unsafe {
         (&raw mut (*packet).body).write(ManuallyDrop::new(body));
         let context = arch::init(packet.cast(), start::<F, T>, packet.cast());
         Ok((context, (&raw mut (*packet).result)))
     }
+}
+
+/// Takes back what [`place`] put on a stack: drops the closure.
+///
+/// # Safety
+/// The slot comes from `place`, with these types, and the thread never ran.
+pub(super) unsafe fn unplace<F: FnOnce() -> T, T>(slot: *mut Slot<T>) {
+    let packet = slot.cast::<Packet<F, T>>();
+    // SAFETY: `result` is the packet's first field; the body is still there.
+    unsafe { ManuallyDrop::drop(&mut (*packet).body) };
 }
 
 /// The first function of every light thread.
@@ -92,9 +105,7 @@ unsafe extern "C" fn start<F: FnOnce() -> T, T>(arg: usize, data: *mut ()) -> ! 
 /// Runs a thread's body to its end and publishes the result.
 pub(super) fn run<F: FnOnce() -> T, T>(me: &'static Tcb, body: F, result: &Slot<T>) {
     let outcome = catch_unwind(AssertUnwindSafe(body));
-    or_abort("a destructor of a user thread's local panicked", || {
-        local::destroy_all(me)
-    });
+    or_abort(LOCAL_PANICKED, || local::destroy_all(me));
     // SAFETY: nobody reads the slot before `finish`, nobody else writes it.
     unsafe { (*result.get()).write(outcome) };
     me.terminated.store(1, Ordering::Relaxed);
@@ -102,10 +113,14 @@ pub(super) fn run<F: FnOnce() -> T, T>(me: &'static Tcb, body: F, result: &Slot<
         // SAFETY: written above; the handle is gone and will not read it.
         let outcome = unsafe { (*result.get()).assume_init_read() };
         or_abort("a detached thread's result panicked on drop", || {
-            drop(outcome)
+            drop(outcome);
         });
     }
+    // The joiner's waker and the result may have used locals again.
+    or_abort(LOCAL_PANICKED, || local::destroy_all(me));
 }
+
+const LOCAL_PANICKED: &str = "a destructor of a user thread's local panicked";
 
 /// Where std aborts, so does lisle: nobody is left who could be told.
 fn or_abort(what: &str, f: impl FnOnce()) {

@@ -135,12 +135,14 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Unlinks a waiter if it is still linked, in this queue. Returns whether
-    /// it was.
-    pub fn remove(&mut self, node: &Node<T>) -> bool {
+    /// Unlinks a waiter if it is still linked. Returns whether it was.
+    ///
+    /// # Safety
+    /// If the node is linked, it is linked in this queue.
+    pub unsafe fn remove(&mut self, node: &Node<T>) -> bool {
         let linked = node.linked.get();
         if linked {
-            // SAFETY: nodes are pushed to one queue of their primitive.
+            // SAFETY: the caller's promise.
             unsafe { self.unlink(node) };
         }
         linked

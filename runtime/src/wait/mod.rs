@@ -19,6 +19,7 @@
 pub mod list;
 pub mod word;
 
+use core::marker::PhantomData;
 use std::time::Instant;
 
 use lisle_lwp::shim::Ordering;
@@ -61,26 +62,22 @@ impl WaitKey {
     /// Ends the wait and makes the thread ready. Returns whether this call
     /// ended it.
     pub fn fire(self, outcome: Outcome) -> bool {
-        match self.thread.wait.resolve(self.epoch, outcome) {
-            Resolution::MakeReady => {
-                crate::sched_make_ready(self.thread);
-                true
-            }
-            Resolution::Noticed => true,
-            Resolution::Stale => false,
-        }
+        let resolution = self.thread.wait.resolve(self.epoch, outcome);
+        carry_out(self.thread, resolution);
+        resolution != Resolution::Stale
     }
 
-    /// As [`WaitKey::fire`], but a thread to be made ready goes to `ready`.
+    /// As [`WaitKey::fire`], but a thread that the scheduler has to make ready
+    /// goes to `ready`. Only such a thread may be linked: one that waits on its
+    /// sleeper may be gone by then.
     pub(crate) fn fire_into(self, outcome: Outcome, ready: &mut ReadyList) -> bool {
         match self.thread.wait.resolve(self.epoch, outcome) {
-            Resolution::MakeReady => {
-                ready.push_back(self.thread);
-                true
-            }
-            Resolution::Noticed => true,
-            Resolution::Stale => false,
+            Resolution::MakeReady => ready.push_back(self.thread),
+            Resolution::WakeSleeper => self.thread.sleeper.wake(),
+            Resolution::Noticed => {}
+            Resolution::Stale => return false,
         }
+        true
     }
 
     /// The key of a wait known by its parts.
@@ -102,6 +99,16 @@ impl WaitKey {
     }
 }
 
+/// Does what a resolving transition asks for.
+pub(crate) fn carry_out(thread: &'static Tcb, resolution: Resolution) {
+    match resolution {
+        Resolution::MakeReady => crate::sched_make_ready(thread),
+        // A wake that comes late is a token that a later sleep looks through.
+        Resolution::WakeSleeper => thread.sleeper.wake(),
+        Resolution::Noticed | Resolution::Stale => {}
+    }
+}
+
 /// The thread was cancelled before it could begin to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CancelledEarly;
@@ -113,6 +120,11 @@ pub struct CancelledEarly;
 pub struct Wait {
     thread: &'static Tcb,
     epoch: u64,
+    /// Whether it waits on its sleeper: a kernel thread, or a thread that
+    /// unwinds (the panic count belongs to the kernel thread).
+    sleeps: bool,
+    /// A wait is that of the thread that began it.
+    _not_send: PhantomData<*mut ()>,
 }
 
 /// Begins a wait of the calling thread. `detail` says to observers which
@@ -123,38 +135,54 @@ pub fn begin(
     detail: usize,
     cancellable: bool,
 ) -> Result<Wait, CancelledEarly> {
-    let thread = me();
-    let cancellable = cancellable && crate::cancel::is_deliverable(thread);
-    thread.set_reason(reason, detail);
-    match thread.wait.arm(Interest {
-        cancellable,
-        tokens: false,
-    }) {
-        Armed::Waiting(epoch) => Ok(Wait { thread, epoch }),
-        Armed::Cancelled => Err(CancelledEarly),
-        Armed::TookToken => unreachable!("the wait takes no tokens"),
+    match arm(reason, detail, cancellable, false) {
+        Ok(Some(wait)) => Ok(wait),
+        Ok(None) => unreachable!("the wait takes no tokens"),
+        Err(early) => Err(early),
     }
 }
 
 /// Waits for the calling thread's park token; takes it. Returns early when the
 /// deadline passes.
+#[inline(always)]
 pub(crate) fn for_token(
     reason: &'static Reason,
     deadline: Option<Instant>,
 ) -> Result<(), CancelledEarly> {
-    let thread = me();
-    let cancellable = crate::cancel::is_deliverable(thread);
-    thread.set_reason(reason, 0);
-    match thread.wait.arm(Interest {
-        cancellable,
-        tokens: true,
-    }) {
-        Armed::TookToken => Ok(()),
-        Armed::Cancelled => Err(CancelledEarly),
-        Armed::Waiting(epoch) => match (Wait { thread, epoch }).block(deadline) {
+    match arm(reason, 0, true, true)? {
+        None => Ok(()),
+        Some(wait) => match wait.block(deadline) {
             Outcome::Cancelled => Err(CancelledEarly),
             _ => Ok(()),
         },
+    }
+}
+
+/// Arms the calling thread's wait word; `None` if it took a token instead.
+fn arm(
+    reason: &'static Reason,
+    detail: usize,
+    cancellable: bool,
+    tokens: bool,
+) -> Result<Option<Wait>, CancelledEarly> {
+    let thread = me();
+    let unwinding = crate::cancel::is_unwinding();
+    let sleeps = unwinding || !thread.is_user();
+    let cancellable = cancellable && !unwinding && crate::cancel::is_deliverable(thread);
+    thread.set_reason(reason, detail);
+    match thread.wait.arm(Interest {
+        cancellable,
+        tokens,
+        sleeps,
+    }) {
+        Armed::Waiting(epoch) => Ok(Some(Wait {
+            thread,
+            epoch,
+            sleeps,
+            _not_send: PhantomData,
+        })),
+        Armed::TookToken => Ok(None),
+        Armed::Cancelled => Err(CancelledEarly),
     }
 }
 
@@ -173,7 +201,9 @@ impl Wait {
         match self.thread.wait.resolve(self.epoch, Outcome::Abandoned) {
             Resolution::Noticed => None,
             Resolution::Stale => self.thread.wait.outcome(),
-            Resolution::MakeReady => unreachable!("a running thread is not parked"),
+            Resolution::MakeReady | Resolution::WakeSleeper => {
+                unreachable!("a running thread is not parked")
+            }
         }
     }
 
@@ -182,7 +212,7 @@ impl Wait {
     #[inline(always)]
     pub fn block(self, deadline: Option<Instant>) -> Outcome {
         #[cfg(not(lisle_loom))]
-        if deadline.is_none() && self.thread.is_user() && !crate::cancel::is_unwinding() {
+        if deadline.is_none() && !self.sleeps {
             let thread = self.thread;
             crate::sched::prepare_park(thread).go();
             return thread.wait.outcome().unwrap_or(Outcome::Abandoned);
@@ -192,45 +222,41 @@ impl Wait {
 
     #[inline(never)]
     fn block_otherwise(self, deadline: Option<Instant>) -> Outcome {
-        let outcome = self.thread.wait.outcome();
-        if let Some(outcome) = outcome {
+        if let Some(outcome) = self.thread.wait.outcome() {
             return outcome;
         }
         #[cfg(not(lisle_loom))]
         if self.thread.is_user() {
             return self.block_user_thread(deadline);
         }
-        self.block_kernel_thread(deadline)
+        self.sleep(deadline)
     }
 
     #[cfg(not(lisle_loom))]
     fn block_user_thread(self, deadline: Option<Instant>) -> Outcome {
         use crate::sched::{handover, prepare_park};
-        use crate::tcb::Kind;
-        let thread = self.thread;
-        if crate::cancel::is_unwinding() {
-            // The panic count belongs to the kernel thread: wait right here. If
-            // the system refuses another kernel thread, the LWP waits too.
-            let _ = handover::detach(thread);
-            thread.kind.store(Kind::Kernel as u8, Ordering::Relaxed);
-            let outcome = self.block_kernel_thread(deadline);
-            thread.kind.store(Kind::Light as u8, Ordering::Relaxed);
-            return outcome;
+        use crate::time::with_timer;
+        let (thread, key) = (self.thread, self.key());
+        if !self.sleeps {
+            let deadline = deadline.expect("without one, `block` parks");
+            with_timer(thread, deadline, key, || prepare_park(thread).go());
+        } else if !handover::detach(thread) {
+            // The system refuses another kernel thread: the LWP waits too.
+            return self.sleep(deadline);
+        } else if let Some(deadline) = deadline {
+            // The LWP goes on without us, and its runtime's clock counts.
+            with_timer(thread, deadline, key, || {
+                let _ = self.sleep(None);
+            });
+        } else {
+            return self.sleep(None);
         }
-        match deadline {
-            None => prepare_park(thread).go(),
-            Some(deadline) => {
-                let key = self.key();
-                crate::time::with_timer(thread, deadline, key, || prepare_park(thread).go());
-            }
-        }
-        thread
-            .wait
-            .outcome()
-            .expect("a thread is resumed only when its wait is over")
+        let outcome = thread.wait.outcome();
+        outcome.expect("a thread goes on only when its wait is over")
     }
 
-    fn block_kernel_thread(self, deadline: Option<Instant>) -> Outcome {
+    /// Waits on the sleeper.
+    fn sleep(self, deadline: Option<Instant>) -> Outcome {
         let thread = self.thread;
         let _ = thread.wait.commit();
         loop {

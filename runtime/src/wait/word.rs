@@ -6,8 +6,8 @@
 //! this word; exactly one wins.
 //!
 //! ```text
-//!  63      62     61 .. 8   4       3            2 .. 0
-//!  CANCEL  TOKEN  epoch     TOKENS  CANCELLABLE  phase
+//!  63      62     61 .. 8   5       4       3            2 .. 0
+//!  CANCEL  TOKEN  epoch     SLEEPS  TOKENS  CANCELLABLE  phase
 //! ```
 //!
 //! | phase | meaning |
@@ -21,7 +21,10 @@
 //! resolves nothing: it can be fired at any time by anybody. `CANCEL` and
 //! `TOKEN` are set by others at any time and survive every transition; `CANCEL`
 //! for ever, `TOKEN` until a wait that takes tokens finds it. `CANCELLABLE` and
-//! `TOKENS` say what else may end the current wait.
+//! `TOKENS` say what else may end the current wait. `SLEEPS` says that the thread
+//! waits on its kernel thread's sleeper, not in the scheduler: the word alone
+//! tells the resolver which of the two to serve, whatever becomes of the thread
+//! by the time it does.
 //!
 //! *Protocol*. Waiter: `arm`, publish the key, look at the condition once more,
 //! leave the stack; then, from the destination's stack, `commit`. Resolver:
@@ -44,6 +47,7 @@ const CANCEL: u64 = 1 << 63;
 const TOKEN: u64 = 1 << 62;
 const STICKY: u64 = CANCEL | TOKEN;
 const EPOCH_SHIFT: u32 = 8;
+const SLEEPS: u64 = 1 << 5;
 const TOKENS: u64 = 1 << 4;
 const CANCELLABLE: u64 = 1 << 3;
 const PHASE: u64 = 7;
@@ -76,6 +80,8 @@ pub struct Interest {
     pub cancellable: bool,
     /// A token (unpark) ends it.
     pub tokens: bool,
+    /// The thread waits on its sleeper.
+    pub sleeps: bool,
 }
 
 /// What [`WaitWord::arm`] found.
@@ -96,6 +102,9 @@ pub enum Armed {
 pub enum Resolution {
     /// The thread was parked: make it ready. Nobody else will.
     MakeReady,
+    /// The thread waits on its sleeper: wake that. It may go on without, so
+    /// the thread must not be touched otherwise.
+    WakeSleeper,
     /// The thread had not left its stack yet and will see it by itself.
     Noticed,
     /// That wait is over, or ended by somebody else: nothing happened.
@@ -127,7 +136,8 @@ impl WaitWord {
                 word & !TOKEN
             } else {
                 let flags = if interest.cancellable { CANCELLABLE } else { 0 }
-                    | if interest.tokens { TOKENS } else { 0 };
+                    | if interest.tokens { TOKENS } else { 0 }
+                    | if interest.sleeps { SLEEPS } else { 0 };
                 let epoch = epoch.wrapping_add(1) << EPOCH_SHIFT & !STICKY;
                 word & STICKY | epoch | flags | WAITING
             };
@@ -214,6 +224,9 @@ impl WaitWord {
                 .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
             {
                 Ok(_) if !waits(word) || waits(next) => return Resolution::Stale,
+                Ok(_) if word & PHASE == PARKED && word & SLEEPS != 0 => {
+                    return Resolution::WakeSleeper;
+                }
                 Ok(_) if word & PHASE == PARKED => return Resolution::MakeReady,
                 Ok(_) => return Resolution::Noticed,
                 Err(now) => word = now,
@@ -269,10 +282,12 @@ mod tests {
     const PLAIN: Interest = Interest {
         cancellable: false,
         tokens: false,
+        sleeps: false,
     };
     const PARK: Interest = Interest {
         cancellable: true,
         tokens: true,
+        sleeps: false,
     };
 
     fn arm(word: &WaitWord, interest: Interest) -> u64 {

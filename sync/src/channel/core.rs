@@ -21,6 +21,7 @@
 //! moved, never dropped, under the lock. *Rejected* for now: a lock-free list of
 //! blocks; it wins only with several LWPs on one channel.
 
+#[allow(clippy::disallowed_types)] // see `Slot`
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -271,7 +272,8 @@ impl<T> Core<T> {
         }
         let outcome = wait.block(deadline);
         if outcome != Outcome::Woken {
-            self.state.lock().senders.remove(&node);
+            // SAFETY: pushed to this queue.
+            unsafe { self.state.lock().senders.remove(&node) };
         }
         // SAFETY: the wait is over, and the node is in no list.
         let message = unsafe { node.data.take() };
@@ -327,7 +329,8 @@ impl<T> Core<T> {
         }
         let outcome = wait.block(deadline);
         if outcome != Outcome::Woken {
-            self.state.lock().receivers.remove(&node);
+            // SAFETY: pushed to this queue.
+            unsafe { self.state.lock().receivers.remove(&node) };
         }
         // SAFETY: the wait is over, and the node is in no list.
         match (outcome, unsafe { node.data.take() }) {

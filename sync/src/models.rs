@@ -1,0 +1,31 @@
+//! Models of what threads say to each other, for loom. Each test is named for
+//! the race it looks at.
+//!
+//! The primitives and the wait list under them are the code that ships. Every
+//! thread waits on its own sleeper, as a kernel thread does; loom has no time,
+//! so every deadline has come by the time anybody looks. A lost wake-up is a
+//! deadlock; data that is not ordered, or a message received twice, is a race or
+//! a leak.
+
+mod channel;
+mod condvar;
+mod mutex;
+mod semaphore;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use lisle_runtime::cancel::Cancelled;
+
+/// What `wait` returns, or `None` if the calling thread was cancelled in it.
+/// Nothing that models see may be dropped while it unwinds: the panic count is
+/// that of the one kernel thread on which all of loom's threads run.
+fn unless_cancelled<T>(wait: impl FnOnce() -> T) -> Option<T> {
+    let payload = match catch_unwind(AssertUnwindSafe(wait)) {
+        Ok(value) => return Some(value),
+        Err(payload) => payload,
+    };
+    if !payload.is::<Cancelled>() {
+        std::panic::resume_unwind(payload);
+    }
+    None
+}

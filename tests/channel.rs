@@ -1,0 +1,67 @@
+//! Channels through the facade: crossbeam-channel's documented behaviours, for
+//! every flavour, between light threads, kernel threads and both mixed. Order,
+//! counts and results are asserted, never time; where time matters it is a
+//! seeded runtime's, which is virtual.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+#[path = "channel/basics.rs"]
+mod basics;
+#[path = "channel/disconnect.rs"]
+mod disconnect;
+#[path = "channel/early.rs"]
+mod early;
+#[path = "channel/rendezvous.rs"]
+mod rendezvous;
+#[path = "channel/stress.rs"]
+mod stress;
+mod support;
+#[path = "channel/values.rs"]
+mod values;
+
+use std::time::Duration;
+
+use lisle::cancel::Cancelled;
+use lisle::channel::{Receiver, Sender, bounded, unbounded};
+use lisle::seeded;
+use lisle::thread::{self, State, Thread};
+
+use support::many;
+
+/// A time that no test lives to see.
+const LONG: Duration = Duration::from_secs(1 << 30);
+const TICK: Duration = Duration::from_millis(1);
+const SENDING: &str = "send on channel";
+const RECEIVING: &str = "receive on channel";
+
+/// A channel of a flavour: its capacity, if it has one.
+fn channel<T>(flavour: Option<usize>) -> (Sender<T>, Receiver<T>) {
+    flavour.map_or_else(unbounded, bounded)
+}
+
+/// Unbounded, rendezvous, and buffers small and large.
+const FLAVOURS: [Option<usize>; 5] = [None, Some(0), Some(1), Some(3), Some(100)];
+
+/// The flavours that buffer at least three messages.
+const BUFFERED: [Option<usize>; 3] = [None, Some(3), Some(100)];
+
+/// The flavours in which a send can wait.
+const WITH_WAITING_SENDS: [usize; 3] = [0, 1, 3];
+
+/// Runs the test under many seeds.
+fn under_seeds(test: impl Fn() + Send + Sync + Clone + 'static) {
+    // SAFETY: the tests' closures touch thread-locals only in leaves that do
+    // not wait and are not inlined.
+    unsafe { seeded::check(0..many(200) as u64, test) }
+}
+
+fn is_cancelled<T>(outcome: std::thread::Result<T>) -> bool {
+    outcome.is_err_and(|payload| payload.is::<Cancelled>())
+}
+
+/// As `support::until_waiting`, on a light thread.
+fn yield_until_waiting(thread: &Thread, reason: &str) {
+    let waits = |state| matches!(state, State::Waiting { reason: r, .. } if r == reason);
+    while !waits(thread.info().state) {
+        thread::yield_now();
+    }
+}
