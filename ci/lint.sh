@@ -51,7 +51,9 @@ clippy() {
 }
 
 doc() {
-    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+    export RUSTDOCFLAGS="-D warnings"
+    cargo doc --quiet --workspace --no-deps --document-private-items
+    cargo doc --quiet --workspace --no-deps # last, so that this one is there to be read
     echo "doc: ok"
 }
 

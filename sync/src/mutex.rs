@@ -42,6 +42,7 @@ static REASON: Reason = Reason::new("mutex");
 /// Mutual exclusion around a value. See the module documentation.
 ///
 /// A panic while the mutex is held poisons it, as std's; a cancel does not.
+/// Unlike std's, it holds sized values only: loom's cells are sized.
 /// Threads share it if the value can go from thread to thread:
 ///
 /// ```compile_fail,E0277

@@ -129,7 +129,8 @@ impl Semaphore {
         }
     }
 
-    /// P: takes a permit, waiting for it. A cancellation point.
+    /// P: takes a permit, waiting for it. A cancellation point if it
+    /// waits.
     ///
     /// # Panics
     /// If the semaphore is closed.
@@ -145,7 +146,8 @@ impl Semaphore {
         self.release().expect("V overflows the semaphore");
     }
 
-    /// Takes a permit, waiting for it. A cancellation point.
+    /// Takes a permit, waiting for it. A cancellation point if it
+    /// waits.
     ///
     /// # Errors
     /// If the semaphore is closed, before or meanwhile.
@@ -154,7 +156,7 @@ impl Semaphore {
     }
 
     /// Takes several permits at once, waiting for all of them. A cancellation
-    /// point.
+    /// point if it waits.
     ///
     /// # Errors
     /// As [`Semaphore::acquire`].
@@ -178,7 +180,8 @@ impl Semaphore {
         self.state.lock().try_take(permits)
     }
 
-    /// Takes a permit, waiting at most this long. A cancellation point.
+    /// Takes a permit, waiting at most this long. A cancellation point if it
+    /// waits.
     ///
     /// # Errors
     /// If the time is up, or the semaphore is closed.
@@ -188,7 +191,7 @@ impl Semaphore {
     }
 
     /// Takes a permit, waiting at most until the deadline. A cancellation
-    /// point.
+    /// point if it waits.
     ///
     /// # Errors
     /// If the deadline passes, or the semaphore is closed.
@@ -197,7 +200,7 @@ impl Semaphore {
     }
 
     /// Takes several permits, waiting at most until the deadline. A
-    /// cancellation point.
+    /// cancellation point if it waits.
     ///
     /// # Errors
     /// As [`Semaphore::acquire_deadline`].

@@ -169,9 +169,6 @@ struct Stack {
 }
 
 // SAFETY: one list, which only push and pop touch.
-
-// SAFETY: it allocates, locks and panics nowhere but for a failing assertion, and
-// gives each thread back once.
 unsafe impl Policy for Stack {
     fn push(&mut self, thread: ReadyThread) {
         assert!(thread.id() > 0 && thread.priority() == 32);

@@ -17,7 +17,7 @@
 //! # The register
 //! All slabs of the process hang in one append-only list, so that a signal handler can ask whether
 //! a faulting address is in a guard. A slab is published by the Release exchange of the head (pairs
-//! with the Acquire in [`find_guard`]). The header of a slab that was unmapped stays, marked dead:
+//! with the Acquire in [`is_in_guard`]). The header of a slab that was unmapped stays, marked dead:
 //! a handler may be reading it. That is a page per dead slab; pools are made for the life of the
 //! process.
 
@@ -235,7 +235,7 @@ fn register(slab: *mut Slab) {
     loop {
         // SAFETY: not yet published, so still ours.
         unsafe { (*slab).next_registered = head };
-        // Publishes the header; pairs with the Acquire in `find_guard`. Later entries are reached
+        // Publishes the header; pairs with the Acquire in `is_in_guard`. Later entries are reached
         // through it.
         match REGISTER.compare_exchange_weak(head, slab, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => return,

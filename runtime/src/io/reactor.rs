@@ -1,7 +1,7 @@
 //! The reactor: one poller per runtime, used by idle contexts only.
 //!
 //! A descriptor is registered once, edge-triggered, for both directions; the
-//! event key is the address of its [`Slot`](super::source::Slot). Slots are
+//! event key is the address of its [`Slot`]. Slots are
 //! type-stable like control blocks, so an event that was fetched before its
 //! descriptor was closed at worst wakes the slot's next user once too often.
 //!

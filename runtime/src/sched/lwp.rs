@@ -433,10 +433,11 @@ impl Lwp {
     /// runtime: until then only this LWP can see `me` in its private queue.
     pub(crate) unsafe fn give_way(&self, me: &'static Tcb) -> Option<&'static Tcb> {
         self.share_if_wanted();
-        // SAFETY: passed on, here and below.
+        // SAFETY: passed on.
         if let Ready::Ordered(policy) = unsafe { self.ready() } {
             policy.push(ReadyThread(me));
             loop {
+                // SAFETY: passed on.
                 let thread = unsafe { self.pick_any() }?;
                 // `me` is not saved yet, so it must not be held back here.
                 if ptr::eq(thread, me) {
@@ -447,7 +448,9 @@ impl Lwp {
                 }
             }
         }
+        // SAFETY: passed on.
         let thread = unsafe { self.pick() }?;
+        // SAFETY: passed on.
         unsafe { self.ready() }.push(me);
         Some(thread)
     }
