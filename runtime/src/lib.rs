@@ -40,6 +40,8 @@ pub mod runtime;
 pub mod sched;
 #[cfg(not(lisle_loom))]
 pub mod seeded;
+#[cfg(not(lisle_loom))]
+mod spares;
 mod tcb;
 #[cfg(not(lisle_loom))]
 pub mod thread;

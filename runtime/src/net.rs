@@ -46,7 +46,7 @@ impl TcpListener {
     /// # Errors
     /// As std's; and if the default runtime cannot be started.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        Self::from_std(StdListener::bind(address)?)
+        Self::from_std(sys::guarded(Call::Bind, || StdListener::bind(address))?)
     }
 
     /// Takes a listener of std's over; it is made non-blocking.
@@ -148,11 +148,10 @@ impl TcpStream {
     }
 
     fn connect_to(address: &SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
-        let socket = Socket::new(
-            Domain::for_address(*address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        let domain = Domain::for_address(*address);
+        let socket = sys::guarded(Call::Socket, || {
+            Socket::new(domain, Type::STREAM, Some(Protocol::TCP))
+        })?;
         socket.set_nonblocking(true)?;
         let begun = sys::guarded(Call::Connect, || socket.connect(&(*address).into()));
         let stream = StdStream::from(socket);

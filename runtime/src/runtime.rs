@@ -8,7 +8,7 @@
 //! `Shared` is leaked together with their stacks: the threads may still be made
 //! ready by others, to no effect.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -30,6 +30,7 @@ use crate::sched::policy::{PolicyKind, Ready};
 use crate::sched::queue::Injector;
 use crate::sched::sleepers::Sleepers;
 use crate::sched::timers::NEVER;
+use crate::spares::{Order, Spares, Successor};
 use crate::thread::{self, ThreadInfo};
 
 /// What the LWPs of a runtime share.
@@ -53,19 +54,8 @@ pub struct Shared {
     pub(crate) ended_elsewhere: AtomicU64,
     stopping: AtomicBool,
     seeded: Option<RawLock<Random>>,
+    pub(crate) spares: Spares,
     kernel_threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
-}
-
-/// A kernel thread that waits for the word to carry an LWP.
-pub(crate) struct Successor {
-    go: SyncSender<()>,
-}
-
-impl Successor {
-    /// It begins. Dropping the successor instead ends its kernel thread.
-    pub(crate) fn go(self) {
-        let _ = self.go.send(());
-    }
 }
 
 impl Shared {
@@ -138,18 +128,27 @@ impl Shared {
         static HOLDERS: AtomicU32 = AtomicU32::new(1);
         let number = HOLDERS.fetch_add(1, Ordering::Relaxed);
         let holder = HolderId::new(number).expect("fewer than 2^32 kernel threads");
+        let send = match self.spares.take() {
+            Some(spare) => spare,
+            None => self.start_kernel_thread(index)?,
+        };
+        self.lwps[index].owner.inherit(holder);
+        let order = Order { lwp: index, holder };
+        Ok(Successor { send, order })
+    }
+
+    /// A new kernel thread that waits for its first order.
+    fn start_kernel_thread(&self, index: usize) -> io::Result<SyncSender<Order>> {
         let shared = self.itself.upgrade().ok_or_else(stopped)?;
-        let (go, wait): (SyncSender<()>, Receiver<()>) = sync_channel(1);
+        let (send, first) = sync_channel(1);
         let name = format!("{}-{index}", self.name_prefix);
-        let body = move || idle::carry(shared, index, holder, &wait);
         let builder = std::thread::Builder::new().name(name);
+        let body = move || idle::serve(&shared, first);
         let handle = sys::guarded(Call::Clone, || builder.spawn(body))?;
         let mut handles = self.kernel_threads.lock();
         handles.retain(|handle| !handle.is_finished());
         handles.push(handle);
-        drop(handles);
-        self.lwps[index].owner.inherit(holder);
-        Ok(Successor { go })
+        Ok(send)
     }
 
     /// Asks all LWPs to stop as soon as they are idle.
@@ -158,6 +157,7 @@ impl Shared {
         self.stopping.store(true, Ordering::Release);
         // Sleepers look at `stopping` after the fence in `fall_asleep`.
         lisle_lwp::shim::fence(Ordering::SeqCst);
+        self.spares.close();
         while let Some(bed) = self.sleepers.rouse_any() {
             self.wake(bed);
         }
@@ -352,6 +352,7 @@ pub struct Builder {
     stack_size: usize,
     policy: PolicyKind,
     name_prefix: String,
+    spares: usize,
     accounts_cpu: bool,
 }
 
@@ -372,6 +373,7 @@ impl Builder {
             stack_size: StackSize::DEFAULT.bytes(),
             policy: PolicyKind::FirstCome,
             name_prefix: "lisle".into(),
+            spares: 4,
             accounts_cpu: false,
         }
     }
@@ -438,6 +440,13 @@ impl Builder {
     /// The beginning of the names of the kernel threads.
     pub fn name_prefix(mut self, prefix: impl Into<String>) -> Builder {
         self.name_prefix = prefix.into();
+        self
+    }
+
+    /// How many kernel threads without an LWP are kept for the next hand-over;
+    /// 4 if not set. Further ones end.
+    pub fn spares(mut self, limit: usize) -> Builder {
+        self.spares = limit;
         self
     }
 
@@ -517,6 +526,7 @@ impl Builder {
             stopping: AtomicBool::new(false),
             // Another stream than the policy's own.
             seeded: seed.map(|seed| RawLock::new(Random::new(!seed))),
+            spares: Spares::new(self.spares),
             kernel_threads: Mutex::new(Vec::with_capacity(lwps)),
         }))
     }

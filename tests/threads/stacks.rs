@@ -163,13 +163,15 @@ fn a_backtrace_ends_at_the_threads_first_frame() {
     let rt = runtime(1);
     let builder = Builder::new().on(&rt).stack_size(4 << 20);
     let text = spawn(builder, trace).join().unwrap();
-    assert!(text.contains("stacks::a_backtrace_ends"), "{text}");
-    let frames = text
+    let frames: Vec<_> = text
         .lines()
-        .filter(|l| !l.trim().starts_with("at "))
-        .count();
-    assert!((3..100).contains(&frames), "{text}");
+        .filter(|line| !line.trim().starts_with("at "))
+        .collect();
+    // How much of a name there is depends on the profile.
+    assert!(frames[0].contains("trace"), "{text}");
+    assert!(frames.last().unwrap().contains("start"), "{text}");
+    assert!((3..100).contains(&frames.len()), "{text}");
     // What the kernel thread did before is no part of it.
-    assert!(!text.contains("idle::carry"), "{text}");
+    assert!(!text.contains("carry"), "{text}");
     end(rt);
 }

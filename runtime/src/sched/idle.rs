@@ -18,13 +18,11 @@
 //! [`LOOK_ROUND`], so that nothing hides for long behind a thread that never
 //! calls the runtime. An idle process sleeps without any period.
 
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use lisle_lwp::arch;
 use lisle_lwp::current;
-use lisle_lwp::owner::HolderId;
 use lisle_lwp::shim::{Ordering, spin_loop};
 use lisle_lwp::stack::{StackPool, overflow};
 
@@ -34,6 +32,7 @@ use super::sleepers::Bed;
 use super::switch::{AFTER, NOTHING, depart, follow_up};
 use super::timers::NEVER;
 use crate::runtime::Shared;
+use crate::spares::Order;
 use crate::tcb::Tcb;
 use crate::wait::Outcome;
 
@@ -56,15 +55,29 @@ struct Carrier<'a> {
     trimmed: bool,
 }
 
-/// The body of a kernel thread that carries LWP `index`. It waits for `go`
-/// first: on `Err` or `false` it ends at once.
-pub(crate) fn carry(shared: Arc<Shared>, index: usize, holder: HolderId, go: &Receiver<()>) {
-    if go.recv().is_err() {
-        return;
-    }
-    let lwp = &shared.lwps[index];
+/// The body of a kernel thread that carries LWPs: the one of its first order,
+/// and, as a spare, those of others.
+pub(crate) fn serve(shared: &Shared, first: Receiver<Order>) {
     // Dropped last: the overflow report needs it while threads run.
     let _alternate = overflow::ensure_alt_stack();
+    let mut orders = first;
+    while let Ok(order) = orders.recv() {
+        if carry(shared, &order) {
+            return;
+        }
+        // The LWP went on without this kernel thread.
+        match shared.spares.join() {
+            Some(next) => orders = next,
+            None => return,
+        }
+    }
+}
+
+/// Carries an LWP until the runtime stops (`true`) or the LWP goes on without
+/// this kernel thread (`false`).
+fn carry(shared: &Shared, order: &Order) -> bool {
+    let holder = order.holder;
+    let lwp = &shared.lwps[order.lwp];
     let idle = crate::current::me();
     idle.kind
         .store(crate::tcb::Kind::Idle as u8, Ordering::Relaxed);
@@ -78,7 +91,7 @@ pub(crate) fn carry(shared: Arc<Shared>, index: usize, holder: HolderId, go: &Re
     lwp.since.set(shared.clock.now());
     debug_assert!(lwp.owner.is_held_by(holder));
     let mut carrier = Carrier {
-        shared: &shared,
+        shared,
         lwp,
         idle,
         last_poll: 0,
@@ -101,6 +114,7 @@ pub(crate) fn carry(shared: Arc<Shared>, index: usize, holder: HolderId, go: &Re
     idle.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
     idle.kind
         .store(crate::tcb::Kind::Kernel as u8, Ordering::Relaxed);
+    stopped
 }
 
 impl Carrier<'_> {

@@ -36,8 +36,8 @@ use super::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 static SENDING: Reason = Reason::new("send on channel");
 static RECEIVING: Reason = Reason::new("receive on channel");
 
-/// Where an unbounded channel begins.
-const FIRST_ROOM: usize = 32;
+/// Where an unbounded channel begins. In models it grows at once.
+const FIRST_ROOM: usize = if cfg!(lisle_loom) { 1 } else { 32 };
 
 /// A waiter's message: its own to send, or the one it receives.
 #[allow(clippy::disallowed_types)]
@@ -354,8 +354,9 @@ impl<T> Core<T> {
     }
 
     pub(super) fn sender_left(&self) {
-        // AcqRel: the last one comes after all that the others sent.
-        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // Relaxed: what the others sent comes before, by the lock, which each
+        // had for the last time before it left.
+        if self.senders.fetch_sub(1, Ordering::Relaxed) == 1 {
             let mut state = self.state.lock();
             state.disconnected = true;
             // SAFETY: we hold the lock and forget each node once woken.
@@ -367,8 +368,8 @@ impl<T> Core<T> {
     }
 
     pub(super) fn receiver_left(&self) {
-        // AcqRel: as in `sender_left`.
-        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // Relaxed: as in `sender_left`.
+        if self.receivers.fetch_sub(1, Ordering::Relaxed) == 1 {
             let mut state = self.state.lock();
             state.disconnected = true;
             // SAFETY: as in `sender_left`.

@@ -16,6 +16,7 @@ use crate::channel::{self, Receiver, RecvTimeoutError, SendTimeoutError, Sender}
 struct Message {
     number: u32,
     news: Data,
+    alive: Arc<()>,
     _track: Track<()>,
 }
 
@@ -25,6 +26,7 @@ fn message(number: u32) -> Message {
     Message {
         number,
         news,
+        alive: Arc::new(()),
         _track: Track::new(()),
     }
 }
@@ -254,11 +256,14 @@ fn disconnect_against_send() {
         let seen = outcomes(Some(4), move || {
             let (sender, receiver) = make(kind);
             let thread = spawn(move || drop(receiver));
-            let sent = match sender.send(message(1)) {
+            let first = message(1);
+            let alive = Arc::downgrade(&first.alive);
+            let sent = match sender.send(first) {
                 Ok(()) => true,
                 Err(back) => number(back.0) != 1,
             };
             thread.join().unwrap();
+            assert_eq!(alive.strong_count(), 0, "dropped with the receiver");
             assert!(sender.send(message(2)).is_err());
             sent
         });

@@ -96,6 +96,25 @@ fn notify_against_timeout() {
     assert_eq!(seen.len(), 2);
 }
 
+/// One notify ends at most one wait.
+#[test]
+fn notify_one_against_waiters() {
+    let seen = outcomes(Some(2), || {
+        let monitor = Monitor::new();
+        let waiters = [monitor.clone(), monitor.clone()].map(|monitor| {
+            spawn(move || {
+                let items = monitor.items.lock().unwrap();
+                let (_items, result) = monitor.added.wait_deadline(items, time::now()).unwrap();
+                u32::from(!result.timed_out())
+            })
+        });
+        monitor.added.notify_one();
+        let notified = waiters.map(|t| t.join().unwrap());
+        notified[0] + notified[1]
+    });
+    assert_eq!(Vec::from_iter(seen), [0, 1]);
+}
+
 /// A notify that meets a waiter whose time was up goes to the next.
 #[test]
 fn notify_passed_on_when_waiter_timed_out() {

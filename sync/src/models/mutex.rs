@@ -27,6 +27,21 @@ fn lock_against_unlock() {
     });
 }
 
+/// The holder comes back while the waiter is on its way into the list.
+#[test]
+fn lock_again_against_waiter() {
+    model(Some(5), || {
+        let mutex = Arc::new(Mutex::new(0));
+        let waiter = mutex.clone();
+        let held = mutex.lock().unwrap();
+        let waiter = spawn(move || add_one(&waiter));
+        drop(held);
+        add_one(&mutex);
+        waiter.join().unwrap();
+        assert_eq!(*mutex.lock().unwrap(), 2);
+    });
+}
+
 /// The mutex is handed from waiter to waiter.
 #[test]
 fn lock_against_lock() {
