@@ -53,8 +53,8 @@
 //! # Rules that hold everywhere
 //!
 //! * A wake-up is never lost.
-//! * Whatever may wait has a form with a deadline, and is a cancellation point;
-//!   locks are not. A wait that ends early leaves no trace.
+//! * Whatever may wait has a form with a deadline (but for join, accept and
+//!   lock), and is a cancellation point (but for lock). A wait that ends early leaves no trace.
 //! * Cancelling is not panicking: it poisons nothing.
 //! * Where std reports an error when resources run out, so does lisle.
 //!

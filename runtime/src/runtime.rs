@@ -241,11 +241,14 @@ impl Runtime {
 
     /// Waits until all threads of the runtime have ended, at most `deadline`,
     /// and stops its LWPs. Threads may still be spawned by its threads
-    /// meanwhile.
+    /// meanwhile. Sockets that were made on the runtime are not served any more.
+    /// If it was the default runtime, another one starts when it is wanted.
     ///
     /// # Errors
-    /// If the deadline passes first: [`ShutdownError`] lists the survivors. They
-    /// never run again; their stacks are leaked, never freed.
+    /// If the deadline passes first: [`ShutdownError`] lists the survivors. One
+    /// that runs at that moment goes on until it next waits or yields; after
+    /// that, none ever runs again, and joining one waits for ever. Their stacks
+    /// are leaked, never freed.
     ///
     /// # Panics
     /// If called from a thread of this runtime.
@@ -266,6 +269,10 @@ impl Runtime {
     }
 }
 
+/// How long a shutdown with survivors waits for LWPs to stop; one that runs a
+/// thread may take longer.
+const STOP_GRACE: Duration = Duration::from_millis(100);
+
 fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownError> {
     assert!(
         !runs_on(shared),
@@ -281,8 +288,14 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
         pause = (pause * 2).min(Duration::from_millis(5));
     }
     shared.stop();
+    forget_default_if(shared);
     let clean = shared.live() == 0;
     let handles = core::mem::take(&mut *shared.kernel_threads.lock());
+    // LWPs that do not run a thread stop at once.
+    let until = Instant::now() + STOP_GRACE;
+    while !clean && handles.iter().any(|h| !h.is_finished()) && Instant::now() < until {
+        nap(Duration::from_micros(200));
+    }
     if clean {
         for handle in handles {
             // A carrier runs no user code of its own and does not panic.
@@ -425,7 +438,7 @@ impl Builder {
     }
 
     /// Bytes reserved for the stack of a thread that asks for no other size,
-    /// rounded up to a power of two, at least 64 KiB.
+    /// rounded up to a power of two, from 64 KiB to 64 MiB.
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = bytes;
         self
@@ -569,7 +582,7 @@ fn parse_size(text: &str) -> Option<usize> {
         },
     };
     let bytes = digits.parse::<usize>().ok()?.checked_mul(unit)?;
-    StackSize::new(bytes).is_ok().then_some(bytes)
+    (bytes > 0 && StackSize::new(bytes).is_ok()).then_some(bytes)
 }
 
 static DEFAULT: Forgettable<Handle> = Forgettable::new(core::ptr::null_mut());
@@ -601,6 +614,22 @@ fn default_handle() -> io::Result<Arc<Handle>> {
     unsafe {
         Arc::increment_strong_count(handle);
         Ok(Arc::from_raw(handle))
+    }
+}
+
+/// A default runtime that is shut down is not the default one any more.
+fn forget_default_if(shared: &Arc<Shared>) {
+    // Acquire: pairs with the Release in `default_handle`.
+    let handle = DEFAULT.load(Ordering::Acquire);
+    // SAFETY: `DEFAULT` owns a reference, which is never given back.
+    let is_default = unsafe { handle.as_ref() }.is_some_and(|h| Arc::ptr_eq(&h.shared, shared));
+    if is_default {
+        let _ = DEFAULT.compare_exchange(
+            handle,
+            core::ptr::null_mut(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 }
 

@@ -9,6 +9,9 @@
 //! permits and nobody waiting do not wait; a `try_` never overtakes a waiter
 //! either, because permits that waiters could use are never left lying.
 //!
+//! A permit is a number, not a guard: if a panic or a cancel unwinds through the
+//! code between P and V, the permit is lost unless a destructor gives it back.
+//!
 //! *Invariant*, whenever the lock is free: if somebody waits, the first one
 //! wants more than there is.
 
@@ -37,7 +40,11 @@ struct State {
     waiting: Queue<Request>,
 }
 
-/// A counting semaphore. See the module documentation.
+/// A counting semaphore, first in first out. V hands permits to the first waiter
+/// before it wakes it; a large request at the head blocks smaller ones behind it.
+///
+/// A permit is a number, not a guard: if a panic or a cancel unwinds through the
+/// code between P and V, the permit is lost unless a destructor gives it back.
 ///
 /// ```
 /// use lisle_sync::Semaphore;

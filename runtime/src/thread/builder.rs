@@ -53,8 +53,8 @@ impl Builder {
         self
     }
 
-    /// Bytes reserved for its stack, rounded up to a power of two of at least
-    /// 64 KiB. Memory is used only where the stack is touched.
+    /// Bytes reserved for its stack, rounded up to a power of two from 64 KiB to
+    /// 64 MiB. Memory is used only where the stack is touched.
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self
@@ -158,6 +158,10 @@ impl Builder {
     /// random generators, `errno`. The compiler may keep the address of a
     /// thread-local over the call even where the source holds no reference.
     /// Touch them only in functions marked `#[inline(never)]` that do not wait.
+    /// Less obvious ones are `HashMap::new` (its random keys),
+    /// `std::thread::current`, `std::sync::mpsc`, loggers. Allocating, and a panic
+    /// that ends the thread, are fine.
+    ///
     /// Under the round-robin and seeded policies, calls that make another thread
     /// ready (unpark, spawn, a send) may yield.
     /// No value that is bound to a kernel thread (a guard that is not `Send`,
@@ -165,7 +169,8 @@ impl Builder {
     ///
     /// # Errors
     /// If the system refuses memory for stack or control block; `InvalidInput`
-    /// for settings that make no sense; if the runtime has been shut down.
+    /// for settings that make no sense, or if closure and result would take more
+    /// than a twelfth of the stack; if the runtime has been shut down.
     ///
     /// ```
     /// use lisle_runtime::thread::Builder;

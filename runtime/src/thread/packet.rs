@@ -50,8 +50,8 @@ where
     let size = size_of::<Packet<F, T>>() + align_of::<Packet<F, T>>();
     if size > stack.size() / 12 {
         let why = format!(
-            "a closure and result of {size} bytes do not fit a stack of {} bytes: box them, \
-             or ask for a larger stack",
+            "a closure and result of {size} bytes would take more than a twelfth of a stack of \
+             {} bytes: box them, or ask for a larger stack",
             stack.size()
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));

@@ -1,0 +1,40 @@
+//! The default runtime can be shut down; another one starts when it is wanted.
+#![allow(clippy::disallowed_methods)]
+
+mod support;
+
+use std::time::Duration;
+
+use lisle::Runtime;
+use lisle::thread::Builder;
+
+#[test]
+fn it_starts_anew_after_a_shutdown() {
+    let _dog = support::watchdog();
+    for round in 0..3 {
+        // SAFETY: the closure touches no thread-local.
+        let handle = unsafe { Builder::new().spawn_light(move || round) }.unwrap();
+        assert_eq!(handle.join().unwrap(), round);
+        let runtime = Runtime::default_runtime().unwrap();
+        assert!(runtime.is_alive());
+        runtime.clone().shutdown(Duration::from_secs(10)).unwrap();
+        assert!(!runtime.is_alive());
+    }
+}
+
+#[test]
+fn survivors_never_run_again() {
+    let _dog = support::watchdog();
+    for _ in 0..20 {
+        let runtime = Runtime::builder().lwps(2).build().unwrap();
+        let builder = Builder::new().on(&runtime);
+        // SAFETY: as above.
+        let parked = unsafe { builder.spawn_light(lisle::thread::park) }.unwrap();
+        support::until(|| parked.thread().info().switches > 0);
+        let error = runtime.shutdown(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.survivors().len(), 1);
+        parked.thread().unpark();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(!parked.is_finished());
+    }
+}
