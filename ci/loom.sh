@@ -3,6 +3,8 @@
 #
 #   ci/loom.sh [NAME...]    all models, or those whose names contain a NAME
 #
+# LISLE_MODELS_DEEPER=1 allows one preemption more than the models say, which takes some ten times as long.
+#
 # Needs: cargo. Writes to ${CARGO_TARGET_DIR:-target}/loom only.
 #
 # A model says how many executions it explored and within which bound; see lwp/src/explore.rs, also for what loom

@@ -14,7 +14,8 @@
 set -euo pipefail
 exec </dev/null
 
-limit=120 # seconds for one mutant's models
+limit=120 # seconds for one model of one mutant
+shallow=2 # preemptions at first: enough for most mutants, and fast
 # The modelled files, and the models that look at each.
 modelled="
 lwp/src/lock.rs              models::
@@ -149,7 +150,7 @@ filters() { awk -v file="$1" '$1 == file { $1 = ""; print }' <<<"$modelled$playe
 
 # judge NAME FILE [WHERE...]: prints "killed|survived|error" and a remark, separated by a tab. Runs in a worker's tree.
 judge() {
-    local name=$1 file=$2 program status=0 log=$CARGO_TARGET_DIR/run.log
+    local name=$1 file=$2 program log=$CARGO_TARGET_DIR/run.log
     shift 2
     cp "$file" "$CARGO_TARGET_DIR/original"
     if [ "$1" = table ]; then
@@ -169,22 +170,39 @@ judge() {
         return
     fi
     # shellcheck disable=SC2046 # one word a filter
-    timeout "$limit" "$program" --test-threads=1 $(filters "$file") >"$log" 2>&1 || status=$?
-    case $status in
-    0) grep -q '^test result: ok\. [1-9]' "$log" && echo "survived	" || echo "error	no model looks at it" ;;
-    124) echo "error	its models did not end in $limit s" ;;
-    *) echo "killed	$(sed -nE 's/^test (models::[a-z_:]+).*/\1/p' "$log" | grep -xFf <(failed "$log") | head -n 1)" ;;
-    esac
+    try "$program" $(filters "$file")
 }
 
-# The models that failed. The one that was running when the program was aborted has no result of its own.
-failed() { sed -nE 's/^test (models::[a-z_:]+) \.\.\. (FAILED)?$/\1/p; s/^test (models::[a-z_:]+) \.\.\. [^o].*/\1/p' "$1"; }
+# try PROGRAM FILTER...: runs the models one by one until one fails, first within a small bound, then all of them fully.
+try() {
+    local program=$1 models model bound status log=$CARGO_TARGET_DIR/run.log
+    shift
+    models=$("$program" --list "$@" 2>/dev/null | sed -n 's/: test$//p')
+    if [ -z "$models" ]; then
+        echo "error	no model looks at it"
+        return
+    fi
+    for bound in "$shallow" 1000; do
+        for model in $models; do
+            status=0
+            LISLE_MODELS_AT_MOST=$bound timeout "$limit" "$program" --exact "$model" >"$log" 2>&1 || status=$?
+            case $status in
+            0) grep -q '^test result: ok\. 1 passed' "$log" || { echo "error	$model did not run"; return; } ;;
+            124) echo "error	$model did not end in $limit s"; return ;;
+            *) echo "killed	${model#models::}"; return ;;
+            esac
+        done
+    done
+    echo "survived	"
+}
 
 # --- all of them ----------------------------------------------------------------------------------------------------
 
-copy_tree() { # copy_tree DIRECTORY: what cargo needs, with the times of the originals
+copy_tree() { # copy_tree DIRECTORY
     mkdir -p "$1"
-    tar -cf - --exclude=./target --exclude=./.git --exclude="${work#"$PWD"/}" . | tar -xf - -C "$1"
+    tar -cf - --exclude=./target --exclude=./.git . | tar -xf - -C "$1"
+    # What an earlier run left may be newer than the originals, and is a mutant.
+    find "$1"/{lwp,runtime,sync}/src -name '*.rs' -exec touch {} +
 }
 
 worker() { # worker NUMBER: every so many-th mutant of the list
@@ -202,7 +220,7 @@ worker() { # worker NUMBER: every so many-th mutant of the list
 }
 
 set_up() {
-    local number crate program
+    local number crate program bound
     for number in $(seq "$workers"); do
         rm -rf "${work:?}/$number/tree" "$work/$number/results"
         copy_tree "$work/$number/tree"
@@ -211,7 +229,10 @@ set_up() {
     for crate in $(awk 'NF { sub(/\/.*/, "", $1); print $1 }' <<<"$modelled" | sort -u); do
         program=$(cd "$work/1/tree" && CARGO_TARGET_DIR=$work/1/target && export CARGO_TARGET_DIR &&
             mkdir -p "$CARGO_TARGET_DIR" && build "$crate") || die "does not build unharmed: see $work/1/target/build.log"
-        "$program" models:: >"$work/unharmed.log" 2>&1 || die "fails unharmed: see $work/unharmed.log"
+        for bound in "$shallow" 1000; do
+            LISLE_MODELS_AT_MOST=$bound "$program" models:: >"$work/unharmed.log" 2>&1 ||
+                die "fails unharmed, within $bound preemptions: see $work/unharmed.log"
+        done
         say "$crate unharmed: $(grep '^test result' "$work/unharmed.log")"
     done
     for number in $(seq 2 "$workers"); do
@@ -219,8 +240,8 @@ set_up() {
     done
 }
 
-summary() { # of the results, against the accepted survivors
-    awk -F '\t' -v survivors=ci/mutants-survivors.txt -v whole="$1" '
+summary() { # summary [all]: of the results, against the accepted survivors
+    awk -F '\t' -v survivors=ci/mutants-survivors.txt -v all="${1:-}" '
         BEGIN {
             while ((getline line < survivors) > 0)
                 if (line !~ /^(#|$)/) {
@@ -238,7 +259,7 @@ summary() { # of the results, against the accepted survivors
         }
         function wrong(why) { print "FAILED: " $2 ": " why; failed++ }
         END {
-            if (whole) for (name in accepted) if (!(name in known)) { print "FAILED: no such mutant: " name; failed++ }
+            if (all) for (name in accepted) if (!(name in known)) { print "FAILED: no such mutant: " name; failed++ }
             printf "%d killed, %d accepted survivors\n", killed, survived
             printf "mutants: %d passed, %d failed\n", killed + survived, failed
             exit (failed > 0 || killed == 0)
@@ -253,7 +274,7 @@ main() {
     done
     work=$(realpath -m "${CARGO_TARGET_DIR:-target}")/mutants
     workers=$(nproc)
-    export RUSTFLAGS="${RUSTFLAGS:-} --cfg lisle_loom"
+    export RUSTFLAGS="${RUSTFLAGS:-} --cfg lisle_loom" CARGO_INCREMENTAL=1
     mkdir -p "$work"
     if [ "${1:-}" = -l ]; then
         only=1
@@ -273,7 +294,7 @@ main() {
     wait
     printf '\n--- mutants summary ---\n'
     [ "$(cat "$work"/*/results | wc -l)" -eq "$(wc -l <"$work/list")" ] || die "a worker stopped early"
-    summary "${1:+}${1-1}"
+    if [ $# -eq 0 ]; then summary all; else summary; fi
 }
 
 main "$@"

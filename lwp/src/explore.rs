@@ -33,6 +33,7 @@ where
     let seen = Arc::new(Mutex::new((0usize, BTreeSet::new())));
     let record = seen.clone();
     let mut builder = loom::model::Builder::new();
+    let preemptions = adjusted(preemptions);
     builder.preemption_bound = preemptions;
     builder.max_branches = 5_000;
     builder.check(move || {
@@ -53,6 +54,22 @@ where
         start.elapsed().as_secs_f32(),
     );
     std::mem::take(&mut seen.1)
+}
+
+/// The bound that holds for a model that asks for `bound`. `LISLE_MODELS_DEEPER`
+/// says how many preemptions more are allowed to all models that have a bound
+/// (each makes them take some ten times as long), `LISLE_MODELS_AT_MOST` how
+/// many to any model.
+fn adjusted(bound: Option<usize>) -> Option<usize> {
+    let number = |name| {
+        let value = std::env::var(name).ok()?;
+        Some(value.parse::<usize>().expect("a number"))
+    };
+    let bound = bound.map(|bound| bound + number("LISLE_MODELS_DEEPER").unwrap_or(0));
+    bound
+        .into_iter()
+        .chain(number("LISLE_MODELS_AT_MOST"))
+        .min()
 }
 
 /// As [`outcomes`], for a model whose assertions say everything.

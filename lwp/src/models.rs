@@ -68,7 +68,7 @@ fn lock_against_unlock() {
 /// The one who is woken does not know that another still sleeps.
 #[test]
 fn woken_locker_wakes_the_next() {
-    model(Some(3), || {
+    model(Some(5), || {
         let lock = Guarded::new(LockWord::new());
         let threads = [lock.clone(), lock.clone()].map(|lock| spawn(move || lock_and_add(&lock)));
         lock_and_add(&lock);
@@ -138,7 +138,7 @@ fn wake_against_timeout() {
 /// Two wakes may become one token, but the later one's data is there.
 #[test]
 fn wake_against_wake() {
-    model(Some(3), || {
+    model(Some(4), || {
         let bed = Guarded::new(Sleeper::new());
         let started = Arc::new(AtomicU32::new(0));
         let wakers = [(); 2].map(|()| {

@@ -202,7 +202,7 @@ fn start(life: &Arc<Life>) -> loom::thread::JoinHandle<()> {
 
 #[test]
 fn join_against_finish() {
-    let seen = outcomes(Some(4), || {
+    let seen = outcomes(Some(6), || {
         let life = Life::new();
         let thread = start(&life);
         let waited = !life.slot().is_finished();
@@ -266,7 +266,7 @@ fn cancel_against_finish() {
 
 #[test]
 fn watch_against_finish() {
-    let seen = outcomes(Some(4), || {
+    let seen = outcomes(Some(6), || {
         let (life, rung) = (Life::new(), Arc::new(AtomicU32::new(0)));
         let thread = start(&life);
         let waker = Alarm::waker(1, &rung);
@@ -287,7 +287,7 @@ fn watch_against_finish() {
 /// The second poll's waker is the one that is told.
 #[test]
 fn waker_replaced_against_finish() {
-    let seen = outcomes(Some(3), || {
+    let seen = outcomes(Some(5), || {
         let (life, rung) = (Life::new(), Arc::new(AtomicU32::new(0)));
         let thread = start(&life);
         let (first, second) = (Alarm::waker(1, &rung), Alarm::waker(2, &rung));
@@ -311,7 +311,7 @@ fn waker_replaced_against_finish() {
 /// A handle that was polled is dropped: nobody is told, nothing leaks.
 #[test]
 fn waker_forgotten_against_finish() {
-    let seen = outcomes(Some(4), || {
+    let seen = outcomes(Some(6), || {
         let (life, rung) = (Life::new(), Arc::new(AtomicU32::new(0)));
         let thread = start(&life);
         let done = life.poll(&Alarm::waker(1, &rung));

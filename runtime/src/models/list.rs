@@ -119,7 +119,7 @@ fn be_user() {
 #[test]
 fn open_against_pass() {
     for user in [false, true] {
-        model(Some(4), move || {
+        model(Some(6), move || {
             if user {
                 be_user();
             }
@@ -140,7 +140,7 @@ fn open_against_pass() {
 /// Two wait; each gets one permit, in the order in which they came.
 #[test]
 fn waiter_against_waiter() {
-    model(Some(2), || {
+    model(Some(3), || {
         let gate = Gate::new();
         let waiters = [gate.clone(), gate.clone()]
             .map(|gate| spawn(move || assert_eq!(gate.pass(None, false), Outcome::Woken)));
@@ -154,7 +154,7 @@ fn waiter_against_waiter() {
 /// One waker, two waiters, one lock.
 #[test]
 fn open_twice_against_waiters() {
-    model(Some(2), || {
+    model(Some(3), || {
         let gate = Gate::new();
         let waiters = [gate.clone(), gate.clone()].map(|gate| {
             spawn(move || {
@@ -172,7 +172,7 @@ fn open_twice_against_waiters() {
 /// still waits.
 #[test]
 fn wake_passed_on_when_waiter_timed_out() {
-    let seen = outcomes(Some(2), || {
+    let seen = outcomes(Some(4), || {
         let gate = Gate::new();
         let (hasty, patient) = (gate.clone(), gate.clone());
         let hasty = spawn(move || {
@@ -221,7 +221,7 @@ fn wake_passed_on_when_waiter_cancelled() {
 /// Giving up in the middle of the queue, at its ends, and alone.
 #[test]
 fn timeout_against_timeout() {
-    let seen = outcomes(Some(2), || {
+    let seen = outcomes(Some(4), || {
         let gate = Gate::new();
         let hasty = [gate.clone(), gate.clone()]
             .map(|gate| spawn(move || gate.pass(Some(Instant::now()), false)));

@@ -57,7 +57,7 @@ fn start<const N: usize>(
 
 #[test]
 fn push_against_take() {
-    let seen = outcomes(Some(4), || {
+    let seen = outcomes(Some(6), || {
         let (injector, turns) = (Arc::new(Injector::new()), Turns::new());
         let pusher = start(&injector, &turns, [item(1, 1), item(1, 2)]);
         let mut last = BTreeMap::new();
@@ -73,7 +73,7 @@ fn push_against_take() {
 
 #[test]
 fn push_against_push() {
-    let seen = outcomes(Some(2), || {
+    let seen = outcomes(Some(4), || {
         let (injector, turns) = (Arc::new(Injector::new()), Turns::new());
         let first = start(&injector, &turns, [item(1, 1), item(1, 2)]);
         let second = start(&injector, &turns, [item(2, 1)]);
@@ -90,7 +90,7 @@ fn push_against_push() {
 
 #[test]
 fn take_against_take() {
-    let seen = outcomes(Some(3), || {
+    let seen = outcomes(Some(5), || {
         let injector = Arc::new(Injector::new());
         let items = [item(1, 1), item(1, 2)];
         let takers = [injector.clone(), injector.clone()].map(|injector| {

@@ -120,7 +120,7 @@ impl Lwps {
 #[test]
 fn submit_against_fall_asleep() {
     for poll in [false, true] {
-        let seen = outcomes(Some(4), move || {
+        let seen = outcomes(Some(6), move || {
             let lwps = Lwps::new(1);
             let lwp = lwps.start(0, poll);
             lwps.submit();
@@ -133,7 +133,7 @@ fn submit_against_fall_asleep() {
 
 #[test]
 fn inject_against_fall_asleep() {
-    let seen = outcomes(Some(4), || {
+    let seen = outcomes(Some(6), || {
         let lwps = Lwps::new(1);
         let lwp = lwps.start(0, true);
         lwps.inject();
@@ -178,7 +178,7 @@ fn submit_against_submit() {
 /// Getting up by oneself and being woken at the same time is one getting up.
 #[test]
 fn rouse_against_get_up() {
-    let seen = outcomes(Some(4), || {
+    let seen = outcomes(Some(6), || {
         let lwps = Lwps::new(1);
         lwps.sleepers.start_search();
         let bed = lwps.sleepers.fall_asleep(0, true);

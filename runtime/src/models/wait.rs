@@ -134,7 +134,7 @@ fn resolve_against_commit(interest: Interest) -> BTreeSet<u8> {
 /// other resolver's winner published, not only the committer's context.
 #[test]
 fn resolve_against_resolve() {
-    let seen = outcomes(Some(3), || {
+    let seen = outcomes(Some(5), || {
         let parked = Parked::new();
         let epoch = parked.arm(PLAIN);
         let resolvers = [Outcome::Woken, Outcome::TimedOut].map(|outcome| {
@@ -154,7 +154,7 @@ fn resolve_against_resolve() {
 
 #[test]
 fn cancel_against_timeout() {
-    let seen = outcomes(Some(3), || {
+    let seen = outcomes(Some(5), || {
         let parked = Parked::new();
         let epoch = parked.arm(CANCELLABLE);
         let (a, b) = (parked.clone(), parked.clone());
@@ -236,7 +236,7 @@ fn cancel_seen_with_what_came_before() {
 /// A token ends the wait or stays for the next one, never both, never neither.
 #[test]
 fn token_against_timeout() {
-    let seen = outcomes(Some(3), || {
+    let seen = outcomes(Some(5), || {
         let (parked, news) = (Parked::new(), Data::new());
         let epoch = parked.arm(TOKENS);
         let (a, b, its_news) = (parked.clone(), parked.clone(), news.clone());
@@ -415,7 +415,7 @@ fn unpark_against_unpark() {
 /// A park that ran into its deadline leaves the token to the next.
 #[test]
 fn unpark_against_park_deadline() {
-    model(Some(4), || {
+    model(Some(6), || {
         let said = Arc::new(AtomicBool::new(false));
         let (parker, its_said) = (thread::current(), said.clone());
         let unparker = spawn(move || {

@@ -105,7 +105,7 @@ fn recv_against_recv() {
 #[test]
 fn send_against_recv_timeout() {
     for kind in [None, Some(1)] {
-        let seen = outcomes(Some(3), move || {
+        let seen = outcomes(Some(5), move || {
             let (sender, receiver) = make(kind);
             let thread = spawn(move || {
                 send_all(&sender, [1]);
@@ -172,7 +172,7 @@ fn send_against_recv_cancel() {
 /// A rendezvous: the send ends when the message is taken, not before.
 #[test]
 fn send_ends_when_taken() {
-    model(Some(3), || {
+    model(Some(5), || {
         let (sender, receiver) = channel::bounded(0);
         let ended = Arc::new(AtomicBool::new(false));
         let its_ended = ended.clone();
@@ -189,7 +189,7 @@ fn send_ends_when_taken() {
 /// Both give up, or they meet: never one of the two.
 #[test]
 fn match_against_timeouts() {
-    let seen = outcomes(Some(3), || {
+    let seen = outcomes(Some(5), || {
         let (sender, receiver) = channel::bounded(0);
         let thread = spawn(
             move || match sender.send_deadline(message(1), time::now()) {
@@ -213,7 +213,7 @@ fn match_against_timeouts() {
 /// A full channel: the sender that gives up takes its message along.
 #[test]
 fn recv_against_send_timeout() {
-    let seen = outcomes(Some(3), || {
+    let seen = outcomes(Some(5), || {
         let (sender, receiver) = channel::bounded(1);
         send_all(&sender, [1]);
         let thread = spawn(
@@ -253,7 +253,7 @@ fn room_passed_on_when_sender_timed_out() {
 #[test]
 fn disconnect_against_send() {
     for kind in KINDS {
-        let seen = outcomes(Some(4), move || {
+        let seen = outcomes(Some(6), move || {
             let (sender, receiver) = make(kind);
             let thread = spawn(move || drop(receiver));
             let first = message(1);
@@ -274,7 +274,7 @@ fn disconnect_against_send() {
 /// The last of two senders goes: the receiver hears of it.
 #[test]
 fn disconnect_against_recv() {
-    model(Some(3), || {
+    model(Some(4), || {
         let (sender, receiver) = channel::unbounded::<Message>();
         let senders = [sender.clone(), sender].map(|sender| spawn(move || drop(sender)));
         assert!(receiver.recv().is_err());

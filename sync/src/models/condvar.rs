@@ -59,7 +59,7 @@ impl Monitor {
 
 #[test]
 fn notify_against_wait() {
-    model(Some(3), || {
+    model(Some(5), || {
         let monitor = Monitor::new();
         let other = monitor.clone();
         let adder = spawn(move || other.add());
@@ -71,7 +71,7 @@ fn notify_against_wait() {
 
 #[test]
 fn notify_all_against_waiters() {
-    model(Some(2), || {
+    model(Some(3), || {
         let monitor = Monitor::new();
         let waiters =
             [monitor.clone(), monitor.clone()].map(|monitor| spawn(move || monitor.take()));
@@ -84,7 +84,7 @@ fn notify_all_against_waiters() {
 
 #[test]
 fn notify_against_timeout() {
-    let seen = outcomes(Some(3), || {
+    let seen = outcomes(Some(5), || {
         let monitor = Monitor::new();
         let other = monitor.clone();
         let adder = spawn(move || other.add());

@@ -14,7 +14,7 @@ fn add_one(mutex: &Mutex<u32>) {
 
 #[test]
 fn lock_against_unlock() {
-    model(Some(4), || {
+    model(Some(6), || {
         let mutex = Arc::new(Mutex::new(0));
         let other = mutex.clone();
         let thread = spawn(move || {
@@ -45,7 +45,7 @@ fn lock_again_against_waiter() {
 /// The mutex is handed from waiter to waiter.
 #[test]
 fn lock_against_lock() {
-    model(Some(2), || {
+    model(Some(3), || {
         let mutex = Arc::new(Mutex::new(0));
         let threads = [mutex.clone(), mutex.clone()].map(|mutex| spawn(move || add_one(&mutex)));
         add_one(&mutex);
@@ -78,7 +78,7 @@ fn try_lock_against_unlock() {
 /// One who tries comes in between, or not; the waiter gets it all the same.
 #[test]
 fn try_lock_against_hand_off() {
-    let seen = outcomes(Some(2), || {
+    let seen = outcomes(Some(4), || {
         let mutex = Arc::new(Mutex::new(0));
         let (waiter, trier) = (mutex.clone(), mutex.clone());
         let held = mutex.lock().unwrap();
