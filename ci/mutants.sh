@@ -21,8 +21,8 @@ modelled="
 lwp/src/lock.rs              models::
 lwp/src/sleep.rs             models::
 lwp/src/owner.rs             models::
-runtime/src/wait/word.rs     models::wait models::list
-runtime/src/wait/mod.rs      models::wait models::list
+runtime/src/wait/word.rs     models::wait models::park models::list
+runtime/src/wait/mod.rs      models::wait models::park models::list
 runtime/src/wait/list.rs     models::list
 runtime/src/join.rs          models::join
 runtime/src/sched/queue.rs   models::queue
@@ -182,14 +182,15 @@ try() {
         echo "error	no model looks at it"
         return
     fi
-    for bound in "$shallow" 1000; do
+    for bound in "$shallow" ""; do
         for model in $models; do
             status=0
             LISLE_MODELS_AT_MOST=$bound timeout "$limit" "$program" --exact "$model" >"$log" 2>&1 || status=$?
             case $status in
             0) grep -q '^test result: ok\. 1 passed' "$log" || { echo "error	$model did not run"; return; } ;;
             124) echo "error	$model did not end in $limit s"; return ;;
-            *) echo "killed	${model#models::}"; return ;;
+            101 | 134 | 139) echo "killed	${model#models::}"; return ;; # panicked, aborted, or reached for what was gone
+            *) echo "error	$model ended with $status"; return ;;
             esac
         done
     done
@@ -226,12 +227,12 @@ set_up() {
         copy_tree "$work/$number/tree"
     done
     # The first builds and runs everything once, unharmed; the others begin with its dependencies.
-    for crate in $(awk 'NF { sub(/\/.*/, "", $1); print $1 }' <<<"$modelled" | sort -u); do
+    for crate in $(awk -F '\t' '{ sub(/\/.*/, "", $2); print $2 }' "$work/list" | sort -u); do
         program=$(cd "$work/1/tree" && CARGO_TARGET_DIR=$work/1/target && export CARGO_TARGET_DIR &&
             mkdir -p "$CARGO_TARGET_DIR" && build "$crate") || die "does not build unharmed: see $work/1/target/build.log"
-        for bound in "$shallow" 1000; do
+        for bound in "$shallow" ""; do
             LISLE_MODELS_AT_MOST=$bound "$program" models:: >"$work/unharmed.log" 2>&1 ||
-                die "fails unharmed, within $bound preemptions: see $work/unharmed.log"
+                die "fails unharmed${bound:+, within $bound preemptions}: see $work/unharmed.log"
         done
         say "$crate unharmed: $(grep '^test result' "$work/unharmed.log")"
     done

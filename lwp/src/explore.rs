@@ -62,7 +62,7 @@ where
 /// many to any model.
 fn adjusted(bound: Option<usize>) -> Option<usize> {
     let number = |name| {
-        let value = std::env::var(name).ok()?;
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
         Some(value.parse::<usize>().expect("a number"))
     };
     let bound = bound.map(|bound| bound + number("LISLE_MODELS_DEEPER").unwrap_or(0));
@@ -111,7 +111,7 @@ unsafe impl Send for Data {}
 
 impl Data {
     /// Zero.
-    #[allow(clippy::new_without_default)]
+    #[allow(clippy::new_without_default, clippy::arc_with_non_send_sync)]
     pub fn new() -> Data {
         Data(Arc::new(Cell::new(0)))
     }

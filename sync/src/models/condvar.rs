@@ -52,6 +52,13 @@ impl Monitor {
         true
     }
 
+    /// Waits once, until the deadline, whatever is there.
+    fn is_notified(&self) -> u32 {
+        let items = self.items.lock().unwrap();
+        let (_items, result) = self.added.wait_deadline(items, time::now()).unwrap();
+        u32::from(!result.timed_out())
+    }
+
     fn left(&self) -> u32 {
         *self.items.lock().unwrap()
     }
@@ -101,16 +108,12 @@ fn notify_against_timeout() {
 fn notify_one_against_waiters() {
     let seen = outcomes(Some(2), || {
         let monitor = Monitor::new();
-        let waiters = [monitor.clone(), monitor.clone()].map(|monitor| {
-            spawn(move || {
-                let items = monitor.items.lock().unwrap();
-                let (_items, result) = monitor.added.wait_deadline(items, time::now()).unwrap();
-                u32::from(!result.timed_out())
-            })
-        });
-        monitor.added.notify_one();
-        let notified = waiters.map(|t| t.join().unwrap());
-        notified[0] + notified[1]
+        let (other, notifier) = (monitor.clone(), monitor.clone());
+        let other = spawn(move || other.is_notified());
+        let notifier = spawn(move || notifier.added.notify_one());
+        let notified = monitor.is_notified() + other.join().unwrap();
+        notifier.join().unwrap();
+        notified
     });
     assert_eq!(Vec::from_iter(seen), [0, 1]);
 }
