@@ -68,6 +68,7 @@ impl LockWord {
     }
 
     #[cold]
+    #[allow(clippy::reversed_empty_ranges)] // no spins in models
     fn lock_slow(&self) {
         for _ in 0..SPINS {
             if self.0.load(Ordering::Relaxed) == FREE && self.try_lock() {

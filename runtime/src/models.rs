@@ -10,6 +10,7 @@
 
 mod join;
 mod list;
+mod park;
 mod queue;
 mod sleepers;
 mod wait;
