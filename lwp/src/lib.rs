@@ -4,6 +4,7 @@
 //! * [`arch`]: switching between stacks, one file per architecture
 //! * [`stack`]: guarded stacks in slabs, cached warm, with overflow reports
 //! * [`current`]: which flow of control is running here
+//! * `donor`: threads with a thread pointer of their own
 //! * [`owner`]: which kernel thread holds an LWP
 //! * [`sleep`], [`lock`]: how the runtime itself waits
 //! * [`sys`]: every system call, each of which a test can make fail
@@ -17,6 +18,8 @@ pub mod shim;
 #[cfg(not(lisle_loom))]
 pub mod arch;
 pub mod current;
+#[cfg(not(any(lisle_loom, miri)))]
+pub mod donor;
 #[cfg(lisle_loom)]
 pub mod explore;
 pub mod lock;

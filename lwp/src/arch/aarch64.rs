@@ -165,3 +165,133 @@ unsafe extern "C" fn start() {
         ".cfi_endproc",
     )
 }
+
+// The thread pointer, and bodies --------------------------------------------------------------------
+
+/// The thread pointer of the calling flow: TPIDR_EL0.
+#[inline(always)]
+pub fn thread_pointer() -> usize {
+    let pointer;
+    // SAFETY: reads a register. Neither `pure` nor `nomem`: another flow may run here after a switch.
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, readonly))
+    };
+    pointer
+}
+
+/// Makes `pointer` the thread pointer of the calling kernel thread.
+///
+/// # Safety
+/// `pointer` is the thread pointer of a live thread control block whose flow runs here next, and on
+/// no other kernel thread. Nothing between here and that flow uses a thread-local.
+#[inline(always)]
+pub unsafe fn set_thread_pointer(pointer: usize) {
+    // SAFETY: by the caller's promise.
+    unsafe { asm!("msr tpidr_el0, {}", in(reg) pointer, options(nostack, preserves_flags)) };
+}
+
+/// Saves the running context to `*save` and ends the calling kernel thread, without a word to libc
+/// and without touching the stack again. Returns on whatever kernel thread resumes the context.
+///
+/// # Safety
+/// `save` is writable. The context must not be resumed before the kernel thread is gone.
+#[inline(always)]
+pub unsafe fn leave_body(save: *mut Context) {
+    // SAFETY: as in `switch`. After the store nothing uses the stack; `exit` does not return.
+    unsafe {
+        asm!(
+            "adr x17, 2f",
+            "stp x29, x17, [sp, #-32]!",
+            "str x19, [sp, #16]",
+            "mov x16, sp",
+            "str x16, [x1]",
+            "mov x0, xzr",
+            "mov x8, #{exit}",
+            "svc #0",
+            "brk #1",
+            "2:",
+            "hint #36", // bti j
+            "ldr x19, [sp, #16]",
+            "add sp, sp, #32",
+            exit = const libc::SYS_exit,
+            out("x0") _,
+            inout("x1") save => _,
+            out("x20") _,
+            out("x21") _,
+            out("x22") _,
+            out("x23") _,
+            out("x24") _,
+            out("x25") _,
+            out("x26") _,
+            out("x27") _,
+            out("x28") _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// Starts a kernel thread that resumes `to` with this thread pointer. Returns its id, or the error
+/// number, negative.
+///
+/// # Safety
+/// As for [`switch`]'s `to`; `thread_pointer` is the one of that flow; the addresses are what the
+/// flags want there, valid for as long as the kernel uses them.
+#[inline(never)]
+pub unsafe fn new_body(
+    to: Context,
+    flags: usize,
+    thread_pointer: usize,
+    parent_tid: *mut i32,
+    clear_tid: *mut i32,
+) -> isize {
+    let returned;
+    // SAFETY: the child begins with the stack pointer at the saved frame and leaves at once by the
+    // branch, like any resumer; the parent goes on behind the label.
+    unsafe {
+        asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "ldp x29, x17, [sp]",
+            "br x17",
+            "2:",
+            in("x8") libc::SYS_clone,
+            inout("x0") flags as isize => returned,
+            in("x1") to.0,
+            in("x2") parent_tid,
+            in("x3") thread_pointer,
+            in("x4") clear_tid,
+            out("x17") _,
+        );
+    }
+    returned
+}
+
+/// The address of libc's variable, or null if this libc has none. For `__rseq_offset` and
+/// `__rseq_size`, which static and old libcs lack, so that they are looked for weakly.
+macro_rules! weak_variable {
+    ($name:literal) => {{
+        let address: *const u8;
+        // SAFETY: loads an address that the linker wrote, zero if there is no such symbol.
+        unsafe {
+            asm!(
+                concat!(".weak ", $name),
+                concat!("adrp {0}, :got:", $name),
+                concat!("ldr {0}, [{0}, :got_lo12:", $name, "]"),
+                out(reg) address,
+                options(nostack, preserves_flags, pure, readonly),
+            );
+        }
+        address
+    }};
+}
+
+/// `__rseq_offset` and `__rseq_size`, if libc has them.
+pub fn rseq_variables() -> (*const isize, *const u32) {
+    (
+        weak_variable!("__rseq_offset").cast(),
+        weak_variable!("__rseq_size").cast(),
+    )
+}
+
+/// The signature that libc registers restartable sequences with.
+pub const RSEQ_SIGNATURE: usize = 0xd428_bc00;

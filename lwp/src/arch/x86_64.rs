@@ -28,6 +28,7 @@ use core::arch::{asm, naked_asm};
 use core::mem::size_of;
 
 use super::{Context, Entry};
+use crate::shim::{AtomicU8, Ordering};
 
 /// What `init` writes and `start` pops; the order of the fields is the order of the addresses.
 #[repr(C)]
@@ -151,3 +152,163 @@ unsafe extern "C" fn start() {
         ".cfi_endproc",
     )
 }
+
+// The thread pointer, and bodies --------------------------------------------------------------------
+
+/// The thread pointer of the calling flow: the FS base.
+#[inline(always)]
+pub fn thread_pointer() -> usize {
+    let pointer;
+    // SAFETY: by the ABI of thread-local storage the first word of the thread control block holds
+    // its own address. Neither `pure` nor `nomem`: another flow may run here after a switch.
+    unsafe {
+        asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly))
+    };
+    pointer
+}
+
+/// Whether the FS base can be written without a system call: 0 unknown, 1 no, 2 yes.
+static WRITES_BASE: AtomicU8 = AtomicU8::new(0);
+
+/// Makes `pointer` the thread pointer of the calling kernel thread: 24 to 32 ns by WRFSBASE, some
+/// 200 by a system call where processor or kernel lack it.
+///
+/// # Safety
+/// `pointer` is the thread pointer of a live thread control block whose flow runs here next, and on
+/// no other kernel thread. Nothing between here and that flow uses a thread-local.
+#[inline(always)]
+pub unsafe fn set_thread_pointer(pointer: usize) {
+    if WRITES_BASE.load(Ordering::Relaxed) == 2 {
+        // SAFETY: the kernel said that the instruction works; the rest is the caller's promise.
+        unsafe { asm!("wrfsbase {}", in(reg) pointer, options(nostack, preserves_flags)) };
+    } else {
+        // SAFETY: passed on.
+        unsafe { set_thread_pointer_slow(pointer) };
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn set_thread_pointer_slow(pointer: usize) {
+    if WRITES_BASE.load(Ordering::Relaxed) == 0 {
+        const HWCAP2_FSGSBASE: libc::c_ulong = 1 << 1;
+        // SAFETY: no preconditions; reads what the kernel passed to the process.
+        let offered = unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_FSGSBASE != 0;
+        WRITES_BASE.store(1 + u8::from(offered), Ordering::Relaxed);
+    }
+    const ARCH_SET_FS: usize = 0x1002;
+    // Not libc's `syscall`: on failure it would write `errno`, a thread-local.
+    // SAFETY: the kernel sets the base and clobbers what is declared.
+    unsafe {
+        asm!(
+            "syscall",
+            inout("rax") libc::SYS_arch_prctl => _,
+            in("rdi") ARCH_SET_FS,
+            in("rsi") pointer,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack),
+        );
+    }
+}
+
+/// Saves the running context to `*save` and ends the calling kernel thread, without a word to libc
+/// and without touching the stack again. Returns on whatever kernel thread resumes the context.
+///
+/// # Safety
+/// `save` is writable. The context must not be resumed before the kernel thread is gone.
+#[inline(always)]
+pub unsafe fn leave_body(save: *mut Context) {
+    // SAFETY: as in `switch`. After the store nothing uses the stack; `exit` does not return.
+    unsafe {
+        asm!(
+            "lea rax, [rip + 2f]",
+            "push rbp",
+            "push rbx",
+            "push rax",
+            "mov [rsi], rsp",
+            "xor edi, edi",
+            "mov eax, {exit}",
+            "syscall",
+            "ud2",
+            "2:",
+            "pop rbx",
+            "pop rbp",
+            exit = const libc::SYS_exit,
+            inout("rsi") save => _,
+            out("rdi") _,
+            out("r12") _,
+            out("r13") _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
+/// Starts a kernel thread that resumes `to` with this thread pointer. Returns its id, or the error
+/// number, negative.
+///
+/// # Safety
+/// As for [`switch`]'s `to`; `thread_pointer` is the one of that flow; the addresses are what the
+/// flags want there, valid for as long as the kernel uses them.
+#[inline(never)]
+pub unsafe fn new_body(
+    to: Context,
+    flags: usize,
+    thread_pointer: usize,
+    parent_tid: *mut i32,
+    clear_tid: *mut i32,
+) -> isize {
+    let returned;
+    // SAFETY: the child begins with the stack pointer at the saved frame and leaves at once by the
+    // jump, like any resumer; the parent goes on behind the label.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "pop rax",
+            "jmp rax",
+            "2:",
+            inout("rax") libc::SYS_clone as isize => returned,
+            in("rdi") flags,
+            in("rsi") to.0,
+            in("rdx") parent_tid,
+            in("r10") clear_tid,
+            in("r8") thread_pointer,
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    returned
+}
+
+/// The address of libc's variable, or null if this libc has none. For `__rseq_offset` and
+/// `__rseq_size`, which static and old libcs lack, so that they are looked for weakly.
+macro_rules! weak_variable {
+    ($name:literal) => {{
+        let address: *const u8;
+        // SAFETY: loads an address that the linker wrote, zero if there is no such symbol.
+        unsafe {
+            asm!(
+                concat!(".weak ", $name),
+                concat!("mov {}, qword ptr [rip + ", $name, "@GOTPCREL]"),
+                out(reg) address,
+                options(nostack, preserves_flags, pure, readonly),
+            );
+        }
+        address
+    }};
+}
+
+/// `__rseq_offset` and `__rseq_size`, if libc has them.
+pub fn rseq_variables() -> (*const isize, *const u32) {
+    (
+        weak_variable!("__rseq_offset").cast(),
+        weak_variable!("__rseq_size").cast(),
+    )
+}
+
+/// The signature that libc registers restartable sequences with.
+pub const RSEQ_SIGNATURE: usize = 0x5305_3053;

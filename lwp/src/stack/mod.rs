@@ -62,7 +62,7 @@ pub use pool::{StackCounters, StackPool};
 use slab::Slab;
 
 /// How many size classes there are.
-const CLASSES: usize = 11;
+pub(crate) const CLASSES: usize = 11;
 /// The binary logarithm of the smallest class.
 const MIN_SHIFT: u32 = 16;
 /// Stacks of this many consecutive addresses differ in colour.
@@ -115,11 +115,11 @@ impl StackSize {
     }
 
     /// This class, or the smallest one that holds four pages.
-    fn fitting(self) -> StackSize {
+    pub(crate) fn fitting(self) -> StackSize {
         self.max(StackSize::new(4 * sys::page_size()).unwrap_or(StackSize::MAX))
     }
 
-    const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -237,6 +237,14 @@ impl Stack {
     #[inline]
     pub fn contains(&self, address: usize) -> bool {
         (self.limit() as usize..self.end() as usize).contains(&address)
+    }
+
+    /// A number above all ids of kernel threads that no other stack has or had, and that fits where
+    /// futexes keep their owner: what libc takes for the id of a thread on this stack.
+    #[inline]
+    pub fn thread_number(&self) -> u32 {
+        // SAFETY: headers are never unmapped; what is read is immutable.
+        unsafe { self.slab.as_ref() }.number_of(self.base)
     }
 
     /// How deep the stack has been used, in bytes from its end down to the lowest page that was

@@ -25,7 +25,7 @@ use core::ptr::NonNull;
 use std::io;
 
 use super::{StackSize, guard};
-use crate::shim::{AtomicBool, AtomicPtr, Cell, Ordering};
+use crate::shim::{AtomicBool, AtomicPtr, AtomicU32, Cell, Ordering};
 use crate::sys::{self, Advice};
 
 /// A slab holds at most this many bytes of stacks …
@@ -39,6 +39,26 @@ const WORDS: usize = MAX_STACKS / 64;
 
 static REGISTER: AtomicPtr<Slab> = AtomicPtr::new(core::ptr::null_mut());
 
+/// Stacks are numbered above what the kernel uses for its threads (2^22) and below what fits into
+/// the owner field of a futex (2^30).
+const NUMBERS: core::ops::Range<u32> = (1 << 22) + 1..1 << 30;
+
+/// The next free number.
+static NEXT_NUMBER: AtomicU32 = AtomicU32::new(NUMBERS.start);
+
+/// Takes numbers for so many stacks; they are never used again.
+fn number(stacks: usize) -> io::Result<u32> {
+    let take = |first: u32| {
+        first
+            .checked_add(stacks as u32)
+            .filter(|end| *end <= NUMBERS.end)
+    };
+    // Relaxed: a counter, it guards no data.
+    NEXT_NUMBER
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+        .map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
 /// The header; it lies at the beginning of the mapping.
 #[derive(Debug)]
 pub(super) struct Slab {
@@ -47,6 +67,8 @@ pub(super) struct Slab {
     stacks: usize,
     base: *mut u8,
     next_registered: *mut Slab,
+    /// The number of the first stack; the others follow.
+    first_number: u32,
 
     // Any thread, atomically.
     pub(super) dead: AtomicBool,
@@ -89,6 +111,7 @@ impl Slab {
     /// Maps and registers a slab of `stacks` stacks, or of fewer if that many do not fit into the
     /// address space.
     pub(super) fn map(class: StackSize, stacks: usize) -> io::Result<NonNull<Slab>> {
+        let first_number = number(stacks)?;
         let (mapping, stacks) = reserve(class, stacks)?;
         let len = mapping_len(class, stacks);
         // SAFETY: the mapping is ours.
@@ -119,6 +142,7 @@ impl Slab {
             stacks,
             base: mapping.wrapping_add(header_len()),
             next_registered: core::ptr::null_mut(),
+            first_number,
             dead: AtomicBool::new(false),
             state: Cell::new(state),
         };
@@ -152,6 +176,12 @@ impl Slab {
         let _ = unsafe { sys::munmap(self.base, len) };
         // SAFETY: by contract.
         unsafe { self.with_state(|_, state| core::mem::take(&mut state.protected)) }
+    }
+
+    /// The number of the stack at this address: see [`Stack::thread_number`](super::Stack).
+    pub(super) fn number_of(&self, base: NonNull<u8>) -> u32 {
+        let index = (base.as_ptr() as usize - self.base as usize) / self.class.bytes();
+        self.first_number + index as u32
     }
 
     pub(super) fn stacks(&self) -> usize {
