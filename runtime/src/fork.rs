@@ -14,9 +14,9 @@ use std::sync::Once;
 use lisle_lwp::shim::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::io::source;
-use crate::pool;
 use crate::sched::running;
 use crate::tcb::Kind;
+use crate::{donors, pool};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -39,6 +39,7 @@ pub(crate) fn install() {
 extern "C" fn before() {
     pool::lock_for_fork();
     source::lock_for_fork();
+    donors::lock_for_fork();
     lisle_lwp::stack::StackPool::global().lock_for_fork();
 }
 
@@ -46,6 +47,7 @@ extern "C" fn in_parent() {
     // SAFETY: `before` took them on this thread.
     unsafe {
         lisle_lwp::stack::StackPool::global().unlock_after_fork();
+        donors::unlock_after_fork();
         source::unlock_after_fork();
         pool::unlock_after_fork();
     }
@@ -55,13 +57,15 @@ extern "C" fn in_child() {
     in_parent();
     GENERATION.fetch_add(1, Ordering::Relaxed);
     lisle_lwp::current::set_carried(core::ptr::null());
+    donors::forget();
     if let Some(me) = running() {
         me.kind.store(Kind::Kernel as u8, Ordering::Relaxed);
         me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
+        me.thread_pointer.store(0, Ordering::Relaxed);
         me.shared.store(core::ptr::null_mut(), Ordering::Relaxed);
         me.generation.store(generation(), Ordering::Relaxed);
     }
-    crate::runtime::forget_default();
+    crate::runtime::forget_all();
 }
 
 /// A pointer that is null again in a forked child. For the default runtime.

@@ -19,6 +19,10 @@ pub mod cancel;
 mod clock;
 mod current;
 #[cfg(not(lisle_loom))]
+mod donors;
+#[cfg(not(lisle_loom))]
+mod footing;
+#[cfg(not(lisle_loom))]
 mod fork;
 #[cfg(not(lisle_loom))]
 pub mod io;

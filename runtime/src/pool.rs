@@ -170,6 +170,7 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block
         .generation
         .store(crate::fork::generation(), Ordering::Relaxed);
+    block.thread_pointer.store(0, Ordering::Relaxed);
     block.lwp.store(ptr::null_mut(), Ordering::Relaxed);
     block.shared.store(ptr::null_mut(), Ordering::Relaxed);
     block.wait.reset();

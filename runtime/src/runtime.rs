@@ -15,12 +15,13 @@ use std::{fmt, io};
 
 use lisle_lwp::lock::RawLock;
 use lisle_lwp::owner::HolderId;
-use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use lisle_lwp::stack::{StackSize, overflow};
 use lisle_lwp::sys::{self, Call};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::donors;
 use crate::fork::{self, Forgettable};
 use crate::io::reactor::Reactor;
 use crate::random::Random;
@@ -53,6 +54,7 @@ pub struct Shared {
     pub(crate) spawned_elsewhere: AtomicU64,
     pub(crate) ended_elsewhere: AtomicU64,
     stopping: AtomicBool,
+    counted_out: AtomicBool,
     seeded: Option<RawLock<Random>>,
     pub(crate) spares: Spares,
     kernel_threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -301,6 +303,7 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
             // A carrier runs no user code of its own and does not panic.
             let _ = handle.join();
         }
+        count_out(shared);
         return Ok(());
     }
     // The threads left over refer to it for ever.
@@ -313,6 +316,24 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
     }
 }
 
+/// How many runtimes have started and not ended, in this process.
+static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
+
+/// A runtime has ended, all its kernel threads included. The last one leaves no
+/// donors behind.
+fn count_out(shared: &Shared) {
+    let first = !shared.counted_out.swap(true, Ordering::Relaxed);
+    if first && RUNTIMES.fetch_sub(1, Ordering::Relaxed) == 1 {
+        donors::close();
+    }
+}
+
+/// In a forked child: the parent's runtimes are not ours.
+pub(crate) fn forget_all() {
+    RUNTIMES.store(0, Ordering::Relaxed);
+    DEFAULT.store(core::ptr::null_mut(), Ordering::Relaxed);
+}
+
 fn runs_on(shared: &Arc<Shared>) -> bool {
     crate::sched::running().is_some_and(|me| {
         me.is_user() && core::ptr::eq(me.shared.load(Ordering::Relaxed), Arc::as_ptr(shared))
@@ -321,7 +342,7 @@ fn runs_on(shared: &Arc<Shared>) -> bool {
 
 /// Sleeps on the calling kernel thread.
 #[allow(clippy::disallowed_methods)]
-fn nap(pause: Duration) {
+pub(crate) fn nap(pause: Duration) {
     std::thread::sleep(pause);
 }
 
@@ -366,6 +387,8 @@ pub struct Builder {
     policy: PolicyKind,
     name_prefix: String,
     spares: usize,
+    warm_threads: usize,
+    idle_threads: usize,
     accounts_cpu: bool,
 }
 
@@ -387,6 +410,8 @@ impl Builder {
             policy: PolicyKind::FirstCome,
             name_prefix: "lisle".into(),
             spares: 4,
+            warm_threads: 0,
+            idle_threads: donors::DEFAULT_LIMIT,
             accounts_cpu: false,
         }
     }
@@ -463,6 +488,23 @@ impl Builder {
         self
     }
 
+    /// How many full threads' stacks and thread-locals are made ready when the
+    /// runtime starts and stay ready however long they are not needed; 0 if not
+    /// set. The process has one pool for all runtimes.
+    pub fn warm_threads(mut self, count: usize) -> Builder {
+        self.warm_threads = count;
+        self
+    }
+
+    /// How many full threads' stacks and thread-locals are kept at most for
+    /// later full threads; 1,024 if not set. Of what several runtimes ask for,
+    /// the most counts. After a second without work, those that were not needed
+    /// lately are given up.
+    pub fn idle_threads(mut self, limit: usize) -> Builder {
+        self.idle_threads = limit;
+        self
+    }
+
     /// Whether each switch looks at the clock, so that
     /// [`ThreadInfo::cpu_time`] is known. Costs one clock reading a switch.
     pub fn account_cpu(mut self, yes: bool) -> Builder {
@@ -477,15 +519,21 @@ impl Builder {
     /// says when it refuses kernel threads, memory or a poller. Nothing is left
     /// over.
     pub fn build(self) -> io::Result<Runtime> {
+        let warm = self.warm_threads;
+        donors::allow(self.idle_threads);
         let shared = self.share()?;
         let runtime = Runtime {
             handle: Arc::new(Handle {
                 shared: shared.clone(),
             }),
         };
+        RUNTIMES.fetch_add(1, Ordering::Relaxed);
         // Dropping the runtime on an error stops those that have started.
         for index in 0..shared.lwps.len() {
             shared.start_carrier(index)?.go();
+        }
+        if warm > 0 {
+            donors::warm_up(shared.stack_size, warm)?;
         }
         Ok(runtime)
     }
@@ -537,6 +585,7 @@ impl Builder {
             spawned_elsewhere: AtomicU64::new(0),
             ended_elsewhere: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            counted_out: AtomicBool::new(false),
             // Another stream than the policy's own.
             seeded: seed.map(|seed| RawLock::new(Random::new(!seed))),
             spares: Spares::new(self.spares),
@@ -631,11 +680,6 @@ fn forget_default_if(shared: &Arc<Shared>) {
             Ordering::Relaxed,
         );
     }
-}
-
-/// In a forked child: the parent's default runtime is not ours.
-pub(crate) fn forget_default() {
-    DEFAULT.store(core::ptr::null_mut(), Ordering::Relaxed);
 }
 
 /// The runtime of the calling thread: its own, or the default one for a plain

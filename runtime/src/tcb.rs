@@ -19,8 +19,10 @@ use lisle_lwp::shim::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ce
 use lisle_lwp::sleep::Sleeper;
 
 #[cfg(not(lisle_loom))]
-use lisle_lwp::{arch::Context, stack::Stack};
+use lisle_lwp::arch::Context;
 
+#[cfg(not(lisle_loom))]
+use crate::footing::Footing;
 use crate::join::JoinSlot;
 #[cfg(not(lisle_loom))]
 use crate::thread::local::Locals;
@@ -37,6 +39,8 @@ pub(crate) enum Kind {
     Idle = 1,
     /// A user thread that borrows its kernel thread's thread-locals.
     Light = 2,
+    /// A user thread with a thread pointer, hence thread-locals, of its own.
+    Full = 3,
 }
 
 /// No suspension asked for.
@@ -52,6 +56,8 @@ pub(crate) struct Tcb {
     // --- the LWP that runs or resumes the thread; nobody else ---
     #[cfg(not(lisle_loom))]
     pub(crate) context: Cell<Context>,
+    /// Its own thread pointer; 0 if it borrows that of the kernel thread.
+    pub(crate) thread_pointer: AtomicUsize,
     /// The LWP that runs the thread, null while it does not run on one.
     #[cfg(not(lisle_loom))]
     pub(crate) lwp: AtomicPtr<crate::sched::lwp::Lwp>,
@@ -101,7 +107,7 @@ pub(crate) struct Tcb {
 
     // --- the thread itself; after its end, whoever frees its stack ---
     #[cfg(not(lisle_loom))]
-    pub(crate) stack: Cell<Option<Stack>>,
+    pub(crate) footing: Cell<Option<Footing>>,
     #[cfg(not(lisle_loom))]
     pub(crate) locals: Cell<Locals>,
 }
@@ -117,6 +123,7 @@ impl Tcb {
         Tcb {
             #[cfg(not(lisle_loom))]
             context: Cell::new(Context::EMPTY),
+            thread_pointer: AtomicUsize::new(0),
             #[cfg(not(lisle_loom))]
             lwp: AtomicPtr::new(ptr::null_mut()),
             #[cfg(not(lisle_loom))]
@@ -144,7 +151,7 @@ impl Tcb {
             shared: AtomicPtr::new(ptr::null_mut()),
             name: Cell::new(None),
             #[cfg(not(lisle_loom))]
-            stack: Cell::new(None),
+            footing: Cell::new(None),
             #[cfg(not(lisle_loom))]
             locals: Cell::new(Locals::new()),
         }
@@ -155,8 +162,14 @@ impl Tcb {
         match self.kind.load(Ordering::Relaxed) {
             0 => Kind::Kernel,
             1 => Kind::Idle,
-            _ => Kind::Light,
+            2 => Kind::Light,
+            _ => Kind::Full,
         }
+    }
+
+    /// Whether it borrows the thread-locals of the kernel thread that runs it.
+    pub(crate) fn is_light(&self) -> bool {
+        self.kind() == Kind::Light
     }
 
     /// Whether LWPs run it, rather than a kernel thread of its own.

@@ -23,14 +23,16 @@ use std::time::Duration;
 
 use lisle_lwp::arch;
 use lisle_lwp::current;
+use lisle_lwp::donor;
 use lisle_lwp::shim::{Ordering, spin_loop};
 use lisle_lwp::stack::{StackPool, overflow};
 
-use super::handover;
 use super::lwp::{Lwp, count, may_run};
 use super::sleepers::Bed;
 use super::switch::{AFTER, NOTHING, depart, follow_up};
 use super::timers::NEVER;
+use super::{ending, handover};
+use crate::donors;
 use crate::runtime::Shared;
 use crate::spares::Order;
 use crate::tcb::Tcb;
@@ -85,6 +87,8 @@ fn carry(shared: &Shared, order: &Order) -> bool {
         .store(core::ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
     lwp.idle.set(idle);
     lwp.slot.set(current::slot());
+    let registered = donor::register_carrier();
+    lwp.own_pointer.set(registered.thread_pointer());
     current::set_carried(core::ptr::from_ref(lwp).cast());
     lwp.kernel_thread
         .store(lisle_lwp::sys::gettid() as u64, Ordering::Relaxed);
@@ -104,6 +108,8 @@ fn carry(shared: &Shared, order: &Order) -> bool {
         // The runtime stops: what the LWP kept at hand goes back.
         // SAFETY: this kernel thread owns the LWP.
         unsafe {
+            let _ = ending::end_donors(lwp);
+            donors::spill(&mut *lwp.donors.get(), 0);
             (*lwp.stacks.get()).flush();
             (*lwp.blocks.get()).flush(0);
         }
@@ -159,9 +165,21 @@ impl Carrier<'_> {
         true
     }
 
+    /// Ends donors that are to end. Returns whether there are more.
+    fn end_donors(&self) -> bool {
+        // SAFETY: owner, in the idle context.
+        let mut left = unsafe { ending::end_donors(self.lwp) };
+        if donors::excess() > 0 {
+            donors::retire_excess();
+            left |= donors::excess() > 0;
+        }
+        left
+    }
+
     /// A look at what does not come by itself while threads run.
     fn round(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
+        let _ = self.end_donors();
         let now = shared.clock.now();
         lwp.begin_round(now);
         // SAFETY: owner, inside the runtime.
@@ -309,6 +327,11 @@ impl Carrier<'_> {
 
     fn sleep(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
+        if self.end_donors() {
+            // The system refuses kernel threads, or there are many: once more,
+            // after another look round.
+            return crate::runtime::nap(Duration::from_micros(200));
+        }
         let sleepers = &shared.sleepers;
         lwp.counters.queued.store(0, Ordering::Relaxed);
         // Under virtual time only readiness is worth waiting for.
@@ -356,7 +379,11 @@ impl Carrier<'_> {
     /// Long idle: gives warm stacks back to the kernel.
     fn trim(&mut self) {
         // SAFETY: owner, in the idle context.
-        unsafe { (*self.lwp.stacks.get()).flush() };
+        unsafe {
+            (*self.lwp.stacks.get()).flush();
+            donors::spill(&mut *self.lwp.donors.get(), 0);
+        }
+        donors::trim();
         StackPool::global().trim_idle();
         self.trimmed = true;
     }

@@ -31,14 +31,18 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 
 use crossbeam_deque::{Stealer, Worker};
+use lisle_lwp::arch;
 use lisle_lwp::current::Slot;
+use lisle_lwp::donor::{Donor, Donors};
 use lisle_lwp::owner::OwnerWord;
 use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use lisle_lwp::sleep::Sleeper;
 use lisle_lwp::stack::StackCache;
 
 use super::policy::{Ready, ReadyThread};
+use super::queue::ReadyList;
 use super::timers::Timers;
+use crate::donors;
 use crate::pool::{self, FreeBlocks};
 use crate::runtime::Shared;
 use crate::tcb::{RUNNABLE, SUSPEND_ASKED, SUSPENDED, Tcb};
@@ -108,6 +112,11 @@ pub(crate) struct Lwp {
     pub(crate) idle: Cell<*const Tcb>,
     pub(crate) blocks: UnsafeCell<FreeBlocks>,
     pub(crate) stacks: UnsafeCell<StackCache>,
+    pub(crate) donors: UnsafeCell<Donors>,
+    /// Full threads that have ended and whose donors are to end.
+    pub(crate) ending: UnsafeCell<ReadyList>,
+    /// The carrying kernel thread's own thread pointer.
+    pub(crate) own_pointer: Cell<usize>,
     /// When the running thread's slice or CPU account began, in nanoseconds.
     pub(crate) since: Cell<u64>,
 
@@ -169,6 +178,9 @@ impl Lwp {
             idle: Cell::new(ptr::null()),
             blocks: UnsafeCell::new(FreeBlocks::new()),
             stacks: UnsafeCell::new(StackCache::new()),
+            donors: UnsafeCell::new(Donors::new()),
+            ending: UnsafeCell::new(ReadyList::new()),
+            own_pointer: Cell::new(0),
             since: Cell::new(0),
             owner: OwnerWord::new(),
             next: AtomicPtr::new(ptr::null_mut()),
@@ -212,6 +224,46 @@ impl Lwp {
     pub(crate) unsafe fn ready(&self) -> &mut Ready {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.ready.get() }
+    }
+
+    /// Makes `pointer`, or the kernel thread's own if it is 0, the thread
+    /// pointer.
+    ///
+    /// *Whose thread pointer is set when*: while a full thread runs, its own;
+    /// while a light thread or the idle context runs, the kernel thread's. So
+    /// switching among light threads writes nothing, and everything else once.
+    ///
+    /// # Safety
+    /// The caller carries the LWP and is about to switch to the pointer's owner,
+    /// without touching a thread-local in between.
+    #[inline(never)]
+    pub(crate) unsafe fn change_pointer(&self, pointer: usize) {
+        let pointer = if pointer == 0 {
+            self.own_pointer.get()
+        } else {
+            pointer
+        };
+        // SAFETY: passed on.
+        unsafe { arch::native::set_thread_pointer(pointer) };
+    }
+
+    /// Keeps a donor for the next full thread.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`].
+    pub(crate) unsafe fn keep_donor(&self, donor: Donor) {
+        // SAFETY: owner only; no other reference is alive.
+        let own = unsafe { &mut *self.donors.get() };
+        own.give(donor);
+        if own.len() > donors::CACHED {
+            donors::spill(own, donors::CACHED / 2);
+        }
+    }
+
+    /// Lets the idle context have its turn at the next switch.
+    pub(crate) fn end_round_soon(&self) {
+        self.round_end
+            .set(self.counters.switches.load(Ordering::Relaxed));
     }
 
     /// Whether the last [`Lwp::tick`] said so.

@@ -6,8 +6,11 @@
 //! * [`sleepers`]: who searches and who sleeps
 //! * [`queue`], [`policy`]: which thread runs next
 //! * [`timers`]: deadlines of waiting threads
+//! * [`ending`]: full threads whose donors end with them
 //! * [`handover`]: an LWP leaves its kernel thread
 
+#[cfg(not(lisle_loom))]
+pub(crate) mod ending;
 #[cfg(not(lisle_loom))]
 pub(crate) mod handover;
 #[cfg(not(lisle_loom))]
@@ -27,6 +30,6 @@ pub(crate) mod timers;
 pub use self::switch::in_runtime;
 #[cfg(not(lisle_loom))]
 pub(crate) use self::switch::{
-    Entry, arrive, end_of_slice, exit, free, inject, make_ready, prepare_park, resume, running,
-    yield_now,
+    Entry, arrive, end_of_slice, exit, exit_with_donor, free, inject, make_ready, prepare_park,
+    resume, running, yield_now,
 };

@@ -32,8 +32,9 @@ use lisle_lwp::shim::Ordering;
 
 use super::handover;
 use super::lwp::{Lwp, count, hold};
-use crate::pool;
+use crate::footing::Footing;
 use crate::tcb::{Kind, RUNNABLE, SUSPENDED, Tcb};
+use crate::{donors, pool};
 
 /// What the destination of a switch does about the thread that was left; the
 /// low bits of its (aligned) address.
@@ -46,6 +47,8 @@ pub(super) const EXIT: usize = 2;
 pub(super) const HOLD: usize = 3;
 /// Make it ready.
 pub(super) const REQUEUE: usize = 4;
+/// Its closure has ended and its donor is to end, too: see [`ending`](super::ending).
+pub(super) const END_DONOR: usize = 5;
 pub(super) const AFTER: usize = 7;
 
 /// The running flow's control block, if it has one.
@@ -199,7 +202,9 @@ fn prepare_yield() -> Departure {
 fn prepare_yield_slow() -> Departure {
     let me = running();
     match me.filter(|me| me.is_user()).map(|me| (me, me.own_lwp())) {
-        Some((me, Some(_))) if crate::cancel::is_unwinding() => yield_unwinding(me),
+        Some((me, Some(_))) if me.is_light() && crate::cancel::is_unwinding() => {
+            yield_unwinding(me)
+        }
         Some((me, Some(lwp))) => {
             lwp.owner.enter();
             // SAFETY: as in `prepare_yield`.
@@ -291,6 +296,16 @@ pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
 
 /// Ends the running thread. Its result has been published.
 pub(crate) fn exit(me: &'static Tcb) -> ! {
+    exit_to(me, EXIT)
+}
+
+/// Ends the running thread with its donor, which will publish the result when
+/// its thread-local destructors have run.
+pub(crate) fn exit_with_donor(me: &'static Tcb) -> ! {
+    exit_to(me, END_DONOR)
+}
+
+fn exit_to(me: &'static Tcb, after: usize) -> ! {
     let Some(lwp) = me.own_lwp() else {
         handover::leave_for_ever(me)
     };
@@ -305,7 +320,7 @@ pub(crate) fn exit(me: &'static Tcb) -> ! {
         // the end of a round.
         let next = if lwp.tick() { None } else { lwp.pick() };
         let to = depart(me, lwp, next.unwrap_or(lwp.idle()));
-        arch::switch_final(to, me as *const Tcb as usize | EXIT)
+        arch::switch_final(to, me as *const Tcb as usize | after)
     }
 }
 
@@ -329,6 +344,15 @@ unsafe fn hand_to(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
     // SAFETY: the slot is that of the kernel thread that carries the LWP, which
     // is this one.
     unsafe { (*lwp.slot.get()).set(ptr::from_ref(next).cast()) };
+    let pointers = (
+        me.thread_pointer.load(Ordering::Relaxed),
+        next.thread_pointer.load(Ordering::Relaxed),
+    );
+    if pointers != (0, 0) {
+        // SAFETY: from here to the switch nothing uses a thread-local, and the
+        // flow that is switched to is the pointer's owner.
+        unsafe { lwp.change_pointer(pointers.1) };
+    }
     // SAFETY: `next` is ready or idle and belongs to this LWP now.
     next.context.with(|context| unsafe { *context })
 }
@@ -383,6 +407,11 @@ pub(super) unsafe fn follow_up(lwp: &Lwp, arg: usize) {
             false
         }
         HOLD => !hold(left),
+        END_DONOR => {
+            // SAFETY: passed on.
+            unsafe { super::ending::note(lwp, left) };
+            false
+        }
         _ => true,
     };
     if requeue {
@@ -426,20 +455,25 @@ pub(crate) unsafe fn free(ended: &'static Tcb) {
 }
 
 unsafe fn free_on(lwp: &Lwp, ended: &'static Tcb) {
-    // SAFETY: nobody else touches the stack of a thread that both have left;
+    // SAFETY: nobody else touches what a thread that both have left stood on;
     // owner only, no other reference to the caches is alive.
     unsafe {
-        if let Some(stack) = ended.stack.with_mut(|stack| (*stack).take()) {
-            (*lwp.stacks.get()).give(stack);
+        match ended.footing.with_mut(|footing| (*footing).take()) {
+            Some(Footing::Stack(stack)) => (*lwp.stacks.get()).give(stack),
+            Some(Footing::Donor(donor)) => lwp.keep_donor(donor),
+            None => {}
         }
         pool::release(ended, Some(&mut *lwp.blocks.get()));
     }
 }
 
 unsafe fn free_in_pools(ended: &'static Tcb) {
+    let footing = &ended.footing;
     // SAFETY: as in `free_on`.
-    if let Some(stack) = ended.stack.with_mut(|stack| unsafe { (*stack).take() }) {
-        lisle_lwp::stack::StackPool::global().give(stack);
+    match footing.with_mut(|footing| unsafe { (*footing).take() }) {
+        Some(Footing::Stack(stack)) => lisle_lwp::stack::StackPool::global().give(stack),
+        Some(Footing::Donor(donor)) => donors::give(donor),
+        None => {}
     }
     pool::release(ended, None);
 }

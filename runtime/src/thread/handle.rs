@@ -11,7 +11,7 @@ use std::thread::Result;
 use lisle_lwp::shim::Ordering;
 
 use super::Thread;
-use super::packet::Slot;
+use super::packet::{self, Slot};
 use crate::cancel;
 use crate::current::me;
 use crate::tcb::Tcb;
@@ -175,25 +175,39 @@ impl<T> JoinHandle<T> {
     }
 }
 
-impl<T> Drop for JoinHandle<T> {
-    fn drop(&mut self) {
+impl<T> JoinHandle<T> {
+    /// Drops the handle; says whether the thread has ended with a panic that
+    /// nobody will see.
+    pub(super) fn discard(self) -> bool {
+        ManuallyDrop::new(self).let_go()
+    }
+
+    /// What dropping does; called once, at the end. Says what `discard` does.
+    fn let_go(&mut self) -> bool {
         if self.is_forked() {
-            return;
-        }
-        if self.taken {
-            return self.release();
+            return false;
         }
         let join = &self.block().join;
-        join.forget_joiner();
-        if join.detach() {
-            // SAFETY: the thread has finished and left its result to us.
-            let result = unsafe { (*(*self.slot).get()).assume_init_read() };
-            let guard = Release(self);
-            drop::<Result<T>>(result);
-            drop(guard);
-        } else {
-            self.release();
+        if !self.taken {
+            join.forget_joiner();
         }
+        if self.taken || !join.detach() {
+            self.release();
+            return false;
+        }
+        // SAFETY: the thread has finished and left its result to us.
+        let result = unsafe { (*(*self.slot).get()).assume_init_read() };
+        let panicked = packet::is_panic(&result);
+        let guard = Release(self);
+        drop::<Result<T>>(result);
+        drop(guard);
+        panicked
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let _ = self.let_go();
     }
 }
 

@@ -2,11 +2,15 @@
 //!
 //! Every function also works from a plain kernel thread.
 
+mod bound;
 mod builder;
+mod fresh;
 mod handle;
+mod launch;
 mod list;
 pub(crate) mod local;
 mod packet;
+mod scope;
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
@@ -18,6 +22,7 @@ pub use self::handle::{ForkedError, JoinHandle};
 pub use self::list::{State, ThreadInfo, list};
 pub(crate) use self::list::{describe_running, list_of};
 pub use self::local::{AccessError, LocalKey};
+pub use self::scope::{Scope, ScopedJoinHandle, scope};
 use crate::cancel;
 use crate::current::me;
 use crate::pool;
@@ -25,6 +30,7 @@ use crate::sched::policy::PRIORITIES;
 use crate::tcb::{RUNNABLE, SUSPEND_ASKED, Tcb};
 use crate::time::sleep_until;
 use crate::wait::{self, Reason};
+pub use lisle_lwp::donor::Unsupported;
 
 static PARKED: Reason = Reason::new("park");
 
@@ -153,6 +159,34 @@ impl Thread {
     }
 }
 
+/// Spawns a full thread, as `std::thread::spawn`: see [`Builder::spawn`].
+///
+/// # Panics
+/// If the system refuses memory or a kernel thread; use [`Builder::spawn`] to
+/// handle that.
+///
+/// ```
+/// let handle = lisle_runtime::thread::spawn(|| 6 * 7);
+/// assert_eq!(handle.join().unwrap(), 42);
+/// ```
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Builder::new().spawn(f).expect("failed to spawn thread")
+}
+
+/// Whether full threads are available on this system: user threads with
+/// thread-locals of their own. Where they are not, [`spawn`] gives each thread a
+/// kernel thread.
+///
+/// # Errors
+/// Why they are not.
+pub fn full_threads() -> Result<(), Unsupported> {
+    lisle_lwp::donor::support()
+}
+
 /// The calling thread.
 pub fn current() -> Thread {
     Thread::of(me())
@@ -213,9 +247,11 @@ pub fn available_parallelism() -> std::io::Result<std::num::NonZeroUsize> {
 /// `None` for threads with a kernel thread of their own.
 pub fn stack_high_water() -> Option<usize> {
     let me = me();
-    // SAFETY: the thread's own stack stays with it while it runs.
-    me.stack
-        .with(|stack| unsafe { (*stack).as_ref() }?.high_water().ok())
+    me.footing.with(|footing| {
+        // SAFETY: what the thread stands on stays with it while it runs.
+        let footing = unsafe { (*footing).as_ref() }?;
+        footing.stack().high_water().ok()
+    })
 }
 
 /// Whether the calling thread unwinds because of a panic.

@@ -5,25 +5,31 @@
 //!  top of the stack
 //!  ┌──────────────────────────────┐
 //!  │ body: F, moved out at start  │ Packet<F, T>, repr(C)
+//!  │ scope, if it has one         │
 //!  │ result: thread::Result<T>    │ ◄── the handle's pointer
 //!  ├──────────────────────────────┤
 //!  │ first frame, then the stack  │
 //! ```
 //!
 //! The result lies there until thread *and* handle are done with it: see
-//! [`join`](crate::join).
+//! [`join`](crate::join). A thread that takes its donor with it
+//! ([`fresh`](super::fresh)) has its result elsewhere.
 
 // Not the shim's: stacks are not in models.
 #[allow(clippy::disallowed_types)]
 use core::cell::UnsafeCell;
 use core::mem::{ManuallyDrop, MaybeUninit};
+use std::alloc::Layout;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::{io, thread};
 
 use lisle_lwp::arch::{self, Context};
 use lisle_lwp::shim::Ordering;
-use lisle_lwp::stack::Stack;
 
+use super::scope::Gate;
+use crate::cancel::Cancelled;
+use crate::footing::Footing;
 use crate::sched::{arrive, exit, running};
 use crate::tcb::Tcb;
 use crate::thread::local;
@@ -35,6 +41,7 @@ pub(super) type Slot<T> = UnsafeCell<MaybeUninit<thread::Result<T>>>;
 #[repr(C)]
 struct Packet<F, T> {
     result: Slot<T>,
+    scope: Option<Arc<Gate>>,
     body: ManuallyDrop<F>,
 }
 
@@ -43,29 +50,42 @@ struct Packet<F, T> {
 /// # Errors
 /// If closure and result would take more than a twelfth of the stack: unoptimized
 /// code copies them several times.
-pub(super) fn place<F, T>(stack: &Stack, body: F) -> io::Result<(Context, *mut Slot<T>)>
+pub(super) fn place<F, T>(
+    footing: &Footing,
+    body: F,
+    scope: Option<Arc<Gate>>,
+) -> io::Result<(Context, *mut Slot<T>)>
 where
     F: FnOnce() -> T,
 {
-    let size = size_of::<Packet<F, T>>() + align_of::<Packet<F, T>>();
-    if size > stack.size() / 12 {
-        let why = format!(
-            "a closure and result of {size} bytes would take more than a twelfth of a stack of \
-             {} bytes: box them, or ask for a larger stack",
-            stack.size()
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    let below = stack.top() as usize - size_of::<Packet<F, T>>();
-    let aligned = below & !(align_of::<Packet<F, T>>() - 1) & !15;
-    let packet = stack.top().with_addr(aligned).cast::<Packet<F, T>>();
-    // SAFETY: the place is in the upper part of a stack that is ours, aligned;
-    // what lies below `packet` is free for the first frame.
+    let layout = Layout::new::<Packet<F, T>>();
+    let packet = room(footing, layout)?.cast::<Packet<F, T>>();
+    // SAFETY: room of this layout, ours; what lies below `packet` is free for the
+    // first frame.
     unsafe {
         (&raw mut (*packet).body).write(ManuallyDrop::new(body));
+        (&raw mut (*packet).scope).write(scope);
         let context = arch::init(packet.cast(), start::<F, T>, packet.cast());
         Ok((context, (&raw mut (*packet).result)))
     }
+}
+
+/// Room at the top of a stack that is ours, 16-aligned at least.
+///
+/// # Errors
+/// As for [`place`].
+pub(super) fn room(footing: &Footing, layout: Layout) -> io::Result<*mut u8> {
+    let size = layout.size() + layout.align();
+    if size > footing.size() / 12 {
+        let why = format!(
+            "a closure and result of {size} bytes would take more than a twelfth of a stack of \
+             {} bytes: box them, or ask for a larger stack",
+            footing.size()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    let below = footing.top() as usize - layout.size();
+    Ok(footing.top().with_addr(below & !(layout.align() - 1) & !15))
 }
 
 /// Takes back what [`place`] put on a stack: drops the closure.
@@ -74,50 +94,87 @@ where
 /// The slot comes from `place`, with these types, and the thread never ran.
 pub(super) unsafe fn unplace<F: FnOnce() -> T, T>(slot: *mut Slot<T>) {
     let packet = slot.cast::<Packet<F, T>>();
-    // SAFETY: `result` is the packet's first field; the body is still there.
-    unsafe { ManuallyDrop::drop(&mut (*packet).body) };
+    // SAFETY: `result` is the packet's first field; the rest is still there.
+    unsafe {
+        ManuallyDrop::drop(&mut (*packet).body);
+        (&raw mut (*packet).scope).drop_in_place();
+    }
 }
 
-/// The first function of every light thread.
+/// The first function of a thread.
 unsafe extern "C" fn start<F: FnOnce() -> T, T>(arg: usize, data: *mut ()) -> ! {
     let me = running().expect("whoever switched here has said to whom");
     // SAFETY: `arg` is what the first switch passed; `data` is what `place`
     // wrote, and the body is taken once.
-    let (body, result) = unsafe {
+    let (body, scope, result) = unsafe {
         arrive(me, arg);
         let packet = data.cast::<Packet<F, T>>();
         (
             ManuallyDrop::take(&mut (*packet).body),
+            (&raw const (*packet).scope).read(),
             &raw const (*packet).result,
         )
     };
     // SAFETY: the slot outlives the thread's use of it.
-    run(me, body, unsafe { &*result });
-    if !me.is_user() {
-        // In a forked child the process has no other thread: it ends with this
-        // one, as with the last thread of any process.
-        // SAFETY: plain libc exit.
-        unsafe { libc::exit(0) }
-    }
+    run(me, body, scope, unsafe { &*result });
+    end_forked_child(me);
     exit(me)
 }
 
+/// In a forked child the process has no other thread: it ends with this one, as
+/// with the last thread of any process.
+pub(super) fn end_forked_child(me: &'static Tcb) {
+    if !me.is_user() {
+        // SAFETY: plain libc exit.
+        unsafe { libc::exit(0) }
+    }
+}
+
 /// Runs a thread's body to its end and publishes the result.
-pub(super) fn run<F: FnOnce() -> T, T>(me: &'static Tcb, body: F, result: &Slot<T>) {
+pub(super) fn run<F: FnOnce() -> T, T>(
+    me: &'static Tcb,
+    body: F,
+    scope: Option<Arc<Gate>>,
+    result: &Slot<T>,
+) {
+    run_body(me, body, result);
+    // SAFETY: written just now.
+    unsafe { publish(me, scope, result) };
+}
+
+/// Runs a thread's body to its end and leaves the result in the slot.
+pub(super) fn run_body<F: FnOnce() -> T, T>(me: &'static Tcb, body: F, result: &Slot<T>) {
     let outcome = catch_unwind(AssertUnwindSafe(body));
     or_abort(LOCAL_PANICKED, || local::destroy_all(me));
     // SAFETY: nobody reads the slot before `finish`, nobody else writes it.
     unsafe { (*result.get()).write(outcome) };
+}
+
+/// Tells who waits for the result that it is there.
+///
+/// # Safety
+/// It is.
+pub(super) unsafe fn publish<T>(me: &'static Tcb, scope: Option<Arc<Gate>>, result: &Slot<T>) {
     me.terminated.store(1, Ordering::Relaxed);
+    let mut panicked = false;
     if me.join.finish() {
-        // SAFETY: written above; the handle is gone and will not read it.
+        // SAFETY: by contract; the handle is gone and will not read it.
         let outcome = unsafe { (*result.get()).assume_init_read() };
+        panicked = is_panic(&outcome);
         or_abort("a detached thread's result panicked on drop", || {
             drop(outcome);
         });
     }
+    if let Some(scope) = scope {
+        scope.leave(panicked);
+    }
     // The joiner's waker and the result may have used locals again.
     or_abort(LOCAL_PANICKED, || local::destroy_all(me));
+}
+
+/// Whether a thread ended with a panic, rather than a cancel.
+pub(super) fn is_panic<T>(outcome: &thread::Result<T>) -> bool {
+    matches!(outcome, Err(payload) if !payload.is::<Cancelled>())
 }
 
 const LOCAL_PANICKED: &str = "a destructor of a user thread's local panicked";

@@ -120,7 +120,7 @@ pub struct CancelledEarly;
 pub struct Wait {
     thread: &'static Tcb,
     epoch: u64,
-    /// Whether it waits on its sleeper: a kernel thread, or a thread that
+    /// Whether it waits on its sleeper: a kernel thread, or a light thread that
     /// unwinds (the panic count belongs to the kernel thread).
     sleeps: bool,
     /// A wait is that of the thread that began it.
@@ -167,7 +167,7 @@ fn arm(
 ) -> Result<Option<Wait>, CancelledEarly> {
     let thread = me();
     let unwinding = crate::cancel::is_unwinding();
-    let sleeps = unwinding || !thread.is_user();
+    let sleeps = !thread.is_user() || unwinding && thread.is_light();
     let cancellable = cancellable && !unwinding && crate::cancel::is_deliverable(thread);
     thread.set_reason(reason, detail);
     match thread.wait.arm(Interest {

@@ -1,0 +1,223 @@
+//! Putting a new thread on an LWP.
+
+use std::io;
+use std::sync::Arc;
+
+use lisle_lwp::arch::Context;
+use lisle_lwp::shim::{Ordering, fence};
+use lisle_lwp::stack::{StackPool, StackSize};
+
+use super::builder::Builder;
+use super::handle::{Home, JoinHandle};
+use super::packet;
+use super::scope::Gate;
+use crate::current::me;
+use crate::footing::Footing;
+use crate::runtime::{self, Shared};
+use crate::sched::lwp::{Lwp, count};
+use crate::sched::{Entry, inject};
+use crate::tcb::{Kind, Tcb};
+use crate::{donors, pool};
+
+/// Spawns a light or a pooled full thread.
+///
+/// # Safety
+/// As [`Builder::launch`]; for a light thread also the promise of
+/// [`Builder::spawn_light`].
+pub(super) unsafe fn spawn<F, T>(
+    settings: &Builder,
+    kind: Kind,
+    name: Option<Box<str>>,
+    f: F,
+    scope: Option<Arc<Gate>>,
+) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let result = with_runtime(settings, |shared, me| {
+        let (new, id) = New::take(settings, shared, me, kind)?;
+        let (context, slot) = match packet::place(&new.footing, f, scope) {
+            Ok(placed) => placed,
+            Err(error) => {
+                new.give_back();
+                return Err(error);
+            }
+        };
+        let parent = me.id.load(Ordering::Relaxed);
+        pool::publish(new.block, settings.identity(kind, name, id, parent));
+        let block = new.begin(shared, context);
+        if let Err(error) = submit(shared, me, block) {
+            // SAFETY: nobody has seen the thread, and its body has not begun.
+            unsafe {
+                packet::unplace::<F, T>(slot);
+                crate::sched::free(block);
+            }
+            return Err(error);
+        }
+        // SAFETY: thread and handle share the block's reference.
+        Ok(unsafe { JoinHandle::new(block, slot, Home::Stack) })
+    });
+    crate::sched::end_of_slice();
+    result
+}
+
+/// Calls `f` with the runtime that the settings name, else the calling thread's
+/// own, else the default one; and with the calling thread.
+pub(super) fn with_runtime<R>(
+    settings: &Builder,
+    f: impl FnOnce(&Shared, &'static Tcb) -> io::Result<R>,
+) -> io::Result<R> {
+    let me = me();
+    let check = |shared: &Shared| match shared.is_stopping()
+        || shared.generation != crate::fork::generation()
+    {
+        true => Err(stopped()),
+        false => Ok(()),
+    };
+    if let Some(runtime) = &settings.runtime {
+        check(runtime.shared())?;
+        return f(runtime.shared(), me);
+    }
+    // SAFETY: a runtime outlives its threads.
+    match unsafe { me.shared.load(Ordering::Relaxed).as_ref() } {
+        Some(shared) => {
+            check(shared)?;
+            f(shared, me)
+        }
+        None => {
+            let shared = runtime::current()?;
+            check(&shared)?;
+            f(&shared, me)
+        }
+    }
+}
+
+/// What a new user thread is made of.
+pub(super) struct New {
+    pub(super) block: &'static Tcb,
+    pub(super) footing: Footing,
+}
+
+impl New {
+    /// A control block, something to stand on, and a number: from what the LWP
+    /// has at hand if it has.
+    fn take(settings: &Builder, shared: &Shared, me: &Tcb, kind: Kind) -> io::Result<(New, u64)> {
+        let class = class(settings, shared)?;
+        let (block, footing, id) = match me.lwp_of(shared) {
+            Some(lwp) => {
+                let _entry = Entry::on(lwp);
+                // SAFETY: owner inside the runtime; no other reference is alive.
+                unsafe {
+                    let block = (*lwp.blocks.get()).take_cached();
+                    let footing = match kind {
+                        Kind::Full => (*lwp.donors.get()).take(class).map(Footing::Donor),
+                        _ => (*lwp.stacks.get()).take_cached(class).map(Footing::Stack),
+                    };
+                    (block, footing, lwp.next_id())
+                }
+            }
+            None => (None, None, pool::next_id()),
+        };
+        let footing = match (footing, kind) {
+            (Some(footing), _) => Ok(footing),
+            (None, Kind::Full) => match donors::take(class) {
+                Some(donor) => Ok(Footing::Donor(donor)),
+                None => donors::make(class).map(Footing::Donor),
+            },
+            (None, _) => StackPool::global().take(class).map(Footing::Stack),
+        };
+        match (block.or_else(pool::take_shared), footing) {
+            (Some(block), Ok(footing)) => Ok((New { block, footing }, id)),
+            (block, footing) => {
+                if let Some(block) = block {
+                    pool::give_back(block);
+                }
+                give_back(footing?);
+                Err(io::ErrorKind::OutOfMemory.into())
+            }
+        }
+    }
+
+    pub(super) fn give_back(self) {
+        give_back(self.footing);
+        pool::give_back(self.block);
+    }
+
+    /// Completes a block that has been published, and that nobody else has seen.
+    pub(super) fn begin(self, shared: &Shared, context: Context) -> &'static Tcb {
+        let block = self.block;
+        block
+            .shared
+            .store(core::ptr::from_ref(shared).cast_mut(), Ordering::Relaxed);
+        let accounts = u8::from(shared.accounts_cpu);
+        block.accounts_cpu.store(accounts, Ordering::Relaxed);
+        if let Footing::Donor(donor) = &self.footing {
+            block
+                .thread_pointer
+                .store(donor.thread_pointer(), Ordering::Relaxed);
+            // SAFETY: nothing runs on the donor, so its word is ours to write.
+            unsafe { (*donor.slot()).set(core::ptr::from_ref(block).cast()) };
+        }
+        // SAFETY: nobody has seen the block yet.
+        unsafe {
+            block.context.with_mut(|saved| *saved = context);
+            block
+                .footing
+                .with_mut(|footing| *footing = Some(self.footing));
+        }
+        block
+    }
+}
+
+fn give_back(footing: Footing) {
+    match footing {
+        Footing::Stack(stack) => StackPool::global().give(stack),
+        Footing::Donor(donor) => donors::give(donor),
+    }
+}
+
+pub(super) fn class(settings: &Builder, shared: &Shared) -> io::Result<StackSize> {
+    match settings.stack_size {
+        Some(bytes) => Ok(StackSize::new(bytes)?),
+        None => Ok(shared.stack_size),
+    }
+}
+
+/// Makes a new thread ready, for the first time.
+///
+/// # Errors
+/// If the runtime stops meanwhile: then nobody has seen the thread.
+pub(super) fn submit(shared: &Shared, me: &Tcb, block: &'static Tcb) -> io::Result<()> {
+    if let Some(lwp) = me.lwp_of(shared) {
+        let _entry = Entry::on(lwp);
+        count(&lwp.counters.spawned, 1);
+        // SAFETY: owner inside the runtime; the thread is ready.
+        unsafe { lwp.push(block) };
+        return Ok(());
+    }
+    shared.spawned_elsewhere.fetch_add(1, Ordering::Relaxed);
+    // Pairs with the fence in `stop`: either the runtime counts the thread
+    // before it calls itself ended, or we see that it stops.
+    fence(Ordering::SeqCst);
+    if shared.is_stopping() {
+        shared.ended_elsewhere.fetch_add(1, Ordering::Release);
+        return Err(stopped());
+    }
+    inject(block);
+    Ok(())
+}
+
+pub(super) fn stopped() -> io::Error {
+    io::Error::other("the runtime has been shut down")
+}
+
+impl Tcb {
+    /// The LWP on which the running thread `self` runs, if it is one of
+    /// `shared`'s and the thread is a user thread.
+    fn lwp_of(&self, shared: &Shared) -> Option<&'static Lwp> {
+        // SAFETY: LWPs outlive the threads they run.
+        let lwp = unsafe { self.lwp.load(Ordering::Relaxed).as_ref() }?;
+        (self.is_user() && core::ptr::eq(lwp.shared, shared)).then_some(lwp)
+    }
+}
