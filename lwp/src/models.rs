@@ -17,8 +17,8 @@ use loom::thread::spawn;
 
 use crate::explore::{ALL, Data, model, outcomes};
 use crate::lock::LockWord;
-use crate::owner::{HolderId, OwnerWord};
-use crate::shim::{AtomicU32, Ordering};
+use crate::owner::{Holder, HolderId, OwnerWord};
+use crate::shim::{AtomicU32, Ordering, fence};
 use crate::sleep::Sleeper;
 
 /// A word and what it guards.
@@ -157,30 +157,81 @@ fn wake_against_wake() {
     });
 }
 
-fn holders() -> (HolderId, HolderId) {
-    (HolderId::new(1).unwrap(), HolderId::new(2).unwrap())
+fn id(number: u32) -> HolderId {
+    HolderId::new(number).unwrap()
 }
 
-/// One at a time, each with the data of the one before.
+/// An LWP, and the kernel threads that want it.
+#[derive(Debug)]
+struct Processor {
+    word: OwnerWord,
+    data: Data,
+    holders: [Holder; 3],
+}
+
+impl Processor {
+    /// Held by the first kernel thread, which is outside the runtime.
+    fn held() -> Arc<Self> {
+        let new = Processor {
+            word: OwnerWord::new(),
+            data: Data::new(),
+            holders: [Holder::new(), Holder::new(), Holder::new()],
+        };
+        assert!(new.word.claim(&new.holders[0], id(1)));
+        new.holders[0].leave();
+        Arc::new(new)
+    }
+
+    /// Enters, does something, leaves.
+    fn visit(&self, who: usize) -> bool {
+        let me = &self.holders[who];
+        let entered = self.word.enter(me);
+        if entered {
+            self.data.add_one();
+            me.leave();
+        }
+        entered
+    }
+
+    /// Takes the LWP from the first kernel thread, does something, leaves.
+    fn take(&self, who: usize) -> bool {
+        let (holder, me) = (&self.holders[0], &self.holders[who]);
+        let barrier = || {
+            fence(Ordering::SeqCst);
+            true
+        };
+        let taken = self.word.take(holder, me, id(who as u32 + 1), barrier);
+        if taken {
+            self.data.add_one();
+            me.leave();
+        }
+        taken
+    }
+}
+
 #[test]
 fn claim_against_release() {
     let seen = outcomes(ALL, || {
-        let (a, b) = holders();
-        let lwp = Guarded::new(OwnerWord::new());
+        let lwp = Arc::new(Processor {
+            word: OwnerWord::new(),
+            data: Data::new(),
+            holders: [Holder::new(), Holder::new(), Holder::new()],
+        });
         let other = lwp.clone();
-        let carry = |lwp: &Guarded<OwnerWord>, me| {
-            let held = lwp.word.claim(me);
+        let carry = |lwp: &Processor, who: usize| {
+            let me = &lwp.holders[who];
+            let held = lwp.word.claim(me, id(who as u32 + 1));
             if held {
-                lwp.add_one();
-                assert!(lwp.word.release(me));
+                lwp.data.add_one();
+                lwp.word.release(me);
             }
             u32::from(held)
         };
-        let thread = spawn(move || carry(&other, a));
-        let mine = carry(&lwp, b);
+        let thread = spawn(move || carry(&other, 0));
+        let mine = carry(&lwp, 1);
         let carried = mine + thread.join().unwrap();
-        assert!(lwp.word.claim(a), "free again");
-        assert_eq!(lwp.get(), carried);
+        assert!(lwp.word.claim(&lwp.holders[2], id(3)), "free again");
+        assert_eq!(lwp.data.get(), carried);
         carried
     });
     assert_eq!(Vec::from_iter(seen), [1, 2]);
@@ -189,30 +240,50 @@ fn claim_against_release() {
 /// The holder that comes back and the one who takes over: one of them goes on
 /// with the LWP, and knows.
 #[test]
-fn reclaim_against_take() {
+fn entry_against_take() {
     let seen = outcomes(ALL, || {
-        let (a, b) = holders();
-        let lwp = Guarded::new(OwnerWord::new());
-        assert!(lwp.word.claim(a));
+        let lwp = Processor::held();
         let other = lwp.clone();
         let taker = spawn(move || {
-            let taken = other.word.take(a, b);
-            if taken {
-                other.add_one();
-            }
-            taken
+            other.word.offer();
+            other.take(1)
         });
-        lwp.add_one();
-        assert!(lwp.word.offer(a));
-        let back = lwp.word.reclaim(a);
-        if back {
-            lwp.add_one();
-        }
-        assert_eq!(lwp.word.is_held_by(a), back);
+        let visits = [lwp.visit(0), lwp.visit(0)];
         let taken = taker.join().unwrap();
-        assert!(back != taken, "exactly one goes on");
-        assert!(lwp.word.is_held_by(if taken { b } else { a }));
-        assert_eq!(lwp.get(), 2);
+        assert!(visits[0] || !visits[1], "once gone, it stays gone");
+        assert!(taken || visits[1], "nobody has it");
+        assert!(lwp.word.is_held_by(&lwp.holders[usize::from(taken)]));
+        // Whoever has it can go on; the other cannot.
+        assert_eq!(lwp.visit(0), !taken);
+        assert_eq!(lwp.visit(1), taken);
+        let entries = u32::from(visits[0]) + u32::from(visits[1]);
+        assert_eq!(lwp.data.get(), entries + u32::from(taken) + 1);
+        (visits, taken)
+    });
+    // Gone before the first, the second, or no visit; or the taker gave up.
+    assert!(seen.len() >= 4, "{seen:?}");
+}
+
+/// The holder offers the LWP itself and comes back, again and again, while
+/// others offer, too: an old offer is not a new one.
+#[test]
+fn old_offer_against_take() {
+    let seen = outcomes(Some(4), || {
+        let lwp = Processor::held();
+        let (offerer, taker) = (lwp.clone(), lwp.clone());
+        let taker = spawn(move || taker.take(1));
+        let offerer = spawn(move || offerer.word.offer());
+        let me = &lwp.holders[0];
+        let mut mine = lwp.word.enter(me);
+        if mine {
+            lwp.data.add_one();
+            lwp.word.offer_and_leave(me);
+            mine = lwp.visit(0);
+        }
+        let taken = taker.join().unwrap();
+        offerer.join().unwrap();
+        assert!(!(mine && taken) || lwp.word.is_held_by(&lwp.holders[1]));
+        assert_eq!(lwp.visit(0), !taken);
         taken
     });
     assert_eq!(seen.len(), 2);
@@ -221,55 +292,18 @@ fn reclaim_against_take() {
 /// Two who would both take what is offered.
 #[test]
 fn take_against_take() {
-    let seen = outcomes(ALL, || {
-        let (a, b) = holders();
-        let c = HolderId::new(3).unwrap();
-        let lwp = Guarded::new(OwnerWord::new());
-        assert!(lwp.word.claim(a));
-        let takers = [b, c].map(|me| {
+    let seen = outcomes(Some(4), || {
+        let lwp = Processor::held();
+        let takers = [1, 2].map(|who| {
             let lwp = lwp.clone();
-            spawn(move || {
-                let taken = lwp.word.take(a, me);
-                if taken {
-                    lwp.add_one();
-                }
-                taken
-            })
+            spawn(move || lwp.take(who))
         });
-        lwp.add_one();
-        assert!(lwp.word.offer(a));
+        assert!(lwp.word.enter(&lwp.holders[0]));
+        lwp.data.add_one();
+        lwp.word.offer_and_leave(&lwp.holders[0]);
         let taken = takers.map(|t| t.join().unwrap());
         assert!(taken != [true, true]);
         taken
     });
     assert_eq!(seen.len(), 3);
-}
-
-/// The data travels with the word, passed or inherited, to whoever moves the
-/// word next.
-#[test]
-fn successor_against_predecessor() {
-    let give: [fn(&OwnerWord); 2] = [
-        |word| assert!(word.pass(holders().0, holders().1)),
-        |word| word.inherit(holders().1),
-    ];
-    for give in give {
-        let seen = outcomes(ALL, move || {
-            let (a, b) = holders();
-            let lwp = Guarded::new(OwnerWord::new());
-            assert!(lwp.word.claim(a));
-            let other = lwp.clone();
-            let next = spawn(move || {
-                let mine = other.word.release(b);
-                if mine {
-                    assert_eq!(other.get(), 1);
-                }
-                mine
-            });
-            lwp.add_one();
-            give(&lwp.word);
-            next.join().unwrap()
-        });
-        assert_eq!(seen.len(), 2);
-    }
 }

@@ -45,9 +45,9 @@ pub(crate) fn of(shared: &Shared) -> Vec<LwpInfo> {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let look = |lwp: &crate::sched::lwp::Lwp| LwpInfo {
         id: lwp.index,
-        kernel_thread: i32::try_from(read(&lwp.kernel_thread))
-            .ok()
-            .filter(|tid| *tid != 0),
+        kernel_thread: lwp
+            .carrier()
+            .map(|carrier| carrier.own.tid.load(Ordering::Relaxed) as i32),
         queued: lwp.load(),
         switches: read(&lwp.counters.switches),
         spawned: read(&lwp.counters.spawned),

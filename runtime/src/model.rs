@@ -50,9 +50,9 @@ pub(crate) fn make_ready(thread: &'static Tcb) {
 
 /// A stay inside the runtime; nothing in a model.
 #[derive(Debug)]
-pub(crate) struct Entry<'a>(core::marker::PhantomData<(&'a (), *mut ())>);
+pub(crate) struct Entry(core::marker::PhantomData<*mut ()>);
 
-impl Entry<'_> {
+impl Entry {
     /// Enters the runtime.
     pub(crate) fn new() -> Self {
         Entry(core::marker::PhantomData)

@@ -8,13 +8,13 @@
 //! `Shared` is leaked together with their stacks: the threads may still be made
 //! ready by others, to no effect.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use lisle_lwp::lock::RawLock;
-use lisle_lwp::owner::HolderId;
+use lisle_lwp::owner::{self, HolderId};
 use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use lisle_lwp::stack::{StackSize, overflow};
 use lisle_lwp::sys::{self, Call};
@@ -31,7 +31,7 @@ use crate::sched::policy::{PolicyKind, Ready};
 use crate::sched::queue::Injector;
 use crate::sched::sleepers::Sleepers;
 use crate::sched::timers::NEVER;
-use crate::spares::{Order, Spares, Successor};
+use crate::spares::{Spare, Spares};
 use crate::thread::{self, ThreadInfo};
 
 /// What the LWPs of a runtime share.
@@ -57,6 +57,8 @@ pub struct Shared {
     counted_out: AtomicBool,
     seeded: Option<RawLock<Random>>,
     pub(crate) spares: Spares,
+    /// How many kernel threads were started for it.
+    started: AtomicU32,
     kernel_threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
@@ -124,33 +126,40 @@ impl Shared {
         (spawned + self.spawned_elsewhere.load(Ordering::Acquire)).saturating_sub(ended)
     }
 
-    /// Makes a kernel thread that can take LWP `index` over from its present
-    /// one; it is named in the owner word already.
-    pub(crate) fn start_carrier(&self, index: usize) -> io::Result<Successor> {
-        static HOLDERS: AtomicU32 = AtomicU32::new(1);
-        let number = HOLDERS.fetch_add(1, Ordering::Relaxed);
-        let holder = HolderId::new(number).expect("fewer than 2^32 kernel threads");
-        let send = match self.spares.take() {
-            Some(spare) => spare,
-            None => self.start_kernel_thread(index)?,
-        };
-        self.lwps[index].owner.inherit(holder);
-        let order = Order { lwp: index, holder };
-        Ok(Successor { send, order })
+    /// A name in owner words for a kernel thread.
+    pub(crate) fn holder_id(&self) -> HolderId {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        // Each time it gets hold of an LWP: numbers may come again, but not
+        // while somebody looks at an offer that names them.
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed) & ((1 << 28) - 1);
+            if let Some(id) = HolderId::new(number) {
+                return id;
+            }
+        }
+    }
+
+    /// A kernel thread that can carry an LWP.
+    pub(crate) fn spare(&self) -> io::Result<Spare> {
+        match self.spares.take() {
+            Some(spare) => Ok(spare),
+            None => self.start_kernel_thread(),
+        }
     }
 
     /// A new kernel thread that waits for its first order.
-    fn start_kernel_thread(&self, index: usize) -> io::Result<SyncSender<Order>> {
+    pub(crate) fn start_kernel_thread(&self) -> io::Result<Spare> {
         let shared = self.itself.upgrade().ok_or_else(stopped)?;
         let (send, first) = sync_channel(1);
-        let name = format!("{}-{index}", self.name_prefix);
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", self.name_prefix);
         let builder = std::thread::Builder::new().name(name);
         let body = move || idle::serve(&shared, first);
         let handle = sys::guarded(Call::Clone, || builder.spawn(body))?;
         let mut handles = self.kernel_threads.lock();
         handles.retain(|handle| !handle.is_finished());
         handles.push(handle);
-        Ok(send)
+        Ok(Spare::started(send))
     }
 
     /// Asks all LWPs to stop as soon as they are idle.
@@ -530,7 +539,7 @@ impl Builder {
         RUNTIMES.fetch_add(1, Ordering::Relaxed);
         // Dropping the runtime on an error stops those that have started.
         for index in 0..shared.lwps.len() {
-            shared.start_carrier(index)?.go();
+            shared.start_kernel_thread()?.go(&shared.lwps[index]);
         }
         if warm > 0 {
             donors::warm_up(shared.stack_size, warm)?;
@@ -558,6 +567,10 @@ impl Builder {
         }
         let stack_size = StackSize::new(self.stack_size)?;
         fork::install();
+        if sys::membarrier_register().is_err() {
+            // Old kernel, sandbox: every entry to the runtime runs a fence.
+            owner::require_fences();
+        }
         overflow::set_describe(thread::describe_running);
         overflow::install()?;
         let queues: Vec<Ready> = (0..lwps).map(|lwp| Ready::new(&self.policy, lwp)).collect();
@@ -589,6 +602,7 @@ impl Builder {
             // Another stream than the policy's own.
             seeded: seed.map(|seed| RawLock::new(Random::new(!seed))),
             spares: Spares::new(self.spares),
+            started: AtomicU32::new(0),
             kernel_threads: Mutex::new(Vec::with_capacity(lwps)),
         }))
     }

@@ -1,73 +1,136 @@
-//! Spare kernel threads: those that have lost their LWP and wait for another.
+//! Spare kernel threads: those that carry no LWP and wait for one.
 //!
-//! A hand-over needs a kernel thread. One that is left over from an earlier
-//! hand-over is there at once; up to a limit they are kept, further ones end.
-//! Each spare waits on a channel of its own, whose sender stands in the list: a
-//! sender that is dropped, because the runtime stops or the hand-over comes to
-//! nothing, ends its kernel thread.
+//! A hand-over needs a kernel thread at once, in places where no lock may be
+//! taken and nothing allocated. So spares stand in slots, one word each: who
+//! swaps a spare out of its slot owns it, writes its order and wakes it. The
+//! slots limit how many are kept; further ones end.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 
-use lisle_lwp::owner::HolderId;
-use parking_lot::Mutex;
+use lisle_lwp::shim::{AtomicBool, AtomicPtr, Ordering};
 
-/// The word to carry an LWP, under this name.
+use crate::sched::lwp::Lwp;
+use crate::tcb::Tcb;
+
+/// A kernel thread that waits for the word which LWP to carry. Dropping it
+/// instead ends the kernel thread.
 #[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) lwp: usize,
-    pub(crate) holder: HolderId,
+pub(crate) struct Spare(Option<From>);
+
+#[derive(Debug)]
+enum From {
+    /// It waited in a slot.
+    Slot(&'static Tcb),
+    /// It was started for this purpose; dropping the sender ends it.
+    Start(SyncSender<usize>),
 }
 
-/// A kernel thread that waits for the word to carry an LWP.
-#[derive(Debug)]
-pub(crate) struct Successor {
-    pub(crate) send: SyncSender<Order>,
-    pub(crate) order: Order,
-}
-
-impl Successor {
-    /// It begins. Dropping the successor instead ends its kernel thread.
-    pub(crate) fn go(self) {
-        let _ = self.send.send(self.order);
+impl Spare {
+    /// One that was just started and waits for the number of an LWP.
+    pub(crate) fn started(send: SyncSender<usize>) -> Spare {
+        Spare(Some(From::Start(send)))
     }
+
+    /// It begins with this LWP.
+    pub(crate) fn go(mut self, lwp: &Lwp) {
+        match self.0.take() {
+            Some(From::Slot(spare)) => order(spare, core::ptr::from_ref(lwp).cast_mut()),
+            Some(From::Start(send)) => drop(send.send(lwp.index)),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(From::Slot(spare)) = self.0 {
+            order(spare, END);
+        }
+    }
+}
+
+/// In place of an LWP: the kernel thread is to end.
+const END: *mut Lwp = core::ptr::without_provenance_mut(1);
+
+fn order(spare: &Tcb, lwp: *mut Lwp) {
+    // Release: what the spare is to find; pairs with the Acquire in `wait`.
+    spare.own.order.store(lwp, Ordering::Release);
+    spare.sleeper.wake();
 }
 
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Spares {
-    limit: usize,
-    /// `None` once the runtime stops.
-    waiting: Mutex<Option<Vec<SyncSender<Order>>>>,
+    slots: Box<[AtomicPtr<Tcb>]>,
+    closed: AtomicBool,
 }
 
 impl Spares {
     pub(crate) fn new(limit: usize) -> Spares {
         Spares {
-            limit,
-            waiting: Mutex::new(Some(Vec::new())),
+            slots: (0..limit)
+                .map(|_| AtomicPtr::new(core::ptr::null_mut()))
+                .collect(),
+            closed: AtomicBool::new(false),
         }
     }
 
-    /// A spare, if there is one.
-    pub(crate) fn take(&self) -> Option<SyncSender<Order>> {
-        self.waiting.lock().as_mut()?.pop()
+    /// A spare, if there is one. Takes no lock, allocates nothing.
+    pub(crate) fn take(&self) -> Option<Spare> {
+        self.slots.iter().find_map(|slot| {
+            if slot.load(Ordering::Relaxed).is_null() {
+                return None;
+            }
+            // Acquire: the spare has done with its last LWP; pairs with the
+            // Release in `join`.
+            let spare = slot.swap(core::ptr::null_mut(), Ordering::Acquire);
+            // SAFETY: null or a control block, and those live for ever.
+            let spare = unsafe { spare.as_ref() }?;
+            Some(Spare(Some(From::Slot(spare))))
+        })
     }
 
-    /// Makes the calling kernel thread a spare; where it waits for its order.
-    /// `None` if there are enough, or the runtime stops: then it ends.
-    pub(crate) fn join(&self) -> Option<Receiver<Order>> {
-        let (send, receive) = sync_channel(1);
-        let mut waiting = self.waiting.lock();
-        let waiting = waiting
-            .as_mut()
-            .filter(|waiting| waiting.len() < self.limit)?;
-        waiting.push(send);
-        Some(receive)
+    /// Makes the calling kernel thread a spare and waits for its order. `None`
+    /// if there are enough, or the runtime stops: then it ends.
+    pub(crate) fn join(&self, me: &'static Tcb) -> Option<&'static Lwp> {
+        let null = core::ptr::null_mut();
+        let mine = core::ptr::from_ref(me).cast_mut();
+        let slot = self.slots.iter().find(|slot| {
+            // Release: as in `take`.
+            slot.compare_exchange(null, mine, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+        })?;
+        // Either this sees that they are closed, or `close` sees the slot.
+        lisle_lwp::shim::fence(Ordering::SeqCst);
+        if self.closed.load(Ordering::Relaxed)
+            && slot
+                .compare_exchange(mine, null, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            return None;
+        }
+        wait(me)
     }
 
     /// Ends all spares, now and from now on.
     pub(crate) fn close(&self) {
-        let waiting = self.waiting.lock().take();
-        drop(waiting);
+        self.closed.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `join`.
+        lisle_lwp::shim::fence(Ordering::SeqCst);
+        while self.take().is_some() {}
+    }
+}
+
+/// Waits for an order. `None`: the kernel thread is to end.
+fn wait(me: &'static Tcb) -> Option<&'static Lwp> {
+    loop {
+        // Acquire: pairs with the Release in `order`.
+        let lwp = me.own.order.swap(core::ptr::null_mut(), Ordering::Acquire);
+        match lwp {
+            END => return None,
+            // SAFETY: an LWP of the runtime that this kernel thread keeps alive.
+            lwp if !lwp.is_null() => return Some(unsafe { &*lwp }),
+            _ => me.sleeper.sleep(None),
+        };
     }
 }

@@ -20,6 +20,8 @@ use lisle_lwp::sleep::Sleeper;
 
 #[cfg(not(lisle_loom))]
 use lisle_lwp::arch::Context;
+#[cfg(not(lisle_loom))]
+use lisle_lwp::{current::Slot, owner::Holder};
 
 #[cfg(not(lisle_loom))]
 use crate::footing::Footing;
@@ -61,7 +63,7 @@ pub(crate) struct Tcb {
     /// The LWP that runs the thread, null while it does not run on one.
     #[cfg(not(lisle_loom))]
     pub(crate) lwp: AtomicPtr<crate::sched::lwp::Lwp>,
-    /// The idle context of the kernel thread on which it runs without an LWP.
+    /// The idle context of the kernel thread on which it runs.
     #[cfg(not(lisle_loom))]
     pub(crate) carrier: AtomicPtr<Tcb>,
     /// The next in whatever queue holds the thread; owned by that queue.
@@ -97,6 +99,9 @@ pub(crate) struct Tcb {
 
     // --- the thread itself, if its kind is `Kernel` or `Idle` ---
     pub(crate) sleeper: Sleeper,
+    /// What a kernel thread that carries LWPs has for itself.
+    #[cfg(not(lisle_loom))]
+    pub(crate) own: Own,
 
     // --- immutable while `refs > 0` ---
     pub(crate) parent: AtomicU64,
@@ -146,6 +151,8 @@ impl Tcb {
             cpu_ns: AtomicU64::new(0),
             join: JoinSlot::new(),
             sleeper: Sleeper::new(),
+            #[cfg(not(lisle_loom))]
+            own: Own::new(),
             parent: AtomicU64::new(0),
             #[cfg(not(lisle_loom))]
             shared: AtomicPtr::new(ptr::null_mut()),
@@ -222,6 +229,35 @@ impl Tcb {
             }
         }
         false
+    }
+}
+
+/// What belongs to a kernel thread that carries LWPs, whichever it carries.
+#[cfg(not(lisle_loom))]
+#[derive(Debug)]
+pub(crate) struct Own {
+    /// Its side of the owner words.
+    pub(crate) holder: Holder,
+    /// The word by which it knows its current thread.
+    pub(crate) slot: Cell<Slot>,
+    /// Its thread pointer.
+    pub(crate) pointer: AtomicUsize,
+    /// The kernel's id of it.
+    pub(crate) tid: AtomicU32,
+    /// While it is a spare: which LWP it is to take. See [`crate::spares`].
+    pub(crate) order: AtomicPtr<crate::sched::lwp::Lwp>,
+}
+
+#[cfg(not(lisle_loom))]
+impl Own {
+    fn new() -> Own {
+        Own {
+            holder: Holder::new(),
+            slot: Cell::new(ptr::null()),
+            pointer: AtomicUsize::new(0),
+            tid: AtomicU32::new(0),
+            order: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 }
 

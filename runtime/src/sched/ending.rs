@@ -11,6 +11,7 @@
 //! [`Builder::fresh`]: crate::thread::Builder::fresh
 
 use core::ptr;
+use std::time::Duration;
 
 use lisle_lwp::shim::Ordering;
 
@@ -41,25 +42,49 @@ pub(super) unsafe fn end_donors(lwp: &Lwp) -> bool {
     let mut refused = ReadyList::new();
     while let Some(ended) = noted.pop_front() {
         // SAFETY: the thread has left its stack; nobody else touches it.
-        let footing = ended
-            .footing
-            .with_mut(|footing| unsafe { (*footing).take() });
-        let Some(Footing::Donor(donor)) = footing else {
-            unreachable!("only full threads are noted")
-        };
-        // From here on it is a kernel thread like any other.
-        ended.lwp.store(ptr::null_mut(), Ordering::Relaxed);
-        ended.kind.store(Kind::Kernel as u8, Ordering::Relaxed);
-        if let Err(donor) = donors::end(donor) {
-            ended.kind.store(Kind::Full as u8, Ordering::Relaxed);
-            // SAFETY: as above.
-            ended
-                .footing
-                .with_mut(|footing| unsafe { *footing = Some(Footing::Donor(donor)) });
+        if !unsafe { end_donor(ended) } {
             refused.push_back(ended);
         }
     }
     let left = !refused.is_empty();
     *noted = refused;
     left
+}
+
+/// Ends the donor of a thread that ended off its LWP, however long it takes.
+///
+/// # Safety
+/// The thread has left its donor's stack for ever; called in an idle context.
+pub(super) unsafe fn end_donor_now(ended: &'static Tcb) {
+    // SAFETY: passed on.
+    while !unsafe { end_donor(ended) } {
+        crate::runtime::nap(Duration::from_millis(1));
+    }
+}
+
+/// Returns whether the system allowed it.
+///
+/// # Safety
+/// As [`end_donor_now`].
+unsafe fn end_donor(ended: &'static Tcb) -> bool {
+    // SAFETY: nobody else touches it.
+    let footing = ended
+        .footing
+        .with_mut(|footing| unsafe { (*footing).take() });
+    let Some(Footing::Donor(donor)) = footing else {
+        unreachable!("only full threads end with their donors")
+    };
+    // From here on it is a kernel thread like any other.
+    ended.lwp.store(ptr::null_mut(), Ordering::Relaxed);
+    ended.kind.store(Kind::Kernel as u8, Ordering::Relaxed);
+    let refused = donors::end(donor).err();
+    let done = refused.is_none();
+    if let Some(donor) = refused {
+        ended.kind.store(Kind::Full as u8, Ordering::Relaxed);
+        // SAFETY: as above.
+        ended
+            .footing
+            .with_mut(|footing| unsafe { *footing = Some(Footing::Donor(donor)) });
+    }
+    done
 }

@@ -1,15 +1,21 @@
 //! Hand-over: an LWP leaves the kernel thread that carries it, and a thread
 //! goes on there without an LWP.
 //!
-//! It happens when a light thread has to wait while it unwinds. The panic count
-//! belongs to the kernel thread, so the thread must not move before the
-//! unwinding is over: it waits right there, on its kernel thread, like any
-//! kernel thread; and because the LWP must not wait with it, a new kernel
-//! thread takes the LWP over with its whole run queue.
+//! ```text
+//!   kernel thread k:   thread U ───────── U, without an LWP ──── U waits ──► idle ──► spare
+//!                          │  offered                               │
+//!   spare s:               └► takes the LWP ──► next thread ──► …   └► ready again, on some LWP
+//! ```
+//!
+//! Two reasons. A light thread has to wait while it unwinds: the panic count
+//! belongs to the kernel thread, so it must not move before the unwinding is
+//! over, and waits right there ([`detach`]). Or somebody has seen that the
+//! thread blocks in the kernel, or computes on and on, and has offered its LWP
+//! ([`watch`](crate::watch)); the thread finds out at its next entry.
 //!
 //! The thread left behind runs *off the LWP* until its next wait, yield or end.
 //! Then it leaves its kernel thread for good ([`leave`]), becomes ready like any
-//! other, and the kernel thread ends.
+//! other, and the kernel thread becomes a spare, or ends.
 //!
 //! If the system refuses another kernel thread, the LWP waits with the thread.
 
@@ -18,37 +24,42 @@ use lisle_lwp::current;
 use lisle_lwp::shim::Ordering;
 
 use super::lwp::hold;
-use super::switch::{AFTER, EXIT, HOLD, PARK, arrive, inject, reap_elsewhere, running};
+use super::switch::{
+    AFTER, END_DONOR, EXIT, HOLD, PARK, arrive, change_pointer, enter, inject, reap_elsewhere,
+    running,
+};
 use crate::tcb::Tcb;
 
-/// Gives the running thread's LWP to a new kernel thread; the thread goes on
-/// without one. Returns whether it did.
+/// Gives the running thread's LWP to another kernel thread; the thread goes on
+/// without one. Returns whether it does.
 pub(crate) fn detach(me: &'static Tcb) -> bool {
     let Some(lwp) = me.own_lwp() else { return true };
-    let idle = lwp.idle();
-    let Ok(successor) = lwp.shared().start_carrier(lwp.index) else {
+    let Ok(spare) = lwp.shared().spare() else {
         return false;
     };
-    // From here on the LWP is not ours: nothing of it may be touched.
+    let Some(lwp) = enter(me) else { return true };
+    // From here on the LWP is not ours.
     me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
-    me.carrier
-        .store(core::ptr::from_ref(idle).cast_mut(), Ordering::Relaxed);
-    current::set_carried(core::ptr::null());
-    successor.go();
+    if me.is_light() {
+        current::set_carried(core::ptr::null());
+    }
+    // SAFETY: the caller runs as `me`.
+    lwp.owner.release(unsafe { &me.carrier().own.holder });
+    spare.go(lwp);
     true
 }
 
 /// Leaves the kernel thread on which `me` runs without an LWP; returns when
 /// `me` is resumed, on an LWP.
 pub(super) fn leave(me: &'static Tcb, after: usize) {
-    let carrier = carrier_of(me);
     // SAFETY: the carrier's idle context is suspended in its run loop since it
     // switched to `me` or a predecessor, and only we can resume it. Our own
     // context is published by it, after it has been saved.
     unsafe {
-        current::set(core::ptr::from_ref(carrier).cast());
+        let carrier = me.carrier();
         let to = carrier.context.with(|context| *context);
         let arg = me as *const Tcb as usize | after;
+        back_to(carrier, me);
         let arg = me
             .context
             .with_mut(|context| arch::switch(context, to, arg));
@@ -57,20 +68,33 @@ pub(super) fn leave(me: &'static Tcb, after: usize) {
 }
 
 /// As [`leave`], for a thread that has ended.
-pub(super) fn leave_for_ever(me: &'static Tcb) -> ! {
-    let carrier = carrier_of(me);
+pub(super) fn leave_for_ever(me: &'static Tcb, after: usize) -> ! {
     // SAFETY: as in `leave`; the thread's context is not needed again.
     unsafe {
-        current::set(core::ptr::from_ref(carrier).cast());
+        let carrier = me.carrier();
         let to = carrier.context.with(|context| *context);
-        arch::switch_final(to, me as *const Tcb as usize | EXIT)
+        back_to(carrier, me);
+        arch::switch_final(to, me as *const Tcb as usize | after)
     }
 }
 
-fn carrier_of(me: &'static Tcb) -> &'static Tcb {
-    // SAFETY: set by `detach`; control blocks live for ever.
-    let carrier = unsafe { me.carrier.load(Ordering::Relaxed).as_ref() };
-    carrier.expect("a thread off its LWP has a carrier")
+/// Gives the kernel thread back to its idle context.
+///
+/// # Safety
+/// The caller runs as `me` on the carrier's kernel thread, and is about to
+/// switch to the carrier without touching a thread-local in between.
+#[inline(always)]
+unsafe fn back_to(carrier: &'static Tcb, me: &Tcb) {
+    // SAFETY: the slot is this kernel thread's; the rest is passed on.
+    unsafe {
+        carrier
+            .own
+            .slot
+            .with(|slot| (**slot).set(core::ptr::from_ref(carrier).cast()));
+        if me.thread_pointer.load(Ordering::Relaxed) != 0 {
+            change_pointer(carrier, 0);
+        }
+    }
 }
 
 /// What follows a switch back to a carrier that has lost its LWP.
@@ -81,13 +105,22 @@ pub(super) unsafe fn follow_up(arg: usize) {
     debug_assert!(running().is_some_and(|me| !me.is_user()));
     // SAFETY: the address of a control block, and those live for ever.
     let left: &'static Tcb = unsafe { &*((arg & !AFTER) as *const Tcb) };
+    // SAFETY: a runtime outlives its threads.
+    let ended = |left: &Tcb| unsafe {
+        let shared = &*left.shared.load(Ordering::Relaxed);
+        shared.ended_elsewhere.fetch_add(1, Ordering::Release);
+    };
     let ready = match arg & AFTER {
         PARK => !left.wait.commit(),
         EXIT => {
-            // SAFETY: a runtime outlives its threads.
-            let shared = unsafe { &*left.shared.load(Ordering::Relaxed) };
-            shared.ended_elsewhere.fetch_add(1, Ordering::Relaxed);
+            ended(left);
             reap_elsewhere(left);
+            false
+        }
+        END_DONOR => {
+            // SAFETY: the idle context, and the thread has left its stack.
+            unsafe { super::ending::end_donor_now(left) };
+            ended(left);
             false
         }
         HOLD => !hold(left),

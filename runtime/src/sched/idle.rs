@@ -23,9 +23,9 @@ use std::time::Duration;
 
 use lisle_lwp::arch;
 use lisle_lwp::current;
-use lisle_lwp::donor;
-use lisle_lwp::shim::{Ordering, spin_loop};
+use lisle_lwp::shim::{Ordering, fence, spin_loop};
 use lisle_lwp::stack::{StackPool, overflow};
+use lisle_lwp::{donor, owner};
 
 use super::lwp::{Lwp, count, may_run};
 use super::sleepers::Bed;
@@ -34,7 +34,6 @@ use super::timers::NEVER;
 use super::{ending, handover};
 use crate::donors;
 use crate::runtime::Shared;
-use crate::spares::Order;
 use crate::tcb::Tcb;
 use crate::wait::Outcome;
 
@@ -59,41 +58,52 @@ struct Carrier<'a> {
 
 /// The body of a kernel thread that carries LWPs: the one of its first order,
 /// and, as a spare, those of others.
-pub(crate) fn serve(shared: &Shared, first: Receiver<Order>) {
+pub(crate) fn serve(shared: &Shared, first: Receiver<usize>) {
     // Dropped last: the overflow report needs it while threads run.
     let _alternate = overflow::ensure_alt_stack();
-    let mut orders = first;
-    while let Ok(order) = orders.recv() {
-        if carry(shared, &order) {
+    let registered = donor::register_carrier();
+    let idle = crate::current::me();
+    let own = &idle.own;
+    // SAFETY: this kernel thread's own, which nobody else reads before it
+    // carries an LWP.
+    own.slot.with_mut(|slot| unsafe { *slot = current::slot() });
+    own.pointer
+        .store(registered.thread_pointer(), Ordering::Relaxed);
+    own.tid
+        .store(lisle_lwp::sys::gettid() as u32, Ordering::Relaxed);
+    let mut next = first.recv().ok().map(|index| &shared.lwps[index]);
+    while let Some(lwp) = next {
+        if carry(shared, lwp, idle) == Carried::UntilTheStop {
             return;
         }
         // The LWP went on without this kernel thread.
-        match shared.spares.join() {
-            Some(next) => orders = next,
-            None => return,
-        }
+        next = shared.spares.join(idle);
     }
 }
 
-/// Carries an LWP until the runtime stops (`true`) or the LWP goes on without
-/// this kernel thread (`false`).
-fn carry(shared: &Shared, order: &Order) -> bool {
-    let holder = order.holder;
-    let lwp = &shared.lwps[order.lwp];
-    let idle = crate::current::me();
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    /// The runtime stops.
+    UntilTheStop,
+    /// The LWP goes on without this kernel thread, or never went with it.
+    NoMore,
+}
+
+/// Carries an LWP as long as it stays with this kernel thread.
+fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
+    if !get_hold_of(shared, lwp, idle) {
+        return Carried::NoMore;
+    }
+    let me = core::ptr::from_ref(idle).cast_mut();
     idle.kind
         .store(crate::tcb::Kind::Idle as u8, Ordering::Relaxed);
     idle.lwp
         .store(core::ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
-    lwp.idle.set(idle);
-    lwp.slot.set(current::slot());
-    let registered = donor::register_carrier();
-    lwp.own_pointer.set(registered.thread_pointer());
+    idle.carrier.store(me, Ordering::Relaxed);
+    // Release: what `serve` set; pairs with the Acquire in `Lwp::carrier`.
+    lwp.carrier.store(me, Ordering::Release);
     current::set_carried(core::ptr::from_ref(lwp).cast());
-    lwp.kernel_thread
-        .store(lisle_lwp::sys::gettid() as u64, Ordering::Relaxed);
     lwp.since.set(shared.clock.now());
-    debug_assert!(lwp.owner.is_held_by(holder));
     let mut carrier = Carrier {
         shared,
         lwp,
@@ -101,7 +111,6 @@ fn carry(shared: &Shared, order: &Order) -> bool {
         last_poll: 0,
         trimmed: true,
     };
-    lwp.owner.enter();
     let stopped = carrier.run();
     current::set_carried(core::ptr::null());
     if stopped {
@@ -113,14 +122,45 @@ fn carry(shared: &Shared, order: &Order) -> bool {
             (*lwp.stacks.get()).flush();
             (*lwp.blocks.get()).flush(0);
         }
-        lwp.kernel_thread.store(0, Ordering::Relaxed);
-        lwp.owner.leave();
-        let _ = lwp.owner.release(holder);
+        lwp.owner.release(&idle.own.holder);
     }
     idle.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
     idle.kind
         .store(crate::tcb::Kind::Kernel as u8, Ordering::Relaxed);
-    stopped
+    match stopped {
+        true => Carried::UntilTheStop,
+        false => Carried::NoMore,
+    }
+}
+
+/// Claims an LWP that no kernel thread carries, or takes one that is offered;
+/// then this kernel thread is inside the runtime. `false`: its holder has taken
+/// the offer back, or somebody else was faster.
+fn get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> bool {
+    let me = &idle.own.holder;
+    let id = shared.holder_id();
+    while !lwp.owner.claim(me, id) {
+        let Some(holder) = lwp.carrier() else {
+            return false;
+        };
+        if lwp.owner.take(&holder.own.holder, me, id, barrier) {
+            return true;
+        }
+        // A holder that is inside has come back. What is left is a barrier that
+        // was refused.
+        let back = !lwp.owner.is_offered() || holder.own.holder.is_inside();
+        if back || shared.is_stopping() {
+            return false;
+        }
+        lisle_lwp::sys::sched_yield();
+    }
+    true
+}
+
+/// A full fence, here and in every kernel thread that may be inside the runtime.
+fn barrier() -> bool {
+    fence(Ordering::SeqCst);
+    owner::has_fences() || lisle_lwp::sys::membarrier().is_ok()
 }
 
 impl Carrier<'_> {

@@ -31,8 +31,6 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 
 use crossbeam_deque::{Stealer, Worker};
-use lisle_lwp::arch;
-use lisle_lwp::current::Slot;
 use lisle_lwp::donor::{Donor, Donors};
 use lisle_lwp::owner::OwnerWord;
 use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -106,17 +104,11 @@ pub(crate) struct Lwp {
     round_began: Cell<u64>,
     /// The next thread number, and how many are left.
     ids: Cell<(u64, u64)>,
-    /// The word by which the carrying kernel thread knows its current thread.
-    pub(crate) slot: Cell<Slot>,
-    /// The carrying kernel thread's own context.
-    pub(crate) idle: Cell<*const Tcb>,
     pub(crate) blocks: UnsafeCell<FreeBlocks>,
     pub(crate) stacks: UnsafeCell<StackCache>,
     pub(crate) donors: UnsafeCell<Donors>,
     /// Full threads that have ended and whose donors are to end.
     pub(crate) ending: UnsafeCell<ReadyList>,
-    /// The carrying kernel thread's own thread pointer.
-    pub(crate) own_pointer: Cell<usize>,
     /// When the running thread's slice or CPU account began, in nanoseconds.
     pub(crate) since: Cell<u64>,
 
@@ -128,8 +120,8 @@ pub(crate) struct Lwp {
     pub(crate) sleeper: Sleeper,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
-    /// The kernel's id of the carrying kernel thread.
-    pub(crate) kernel_thread: AtomicU64,
+    /// The idle context of the kernel thread that carries it, or did last.
+    pub(crate) carrier: AtomicPtr<Tcb>,
 
     // --- immutable ---
     pub(crate) index: usize,
@@ -174,13 +166,10 @@ impl Lwp {
             round: Cell::new(ROUND),
             round_began: Cell::new(0),
             ids: Cell::new((0, 0)),
-            slot: Cell::new(ptr::null()),
-            idle: Cell::new(ptr::null()),
             blocks: UnsafeCell::new(FreeBlocks::new()),
             stacks: UnsafeCell::new(StackCache::new()),
             donors: UnsafeCell::new(Donors::new()),
             ending: UnsafeCell::new(ReadyList::new()),
-            own_pointer: Cell::new(0),
             since: Cell::new(0),
             owner: OwnerWord::new(),
             next: AtomicPtr::new(ptr::null_mut()),
@@ -188,7 +177,7 @@ impl Lwp {
             sleeper: Sleeper::new(),
             timers: Timers::new(),
             counters: Counters::default(),
-            kernel_thread: AtomicU64::new(0),
+            carrier: AtomicPtr::new(ptr::null_mut()),
             index,
             timed,
             alone,
@@ -199,12 +188,11 @@ impl Lwp {
         }
     }
 
-    /// The context of the kernel thread that carries the LWP.
-    #[inline(always)]
-    pub(crate) fn idle(&self) -> &'static Tcb {
-        // SAFETY: set by the kernel thread that carries the LWP before it runs
-        // any thread; control blocks live for ever.
-        unsafe { &*self.idle.get() }
+    /// The idle context of the kernel thread that carries the LWP, or did last.
+    pub(crate) fn carrier(&self) -> Option<&'static Tcb> {
+        // SAFETY: null or a control block, and those live for ever. Acquire:
+        // pairs with the Release in `idle::carry`.
+        unsafe { self.carrier.load(Ordering::Acquire).as_ref() }
     }
 
     #[inline(always)]
@@ -224,27 +212,6 @@ impl Lwp {
     pub(crate) unsafe fn ready(&self) -> &mut Ready {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.ready.get() }
-    }
-
-    /// Makes `pointer`, or the kernel thread's own if it is 0, the thread
-    /// pointer.
-    ///
-    /// *Whose thread pointer is set when*: while a full thread runs, its own;
-    /// while a light thread or the idle context runs, the kernel thread's. So
-    /// switching among light threads writes nothing, and everything else once.
-    ///
-    /// # Safety
-    /// The caller carries the LWP and is about to switch to the pointer's owner,
-    /// without touching a thread-local in between.
-    #[inline(never)]
-    pub(crate) unsafe fn change_pointer(&self, pointer: usize) {
-        let pointer = if pointer == 0 {
-            self.own_pointer.get()
-        } else {
-            pointer
-        };
-        // SAFETY: passed on.
-        unsafe { arch::native::set_thread_pointer(pointer) };
     }
 
     /// Keeps a donor for the next full thread.

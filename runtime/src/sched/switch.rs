@@ -18,10 +18,12 @@
 //! that nobody can resume it before. A yielding thread alone is queued before
 //! the switch, in the private queue, which nobody else can see.
 //!
-//! **Off the LWP.** A light thread that must wait while it unwinds keeps its
-//! kernel thread (the panic count is the kernel thread's), and the LWP goes on
-//! without both ([`handover`]). Until its next wait it
-//! runs without an LWP: `lwp` is null.
+//! **Off the LWP.** An LWP can leave a kernel thread whose user thread blocks or
+//! computes on, at any moment that the user thread is outside the runtime
+//! ([`handover`]). Therefore every entry ([`enter`]) asks the owner word whether
+//! the LWP is still there. A user thread whose LWP is gone runs on without one,
+//! `lwp` null, until it next waits or yields; a light thread that unwinds stays
+//! longer, because the panic count is the kernel thread's.
 
 use core::marker::PhantomData;
 use core::ptr;
@@ -59,55 +61,110 @@ pub(crate) fn running() -> Option<&'static Tcb> {
 }
 
 impl Tcb {
-    /// The LWP that runs it; for the running thread, exact.
+    /// The LWP that runs it. A hint for everybody but the holder of the LWP
+    /// inside the runtime: see [`enter`].
     #[inline(always)]
-    pub(super) fn own_lwp(&self) -> Option<&Lwp> {
+    pub(super) fn own_lwp(&self) -> Option<&'static Lwp> {
         // SAFETY: LWPs outlive the threads they run.
         unsafe { self.lwp.load(Ordering::Relaxed).as_ref() }
     }
+
+    /// The idle context of the kernel thread on which the thread runs; itself
+    /// for an idle context.
+    ///
+    /// # Safety
+    /// The calling flow is that thread, and it runs on a kernel thread that
+    /// carries an LWP or did when it switched to the thread.
+    #[inline(always)]
+    pub(super) unsafe fn carrier(&self) -> &'static Tcb {
+        // SAFETY: set by whoever switched to the thread; control blocks live for
+        // ever.
+        unsafe { &*self.carrier.load(Ordering::Relaxed) }
+    }
+}
+
+/// Enters the runtime as `me`, the running user thread, which is outside it.
+/// `None`: it runs without an LWP.
+#[inline(always)]
+pub(super) fn enter(me: &Tcb) -> Option<&'static Lwp> {
+    let lwp = me.own_lwp()?;
+    enter_on(me, lwp).then_some(lwp)
+}
+
+/// As [`enter`], with the LWP that ran `me` when it was switched to.
+#[inline(always)]
+fn enter_on(me: &Tcb, lwp: &Lwp) -> bool {
+    // SAFETY: the caller runs as `me`.
+    lwp.owner.enter(unsafe { &me.carrier().own.holder }) || has_lost_its_lwp(me)
+}
+
+/// Notes that the LWP has gone on without the running thread.
+#[cold]
+fn has_lost_its_lwp(me: &Tcb) -> bool {
+    me.lwp.store(ptr::null_mut(), Ordering::Relaxed);
+    if me.is_light() {
+        current::set_carried(ptr::null());
+    }
+    false
+}
+
+/// Leaves the runtime as `me`, the running user thread.
+#[inline(always)]
+pub(super) fn leave(me: &Tcb) {
+    // SAFETY: the caller runs as `me`.
+    unsafe { me.carrier() }.own.holder.leave();
+}
+
+/// Whether the running user thread is inside the runtime.
+#[inline(always)]
+fn is_inside(me: &Tcb) -> bool {
+    // SAFETY: the caller runs as `me`; a thread with an LWP has a carrier.
+    me.own_lwp().is_some() && unsafe { me.carrier() }.own.holder.is_inside()
 }
 
 /// Whether the calling flow is a user thread inside the runtime, where the
 /// entry rule holds. For the allocator of tests; allocates nothing.
 pub fn in_runtime() -> bool {
-    running().is_some_and(|me| {
-        me.kind() != Kind::Idle && me.own_lwp().is_some_and(|lwp| lwp.owner.is_inside())
-    })
+    running().is_some_and(|me| me.is_user() && is_inside(me))
 }
 
 /// A stay inside the runtime, for code that holds one of the runtime's locks.
-/// On anything but a user thread it does nothing. Must not be kept over a wait.
+/// On anything but a user thread with an LWP it does nothing. Must not be kept
+/// over a wait.
 #[derive(Debug)]
-pub(crate) struct Entry<'a>(Option<&'a Lwp>, PhantomData<*mut ()>);
+pub(crate) struct Entry(Option<(&'static Tcb, &'static Lwp)>, PhantomData<*mut ()>);
 
-impl<'a> Entry<'a> {
-    /// Enters the runtime on the LWP that runs the caller, a user thread
-    /// outside the runtime.
+impl Entry {
+    /// Enters the runtime as the running thread `me`, unless it is inside
+    /// already or runs without an LWP.
     #[inline(always)]
-    pub(crate) fn on(lwp: &'a Lwp) -> Entry<'a> {
-        lwp.owner.enter();
-        Entry(Some(lwp), PhantomData)
+    pub(crate) fn of(me: &'static Tcb) -> Entry {
+        let outside = me.is_user() && !is_inside(me);
+        let lwp = if outside { enter(me) } else { None };
+        Entry(lwp.map(|lwp| (me, lwp)), PhantomData)
     }
 
-    /// Enters the runtime, unless it is entered already.
+    /// As [`Entry::of`], for whatever flow is running.
     #[inline]
-    pub(crate) fn new() -> Self {
-        let me = running().filter(|me| me.is_user());
-        let lwp = me
-            .and_then(Tcb::own_lwp)
-            .filter(|lwp| !lwp.owner.is_inside());
-        if let Some(lwp) = lwp {
-            lwp.owner.enter();
+    pub(crate) fn new() -> Entry {
+        match running() {
+            Some(me) => Entry::of(me),
+            None => Entry(None, PhantomData),
         }
-        Entry(lwp, PhantomData)
+    }
+
+    /// The LWP on which this entered the runtime.
+    #[inline(always)]
+    pub(crate) fn lwp(&self) -> Option<&'static Lwp> {
+        self.0.map(|(_, lwp)| lwp)
     }
 }
 
-impl Drop for Entry<'_> {
+impl Drop for Entry {
     #[inline]
     fn drop(&mut self) {
-        if let Some(lwp) = self.0 {
-            lwp.owner.leave();
+        if let Some((me, _)) = self.0 {
+            leave(me);
         }
     }
 }
@@ -176,7 +233,9 @@ fn prepare_yield() -> Departure {
     };
     // SAFETY: as above; control blocks live for ever.
     let me: &'static Tcb = unsafe { &*current::get_inlined().cast::<Tcb>() };
-    lwp.owner.enter();
+    if !enter_on(me, lwp) {
+        return prepare_yield_slow();
+    }
     // SAFETY: we are the owner inside the runtime, and leave our stack before
     // we leave the runtime.
     unsafe {
@@ -191,7 +250,7 @@ fn prepare_yield() -> Departure {
             };
         }
     }
-    lwp.owner.leave();
+    leave(me);
     prepare_yield_slow()
 }
 
@@ -201,16 +260,16 @@ fn prepare_yield() -> Departure {
 #[inline(never)]
 fn prepare_yield_slow() -> Departure {
     let me = running();
-    match me.filter(|me| me.is_user()).map(|me| (me, me.own_lwp())) {
-        Some((me, Some(_))) if me.is_light() && crate::cancel::is_unwinding() => {
-            yield_unwinding(me)
-        }
-        Some((me, Some(lwp))) => {
-            lwp.owner.enter();
-            // SAFETY: as in `prepare_yield`.
-            unsafe { yield_on(me, lwp) }
-        }
-        _ => yield_elsewhere(me),
+    let Some(user) = me.filter(|me| me.is_user()) else {
+        return yield_elsewhere(me);
+    };
+    if user.is_light() && crate::cancel::is_unwinding() {
+        return yield_unwinding(user);
+    }
+    match enter(user) {
+        // SAFETY: as in `prepare_yield`.
+        Some(lwp) => unsafe { yield_on(user, lwp) },
+        None => yield_elsewhere(me),
     }
 }
 
@@ -225,8 +284,8 @@ fn yield_unwinding(me: &'static Tcb) -> Departure {
 #[cold]
 fn yield_elsewhere(me: Option<&'static Tcb>) -> Departure {
     match me {
-        // Off its LWP; but while it unwinds it must not move.
-        Some(me) if me.is_user() && !crate::cancel::is_unwinding() => {
+        // Off its LWP; but while a light one unwinds it must not move.
+        Some(me) if me.is_user() && !(me.is_light() && crate::cancel::is_unwinding()) => {
             handover::leave(me, REQUEUE);
         }
         me => {
@@ -256,12 +315,12 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
     unsafe {
         if me.suspension.load(Ordering::Relaxed) != RUNNABLE {
             let next = if lwp.tick() { None } else { lwp.pick() };
-            return prepare(me, lwp, next.unwrap_or(lwp.idle()), HOLD);
+            return prepare(me, lwp, next.unwrap_or(me.carrier()), HOLD);
         }
         if lwp.is_open() {
             // Thieves would see `me` at once: its successor queues it.
             let next = match lwp.round_is_over() {
-                true => Some(lwp.idle()),
+                true => Some(me.carrier()),
                 false => lwp.pick(),
             };
             if let Some(next) = next {
@@ -269,11 +328,11 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
             }
         } else if lwp.round_is_over() {
             lwp.ready().push(me);
-            return prepare(me, lwp, lwp.idle(), NOTHING);
+            return prepare(me, lwp, me.carrier(), NOTHING);
         } else if let Some(next) = lwp.give_way(me) {
             return prepare(me, lwp, next, NOTHING);
         }
-        lwp.owner.leave();
+        leave(me);
         Departure::STAY
     }
 }
@@ -282,15 +341,14 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
 /// thread, is resolved.
 #[inline(never)]
 pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
-    let Some(lwp) = me.own_lwp() else {
+    let Some(lwp) = enter(me) else {
         handover::leave(me, PARK);
         return Departure::STAY;
     };
-    lwp.owner.enter();
     // SAFETY: as in `prepare_yield`.
     unsafe {
         let next = if lwp.tick() { None } else { lwp.pick() };
-        prepare(me, lwp, next.unwrap_or(lwp.idle()), PARK)
+        prepare(me, lwp, next.unwrap_or(me.carrier()), PARK)
     }
 }
 
@@ -306,10 +364,9 @@ pub(crate) fn exit_with_donor(me: &'static Tcb) -> ! {
 }
 
 fn exit_to(me: &'static Tcb, after: usize) -> ! {
-    let Some(lwp) = me.own_lwp() else {
-        handover::leave_for_ever(me)
+    let Some(lwp) = enter(me) else {
+        handover::leave_for_ever(me, after)
     };
-    lwp.owner.enter();
     let ended = &lwp.counters.ended;
     // Release: what the thread spawned; pairs with the Acquire in `live`.
     ended.store(ended.load(Ordering::Relaxed) + 1, Ordering::Release);
@@ -319,7 +376,7 @@ fn exit_to(me: &'static Tcb, after: usize) -> ! {
         // Ends count as switches: a chain of short threads must not put off
         // the end of a round.
         let next = if lwp.tick() { None } else { lwp.pick() };
-        let to = depart(me, lwp, next.unwrap_or(lwp.idle()));
+        let to = depart(me, lwp, next.unwrap_or(me.carrier()));
         arch::switch_final(to, me as *const Tcb as usize | after)
     }
 }
@@ -337,13 +394,19 @@ pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context 
 /// As [`depart`], without a look at the clock.
 #[inline(always)]
 unsafe fn hand_to(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
+    // SAFETY: the caller runs as `me`.
+    let carrier = unsafe { me.carrier() };
     me.lwp.store(ptr::null_mut(), Ordering::Relaxed);
     next.lwp
         .store(ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
+    next.carrier
+        .store(ptr::from_ref(carrier).cast_mut(), Ordering::Relaxed);
     count(&next.switches, 1);
-    // SAFETY: the slot is that of the kernel thread that carries the LWP, which
-    // is this one.
-    unsafe { (*lwp.slot.get()).set(ptr::from_ref(next).cast()) };
+    // SAFETY: the slot is that of this kernel thread.
+    carrier
+        .own
+        .slot
+        .with(|slot| unsafe { (**slot).set(ptr::from_ref(next).cast()) });
     let pointers = (
         me.thread_pointer.load(Ordering::Relaxed),
         next.thread_pointer.load(Ordering::Relaxed),
@@ -351,10 +414,30 @@ unsafe fn hand_to(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
     if pointers != (0, 0) {
         // SAFETY: from here to the switch nothing uses a thread-local, and the
         // flow that is switched to is the pointer's owner.
-        unsafe { lwp.change_pointer(pointers.1) };
+        unsafe { change_pointer(carrier, pointers.1) };
     }
     // SAFETY: `next` is ready or idle and belongs to this LWP now.
     next.context.with(|context| unsafe { *context })
+}
+
+/// Makes `pointer`, or the kernel thread's own if it is 0, the thread pointer.
+///
+/// *Whose thread pointer is set when*: while a full thread runs, its own; while
+/// a light thread or the idle context runs, the kernel thread's. So switching
+/// among light threads writes nothing, and everything else once.
+///
+/// # Safety
+/// The caller runs on the carrier's kernel thread and is about to switch to the
+/// pointer's owner, without touching a thread-local in between.
+#[inline(never)]
+pub(super) unsafe fn change_pointer(carrier: &Tcb, pointer: usize) {
+    let pointer = if pointer == 0 {
+        carrier.own.pointer.load(Ordering::Relaxed)
+    } else {
+        pointer
+    };
+    // SAFETY: passed on.
+    unsafe { arch::native::set_thread_pointer(pointer) };
 }
 
 /// Charges the time since the last switch to the thread that leaves.
@@ -392,7 +475,7 @@ pub(crate) unsafe fn arrive(me: &'static Tcb, arg: usize) {
         // SAFETY: passed on; we are the owner inside the runtime.
         unsafe { follow_up(lwp, arg) };
     }
-    lwp.owner.leave();
+    leave(me);
 }
 
 #[inline(never)]
@@ -446,7 +529,7 @@ pub(super) fn reap_elsewhere(ended: &'static Tcb) {
 /// Thread and handle have both left the stack; the caller was the last.
 pub(crate) unsafe fn free(ended: &'static Tcb) {
     let entry = Entry::new();
-    match entry.0 {
+    match entry.lwp() {
         // SAFETY: passed on; owner inside the runtime.
         Some(lwp) => unsafe { free_on(lwp, ended) },
         // SAFETY: passed on.
@@ -482,24 +565,26 @@ unsafe fn free_in_pools(ended: &'static Tcb) {
 /// has ended.
 pub(crate) fn make_ready(thread: &'static Tcb) {
     debug_assert!(thread.is_user());
-    let here = running().and_then(|me| Some((me, me.own_lwp()?)));
-    match here {
-        Some((me, lwp)) if ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed)) => {
-            // SAFETY: `me` runs on this LWP, so this kernel thread owns it, and
-            // it is inside the runtime: as idle context always, else now.
-            unsafe {
-                if me.kind() == Kind::Idle {
-                    lwp.push(thread);
-                } else if lwp.owner.is_inside() {
-                    lwp.push_next(thread);
-                } else {
-                    lwp.owner.enter();
-                    lwp.push_next(thread);
-                    lwp.owner.leave();
-                }
-            }
+    let of_shared = |lwp: &Lwp| ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed));
+    let Some(me) = running() else {
+        return inject(thread);
+    };
+    let Some(lwp) = me.own_lwp().filter(|lwp| of_shared(lwp)) else {
+        return inject(thread);
+    };
+    // SAFETY: `me` runs on this LWP, and this kernel thread owns it inside the
+    // runtime: as idle context always, else if it is inside or can enter.
+    unsafe {
+        if me.kind() == Kind::Idle {
+            lwp.push(thread);
+        } else if is_inside(me) {
+            lwp.push_next(thread);
+        } else if enter_on(me, lwp) {
+            lwp.push_next(thread);
+            leave(me);
+        } else {
+            inject(thread);
         }
-        _ => inject(thread),
     }
 }
 
@@ -522,18 +607,22 @@ pub(crate) fn end_of_slice() {
     };
     let Some(lwp) = me.own_lwp() else { return };
     if lwp.timed {
-        end_of_slice_on(lwp);
+        end_of_slice_on(me);
     }
 }
 
 #[cold]
-fn end_of_slice_on(lwp: &Lwp) {
-    let shared = lwp.shared();
-    let over = match &shared.slice {
-        Some(slice) => {
-            slice.as_nanos() <= u128::from(shared.clock.now().saturating_sub(lwp.since.get()))
+fn end_of_slice_on(me: &'static Tcb) {
+    let over = {
+        let entry = Entry::of(me);
+        let Some(lwp) = entry.lwp() else { return };
+        let shared = lwp.shared();
+        match &shared.slice {
+            Some(slice) => {
+                slice.as_nanos() <= u128::from(shared.clock.now().saturating_sub(lwp.since.get()))
+            }
+            None => shared.choose_to_give_way(),
         }
-        None => shared.choose_to_give_way(),
     };
     if over {
         yield_now();

@@ -91,9 +91,13 @@ fn run<F: FnOnce() -> T, T>(
     scope: Option<Arc<Gate>>,
 ) {
     current::set(core::ptr::from_ref(block).cast());
-    // SAFETY: the slot lives until thread and handle have left it.
-    packet::run(block, f, scope, unsafe { &*slot.0 });
-    // SAFETY: published; nothing of it is touched from here on.
-    unsafe { let_go(block, slot.0) };
+    let body = core::mem::ManuallyDrop::new(f);
+    let body = (&raw const body).cast::<F>();
+    // SAFETY: the body is moved out here only; the slot lives until thread and
+    // handle have left it, and is not touched afterwards.
+    unsafe {
+        packet::run(block, body, scope, &*slot.0);
+        let_go(block, slot.0);
+    }
     current::set(core::ptr::null());
 }

@@ -130,10 +130,10 @@ unsafe extern "C" fn start<F: FnOnce() -> T, T>(arg: usize, data: *mut ()) -> ! 
     let (body, ending) = unsafe {
         arrive(me, arg);
         let packet = data.cast::<Packet<F, T>>();
-        (ManuallyDrop::take(&mut (*packet).body), (*packet).ending)
+        ((&raw const (*packet).body).cast::<F>(), (*packet).ending)
     };
-    // SAFETY: slot and ending live until the finale.
-    packet::run_body(me, body, unsafe { &*(*ending).slot });
+    // SAFETY: as above; slot and ending live until the finale.
+    unsafe { packet::run_body(me, body, &*(*ending).slot) };
     if !me.is_user() {
         // SAFETY: there will be no other finale in a forked child.
         unsafe { finale::<T>(core::ptr::from_ref(me).cast(), ending.cast()) };

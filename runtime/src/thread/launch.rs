@@ -102,11 +102,16 @@ pub(super) struct New {
 impl New {
     /// A control block, something to stand on, and a number: from what the LWP
     /// has at hand if it has.
-    fn take(settings: &Builder, shared: &Shared, me: &Tcb, kind: Kind) -> io::Result<(New, u64)> {
+    fn take(
+        settings: &Builder,
+        shared: &Shared,
+        me: &'static Tcb,
+        kind: Kind,
+    ) -> io::Result<(New, u64)> {
         let class = class(settings, shared)?;
-        let (block, footing, id) = match me.lwp_of(shared) {
+        let entry = Entry::of(me);
+        let (block, footing, id) = match entry.lwp().filter(|lwp| is_of(lwp, shared)) {
             Some(lwp) => {
-                let _entry = Entry::on(lwp);
                 // SAFETY: owner inside the runtime; no other reference is alive.
                 unsafe {
                     let block = (*lwp.blocks.get()).take_cached();
@@ -119,6 +124,7 @@ impl New {
             }
             None => (None, None, pool::next_id()),
         };
+        drop(entry);
         let footing = match (footing, kind) {
             (Some(footing), _) => Ok(footing),
             (None, Kind::Full) => match donors::take(class) {
@@ -188,14 +194,15 @@ pub(super) fn class(settings: &Builder, shared: &Shared) -> io::Result<StackSize
 ///
 /// # Errors
 /// If the runtime stops meanwhile: then nobody has seen the thread.
-pub(super) fn submit(shared: &Shared, me: &Tcb, block: &'static Tcb) -> io::Result<()> {
-    if let Some(lwp) = me.lwp_of(shared) {
-        let _entry = Entry::on(lwp);
+pub(super) fn submit(shared: &Shared, me: &'static Tcb, block: &'static Tcb) -> io::Result<()> {
+    let entry = Entry::of(me);
+    if let Some(lwp) = entry.lwp().filter(|lwp| is_of(lwp, shared)) {
         count(&lwp.counters.spawned, 1);
         // SAFETY: owner inside the runtime; the thread is ready.
         unsafe { lwp.push(block) };
         return Ok(());
     }
+    drop(entry);
     shared.spawned_elsewhere.fetch_add(1, Ordering::Relaxed);
     // Pairs with the fence in `stop`: either the runtime counts the thread
     // before it calls itself ended, or we see that it stops.
@@ -212,12 +219,7 @@ pub(super) fn stopped() -> io::Error {
     io::Error::other("the runtime has been shut down")
 }
 
-impl Tcb {
-    /// The LWP on which the running thread `self` runs, if it is one of
-    /// `shared`'s and the thread is a user thread.
-    fn lwp_of(&self, shared: &Shared) -> Option<&'static Lwp> {
-        // SAFETY: LWPs outlive the threads they run.
-        let lwp = unsafe { self.lwp.load(Ordering::Relaxed).as_ref() }?;
-        (self.is_user() && core::ptr::eq(lwp.shared, shared)).then_some(lwp)
-    }
+/// Whether the LWP is one of the runtime's.
+fn is_of(lwp: &Lwp, shared: &Shared) -> bool {
+    core::ptr::eq(lwp.shared, shared)
 }

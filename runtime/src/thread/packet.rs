@@ -110,13 +110,13 @@ unsafe extern "C" fn start<F: FnOnce() -> T, T>(arg: usize, data: *mut ()) -> ! 
         arrive(me, arg);
         let packet = data.cast::<Packet<F, T>>();
         (
-            ManuallyDrop::take(&mut (*packet).body),
+            (&raw const (*packet).body).cast::<F>(),
             (&raw const (*packet).scope).read(),
-            &raw const (*packet).result,
+            &(*packet).result,
         )
     };
-    // SAFETY: the slot outlives the thread's use of it.
-    run(me, body, scope, unsafe { &*result });
+    // SAFETY: as above; the slot outlives the thread's use of it.
+    unsafe { run(me, body, scope, result) };
     end_forked_child(me);
     exit(me)
 }
@@ -131,20 +131,35 @@ pub(super) fn end_forked_child(me: &'static Tcb) {
 }
 
 /// Runs a thread's body to its end and publishes the result.
-pub(super) fn run<F: FnOnce() -> T, T>(
+///
+/// # Safety
+/// As [`run_body`].
+pub(super) unsafe fn run<F: FnOnce() -> T, T>(
     me: &'static Tcb,
-    body: F,
+    body: *const F,
     scope: Option<Arc<Gate>>,
     result: &Slot<T>,
 ) {
-    run_body(me, body, result);
-    // SAFETY: written just now.
-    unsafe { publish(me, scope, result) };
+    // SAFETY: passed on; the result is written then.
+    unsafe {
+        run_body(me, body, result);
+        publish(me, scope, result);
+    }
 }
 
-/// Runs a thread's body to its end and leaves the result in the slot.
-pub(super) fn run_body<F: FnOnce() -> T, T>(me: &'static Tcb, body: F, result: &Slot<T>) {
-    let outcome = catch_unwind(AssertUnwindSafe(body));
+/// Runs a thread's body to its end and leaves the result in the slot. The body
+/// is moved out of its place only to be called: unoptimized code would copy it
+/// at every step on the way.
+///
+/// # Safety
+/// The body is there, and is not used again.
+pub(super) unsafe fn run_body<F: FnOnce() -> T, T>(
+    me: &'static Tcb,
+    body: *const F,
+    result: &Slot<T>,
+) {
+    // SAFETY: by contract.
+    let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { body.read() }()));
     or_abort(LOCAL_PANICKED, || local::destroy_all(me));
     // SAFETY: nobody reads the slot before `finish`, nobody else writes it.
     unsafe { (*result.get()).write(outcome) };

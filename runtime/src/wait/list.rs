@@ -198,7 +198,7 @@ pub struct Locked<'a, S> {
     guard: Option<RawGuard<'a, S>>,
     ready: ReadyList,
     // Left last: the threads are made ready inside the runtime.
-    _entry: Entry<'a>,
+    _entry: Entry,
 }
 
 impl<S> Locked<'_, S> {
