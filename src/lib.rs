@@ -78,7 +78,8 @@ pub use lisle_sync::channel;
 pub use lisle_runtime::sched::policy;
 #[cfg(not(lisle_loom))]
 pub use lisle_runtime::{
-    Builder as RuntimeBuilder, Runtime, ShutdownError, local, lwp, net, run, seeded,
+    Builder as RuntimeBuilder, Runtime, ShutdownError, blocking, local, lwp, net, run, seeded,
+    upcall,
 };
 
 /// What threads say to each other: semaphores, mutexes, condition variables.

@@ -283,7 +283,8 @@ fn a_refused_hand_over_waits() {
     let _faults = fault::exclusive();
     let before = settled();
     for lwps in [1, 2] {
-        let runtime = Runtime::builder().lwps(lwps).build().unwrap();
+        // Without spares every hand-over needs a new kernel thread.
+        let runtime = Runtime::builder().lwps(lwps).spares(0).build().unwrap();
         let plan = fault::arm(Plan::always(Call::Clone));
         for _ in 0..20 {
             let main = light(Builder::new().on(&runtime), hand_over).unwrap();

@@ -52,6 +52,17 @@ pub mod thread;
 #[cfg(not(lisle_loom))]
 pub mod time;
 pub mod wait;
+#[cfg(not(lisle_loom))]
+mod watch;
+
+#[cfg(not(lisle_loom))]
+pub use crate::watch::blocking;
+
+/// Upcalls: what happened to LWPs. See [`Builder::upcalls`].
+#[cfg(not(lisle_loom))]
+pub mod upcall {
+    pub use crate::watch::{Counters, Event, Handler, Kind, Source};
+}
 
 #[cfg(lisle_loom)]
 pub(crate) use crate::model::Entry;

@@ -33,6 +33,7 @@ use crate::sched::sleepers::Sleepers;
 use crate::sched::timers::NEVER;
 use crate::spares::{Spare, Spares};
 use crate::thread::{self, ThreadInfo};
+use crate::watch::{self, Handler, Log, Source, Watch};
 
 /// What the LWPs of a runtime share.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ pub struct Shared {
     counted_out: AtomicBool,
     seeded: Option<RawLock<Random>>,
     pub(crate) spares: Spares,
+    pub(crate) watch: Watch,
     /// How many kernel threads were started for it.
     started: AtomicU32,
     kernel_threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -162,6 +164,33 @@ impl Shared {
         Ok(Spare::started(send))
     }
 
+    /// A kernel thread for some other purpose than carrying LWPs.
+    pub(crate) fn start_helper(
+        &self,
+        name: &str,
+        body: impl FnOnce(&Shared) + Send + 'static,
+    ) -> io::Result<()> {
+        let shared = self.itself.upgrade().ok_or_else(stopped)?;
+        let name = format!("{}-{name}", self.name_prefix);
+        let builder = std::thread::Builder::new().name(name).stack_size(64 << 10);
+        let body = move || body(&shared);
+        let handle = sys::guarded(Call::Clone, || builder.spawn(body))?;
+        self.kernel_threads.lock().push(handle);
+        Ok(())
+    }
+
+    /// Starts spares until so many wait, or as many as may.
+    pub(crate) fn keep_spares(&self, wanted: usize) {
+        let (waiting, most) = self.spares.load();
+        for _ in waiting..wanted.min(most) {
+            match self.start_kernel_thread() {
+                Ok(spare) => spare.rest(),
+                // The next hand-over tries again.
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Asks all LWPs to stop as soon as they are idle.
     fn stop(&self) {
         // Release: pairs with the Acquire in `is_stopping`.
@@ -169,6 +198,7 @@ impl Shared {
         // Sleepers look at `stopping` after the fence in `fall_asleep`.
         lisle_lwp::shim::fence(Ordering::SeqCst);
         self.spares.close();
+        self.watch.stop();
         while let Some(bed) = self.sleepers.rouse_any() {
             self.wake(bed);
         }
@@ -267,6 +297,16 @@ impl Runtime {
         shut_down(self.shared(), deadline)
     }
 
+    /// How often upcalls were made.
+    pub fn upcalls(&self) -> watch::Counters {
+        self.shared().watch.log.counters()
+    }
+
+    /// The last upcalls, oldest first; 256 at most.
+    pub fn upcall_log(&self) -> Vec<watch::Event> {
+        self.shared().watch.log.last()
+    }
+
     /// A look at its LWPs.
     pub fn lwp_list(&self) -> Vec<crate::lwp::LwpInfo> {
         crate::lwp::of(self.shared())
@@ -308,9 +348,14 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
         nap(Duration::from_micros(200));
     }
     if clean {
-        for handle in handles {
-            // A carrier runs no user code of its own and does not panic.
-            let _ = handle.join();
+        let mut handles = handles;
+        while !handles.is_empty() {
+            for handle in handles {
+                // It runs no user code of its own and does not panic.
+                let _ = handle.join();
+            }
+            // The monitor may have started one more.
+            handles = core::mem::take(&mut *shared.kernel_threads.lock());
         }
         count_out(shared);
         return Ok(());
@@ -399,6 +444,19 @@ pub struct Builder {
     warm_threads: usize,
     idle_threads: usize,
     accounts_cpu: bool,
+    time_slice: Option<Duration>,
+    upcalls: Source,
+    handler: SharedHandler,
+}
+
+/// A handler of upcalls, if there is one.
+#[derive(Clone, Default)]
+struct SharedHandler(Option<Arc<dyn Handler>>);
+
+impl fmt::Debug for SharedHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "set" } else { "none" })
+    }
 }
 
 impl Default for Builder {
@@ -406,6 +464,9 @@ impl Default for Builder {
         Self::new()
     }
 }
+
+/// How long a thread may compute while others wait.
+const TIME_SLICE: Duration = Duration::from_millis(10);
 
 /// More LWPs than anybody has processors for are a mistake.
 const MAX_LWPS: usize = 1024;
@@ -422,6 +483,9 @@ impl Builder {
             warm_threads: 0,
             idle_threads: donors::DEFAULT_LIMIT,
             accounts_cpu: false,
+            time_slice: Some(TIME_SLICE),
+            upcalls: Source::default(),
+            handler: SharedHandler::default(),
         }
     }
 
@@ -497,6 +561,28 @@ impl Builder {
         self
     }
 
+    /// How long a thread may compute while others wait for its LWP; 10 ms if not
+    /// set, `None` for as long as it likes. Time on the processor counts. The
+    /// round-robin policy has a slice of its own, which takes effect where a
+    /// thread calls the runtime.
+    pub fn time_slice(mut self, slice: Option<Duration>) -> Builder {
+        self.time_slice = slice;
+        self
+    }
+
+    /// How the runtime learns that a thread blocks or computes on;
+    /// [`Source::Auto`] if not set. A seeded runtime has no upcalls.
+    pub fn upcalls(mut self, source: Source) -> Builder {
+        self.upcalls = source;
+        self
+    }
+
+    /// What is to be told of every upcall.
+    pub fn upcall_handler(mut self, handler: impl Handler + 'static) -> Builder {
+        self.handler = SharedHandler(Some(Arc::new(handler)));
+        self
+    }
+
     /// How many full threads' stacks and thread-locals are made ready when the
     /// runtime starts and stay ready however long they are not needed; 0 if not
     /// set. The process has one pool for all runtimes.
@@ -541,6 +627,7 @@ impl Builder {
         for index in 0..shared.lwps.len() {
             shared.start_kernel_thread()?.go(&shared.lwps[index]);
         }
+        watch::start(&shared)?;
         if warm > 0 {
             donors::warm_up(shared.stack_size, warm)?;
         }
@@ -577,6 +664,12 @@ impl Builder {
         let slice = queues.iter().find_map(Ready::slice);
         let next_slot = queues.iter().all(Ready::next_slot);
         let reactor = Reactor::new()?;
+        // Virtual time, and one interleaving: nobody may interfere.
+        let upcalls = if seed.is_some() {
+            Source::Off
+        } else {
+            self.upcalls
+        };
         let timed = self.accounts_cpu || slice.is_some() || seed.is_some();
         Ok(Arc::new_cyclic(|itself| Shared {
             lwps: queues
@@ -602,6 +695,7 @@ impl Builder {
             // Another stream than the policy's own.
             seeded: seed.map(|seed| RawLock::new(Random::new(!seed))),
             spares: Spares::new(self.spares),
+            watch: Watch::new(upcalls, self.time_slice, Log::new(self.handler.0)),
             started: AtomicU32::new(0),
             kernel_threads: Mutex::new(Vec::with_capacity(lwps)),
         }))

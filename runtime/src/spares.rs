@@ -22,12 +22,12 @@ enum From {
     /// It waited in a slot.
     Slot(&'static Tcb),
     /// It was started for this purpose; dropping the sender ends it.
-    Start(SyncSender<usize>),
+    Start(SyncSender<Option<usize>>),
 }
 
 impl Spare {
     /// One that was just started and waits for the number of an LWP.
-    pub(crate) fn started(send: SyncSender<usize>) -> Spare {
+    pub(crate) fn started(send: SyncSender<Option<usize>>) -> Spare {
         Spare(Some(From::Start(send)))
     }
 
@@ -35,8 +35,18 @@ impl Spare {
     pub(crate) fn go(mut self, lwp: &Lwp) {
         match self.0.take() {
             Some(From::Slot(spare)) => order(spare, core::ptr::from_ref(lwp).cast_mut()),
-            Some(From::Start(send)) => drop(send.send(lwp.index)),
+            Some(From::Start(send)) => drop(send.send(Some(lwp.index))),
             None => {}
+        }
+    }
+}
+
+impl Spare {
+    /// It waits in a slot until it is needed.
+    pub(crate) fn rest(mut self) {
+        if let Some(From::Start(send)) = &self.0 {
+            let _ = send.send(None);
+            self.0 = None;
         }
     }
 }
@@ -88,6 +98,12 @@ impl Spares {
             let spare = unsafe { spare.as_ref() }?;
             Some(Spare(Some(From::Slot(spare))))
         })
+    }
+
+    /// How many wait, and how many may. A hint.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let waits = |slot: &&AtomicPtr<Tcb>| !slot.load(Ordering::Relaxed).is_null();
+        (self.slots.iter().filter(waits).count(), self.slots.len())
     }
 
     /// Makes the calling kernel thread a spare and waits for its order. `None`

@@ -244,6 +244,8 @@ pub(crate) struct Own {
     pub(crate) pointer: AtomicUsize,
     /// The kernel's id of it.
     pub(crate) tid: AtomicU32,
+    /// What it was last switched to.
+    pub(crate) runs: AtomicPtr<Tcb>,
     /// While it is a spare: which LWP it is to take. See [`crate::spares`].
     pub(crate) order: AtomicPtr<crate::sched::lwp::Lwp>,
 }
@@ -256,6 +258,7 @@ impl Own {
             slot: Cell::new(ptr::null()),
             pointer: AtomicUsize::new(0),
             tid: AtomicU32::new(0),
+            runs: AtomicPtr::new(ptr::null_mut()),
             order: AtomicPtr::new(ptr::null_mut()),
         }
     }

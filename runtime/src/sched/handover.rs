@@ -29,6 +29,7 @@ use super::switch::{
     running,
 };
 use crate::tcb::Tcb;
+use crate::watch::Kind;
 
 /// Gives the running thread's LWP to another kernel thread; the thread goes on
 /// without one. Returns whether it does.
@@ -38,6 +39,8 @@ pub(crate) fn detach(me: &'static Tcb) -> bool {
         return false;
     };
     let Some(lwp) = enter(me) else { return true };
+    let why = Kind::Blocked as u8;
+    lwp.offered_for.store(why, Ordering::Relaxed);
     // From here on the LWP is not ours.
     me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
     if me.is_light() {
@@ -110,6 +113,10 @@ pub(super) unsafe fn follow_up(arg: usize) {
         let shared = &*left.shared.load(Ordering::Relaxed);
         shared.ended_elsewhere.fetch_add(1, Ordering::Release);
     };
+    // SAFETY: a runtime outlives its threads.
+    let log = unsafe { &(*left.shared.load(Ordering::Relaxed)).watch.log };
+    // Counted before the thread can be seen elsewhere.
+    log.note(Kind::Unblocked, None, left.id.load(Ordering::Relaxed));
     let ready = match arg & AFTER {
         PARK => !left.wait.commit(),
         EXIT => {

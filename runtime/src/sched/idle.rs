@@ -36,6 +36,7 @@ use crate::donors;
 use crate::runtime::Shared;
 use crate::tcb::Tcb;
 use crate::wait::Outcome;
+use crate::watch::Kind;
 
 /// Looks before an idle LWP sleeps, and pauses between two looks.
 const LOOKS: u32 = 40;
@@ -58,7 +59,7 @@ struct Carrier<'a> {
 
 /// The body of a kernel thread that carries LWPs: the one of its first order,
 /// and, as a spare, those of others.
-pub(crate) fn serve(shared: &Shared, first: Receiver<usize>) {
+pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
     // Dropped last: the overflow report needs it while threads run.
     let _alternate = overflow::ensure_alt_stack();
     let registered = donor::register_carrier();
@@ -71,7 +72,11 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<usize>) {
         .store(registered.thread_pointer(), Ordering::Relaxed);
     own.tid
         .store(lisle_lwp::sys::gettid() as u32, Ordering::Relaxed);
-    let mut next = first.recv().ok().map(|index| &shared.lwps[index]);
+    let mut next = match first.recv() {
+        Ok(Some(index)) => Some(&shared.lwps[index]),
+        Ok(None) => shared.spares.join(idle),
+        Err(_) => None,
+    };
     while let Some(lwp) = next {
         if carry(shared, lwp, idle) == Carried::UntilTheStop {
             return;
@@ -91,9 +96,9 @@ enum Carried {
 
 /// Carries an LWP as long as it stays with this kernel thread.
 fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
-    if !get_hold_of(shared, lwp, idle) {
+    let Some(left) = get_hold_of(shared, lwp, idle) else {
         return Carried::NoMore;
-    }
+    };
     let me = core::ptr::from_ref(idle).cast_mut();
     idle.kind
         .store(crate::tcb::Kind::Idle as u8, Ordering::Relaxed);
@@ -104,6 +109,7 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
     lwp.carrier.store(me, Ordering::Release);
     current::set_carried(core::ptr::from_ref(lwp).cast());
     lwp.since.set(shared.clock.now());
+    note_upcall(shared, lwp, left);
     let mut carrier = Carrier {
         shared,
         lwp,
@@ -134,27 +140,39 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
 }
 
 /// Claims an LWP that no kernel thread carries, or takes one that is offered;
-/// then this kernel thread is inside the runtime. `false`: its holder has taken
-/// the offer back, or somebody else was faster.
-fn get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> bool {
+/// then this kernel thread is inside the runtime. Returns who carried it before.
+/// `None`: its holder has taken the offer back, or somebody else was faster.
+fn get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Option<Option<&'static Tcb>> {
     let me = &idle.own.holder;
     let id = shared.holder_id();
     while !lwp.owner.claim(me, id) {
-        let Some(holder) = lwp.carrier() else {
-            return false;
-        };
+        let holder = lwp.carrier()?;
         if lwp.owner.take(&holder.own.holder, me, id, barrier) {
-            return true;
+            return Some(Some(holder));
         }
         // A holder that is inside has come back. What is left is a barrier that
         // was refused.
         let back = !lwp.owner.is_offered() || holder.own.holder.is_inside();
         if back || shared.is_stopping() {
-            return false;
+            return None;
         }
         lisle_lwp::sys::sched_yield();
     }
-    true
+    // Its last holder has given it away, or there was none.
+    Some(lwp.carrier())
+}
+
+/// Tells how this kernel thread came to carry the LWP.
+fn note_upcall(shared: &Shared, lwp: &Lwp, before: Option<&Tcb>) {
+    let log = &shared.watch.log;
+    let Some(before) = before else {
+        return log.note(Kind::Added, Some(lwp.index), 0);
+    };
+    let why = Kind::of(lwp.offered_for.load(Ordering::Relaxed));
+    // SAFETY: null or a control block, and those live for ever.
+    let left = unsafe { before.own.runs.load(Ordering::Relaxed).as_ref() };
+    let thread = left.map_or(0, |left| left.id.load(Ordering::Relaxed));
+    log.note(why, Some(lwp.index), thread);
 }
 
 /// A full fence, here and in every kernel thread that may be inside the runtime.
@@ -285,6 +303,7 @@ impl Carrier<'_> {
             }
         };
         lwp.hunting.set(false);
+        shared.watch.look_out();
         let last = sleepers.stop_search();
         if found.is_some() {
             let now = shared.clock.now();

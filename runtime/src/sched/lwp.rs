@@ -33,7 +33,7 @@ use core::ptr;
 use crossbeam_deque::{Stealer, Worker};
 use lisle_lwp::donor::{Donor, Donors};
 use lisle_lwp::owner::OwnerWord;
-use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use lisle_lwp::sleep::Sleeper;
 use lisle_lwp::stack::StackCache;
 
@@ -122,6 +122,8 @@ pub(crate) struct Lwp {
     pub(crate) counters: Counters,
     /// The idle context of the kernel thread that carries it, or did last.
     pub(crate) carrier: AtomicPtr<Tcb>,
+    /// Why it was last offered: an upcall's kind.
+    pub(crate) offered_for: AtomicU8,
 
     // --- immutable ---
     pub(crate) index: usize,
@@ -178,6 +180,7 @@ impl Lwp {
             timers: Timers::new(),
             counters: Counters::default(),
             carrier: AtomicPtr::new(ptr::null_mut()),
+            offered_for: AtomicU8::new(0),
             index,
             timed,
             alone,
@@ -231,11 +234,6 @@ impl Lwp {
     pub(crate) fn end_round_soon(&self) {
         self.round_end
             .set(self.counters.switches.load(Ordering::Relaxed));
-    }
-
-    /// Whether the last [`Lwp::tick`] said so.
-    pub(crate) fn round_is_over(&self) -> bool {
-        self.counters.switches.load(Ordering::Relaxed) >= self.round_end.get()
     }
 
     /// Begins the next round at this time: half as long as the last one if that
@@ -424,9 +422,7 @@ impl Lwp {
     /// As [`Lwp::give_way`].
     #[inline(always)]
     pub(crate) unsafe fn give_way_fast(&self, me: &'static Tcb) -> Option<&'static Tcb> {
-        if !self.plain {
-            return None;
-        }
+        debug_assert!(self.plain);
         // SAFETY: passed on.
         let Ready::FirstCome(list) = (unsafe { self.ready() }) else {
             // SAFETY: that is what plain means.
@@ -472,6 +468,12 @@ impl Lwp {
         // SAFETY: passed on.
         unsafe { self.ready() }.push(me);
         Some(thread)
+    }
+
+    /// Whether [`Lwp::give_way_fast`] is for this LWP.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// Whether ready threads go to the window at once, so that a thread which

@@ -30,6 +30,6 @@ pub(crate) mod timers;
 pub use self::switch::in_runtime;
 #[cfg(not(lisle_loom))]
 pub(crate) use self::switch::{
-    Entry, arrive, end_of_slice, exit, exit_with_donor, free, inject, make_ready, prepare_park,
-    resume, running, yield_now,
+    Entry, arrive, come_back, end_of_slice, exit, exit_with_donor, free, inject, make_ready,
+    offer_own_lwp, prepare_park, resume, running, yield_now,
 };

@@ -240,7 +240,8 @@ fn prepare_yield() -> Departure {
     // we leave the runtime.
     unsafe {
         // A suspension asked of `me` is seen when `me` is picked next.
-        if !lwp.tick()
+        if lwp.is_plain()
+            && !lwp.tick()
             && let Some(next) = lwp.give_way_fast(me)
         {
             let to = hand_to(me, lwp, next);
@@ -311,22 +312,23 @@ fn hold_kernel_thread(me: &'static Tcb) {
 /// # Safety
 /// As for [`prepare`].
 unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
+    let round_is_over = lwp.tick();
     // SAFETY: passed on; we leave our stack before we leave the runtime.
     unsafe {
         if me.suspension.load(Ordering::Relaxed) != RUNNABLE {
-            let next = if lwp.tick() { None } else { lwp.pick() };
+            let next = if round_is_over { None } else { lwp.pick() };
             return prepare(me, lwp, next.unwrap_or(me.carrier()), HOLD);
         }
         if lwp.is_open() {
             // Thieves would see `me` at once: its successor queues it.
-            let next = match lwp.round_is_over() {
+            let next = match round_is_over {
                 true => Some(me.carrier()),
                 false => lwp.pick(),
             };
             if let Some(next) = next {
                 return prepare(me, lwp, next, REQUEUE);
             }
-        } else if lwp.round_is_over() {
+        } else if round_is_over {
             lwp.ready().push(me);
             return prepare(me, lwp, me.carrier(), NOTHING);
         } else if let Some(next) = lwp.give_way(me) {
@@ -401,6 +403,10 @@ unsafe fn hand_to(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
         .store(ptr::from_ref(lwp).cast_mut(), Ordering::Relaxed);
     next.carrier
         .store(ptr::from_ref(carrier).cast_mut(), Ordering::Relaxed);
+    carrier
+        .own
+        .runs
+        .store(ptr::from_ref(next).cast_mut(), Ordering::Relaxed);
     count(&next.switches, 1);
     // SAFETY: the slot is that of this kernel thread.
     carrier
@@ -605,9 +611,13 @@ pub(crate) fn end_of_slice() {
     let Some(me) = running().filter(|me| me.is_user()) else {
         return;
     };
-    let Some(lwp) = me.own_lwp() else { return };
-    if lwp.timed {
-        end_of_slice_on(me);
+    match me.own_lwp() {
+        Some(lwp) if lwp.timed => end_of_slice_on(me),
+        Some(_) => {}
+        // It came back from blocking: a full thread may go on on an LWP here, a
+        // light one where it waits.
+        None if !me.is_light() => yield_now(),
+        None => {}
     }
 }
 
@@ -625,6 +635,37 @@ fn end_of_slice_on(me: &'static Tcb) {
         }
     };
     if over {
+        yield_now();
+    }
+}
+
+/// Offers the running thread's LWP to whoever wants it, outside the runtime: the
+/// thread is going to block.
+pub(crate) fn offer_own_lwp() {
+    let Some(me) = running().filter(|me| me.is_user()) else {
+        return;
+    };
+    if is_inside(me) {
+        return;
+    }
+    if let Some(lwp) = enter(me) {
+        let why = crate::watch::Kind::Blocked as u8;
+        lwp.offered_for.store(why, Ordering::Relaxed);
+        // SAFETY: the caller runs as `me`.
+        lwp.owner
+            .offer_and_leave(unsafe { &me.carrier().own.holder });
+    }
+}
+
+/// The running thread has blocked and is back: if its LWP has gone on without
+/// it, waits for one.
+pub(crate) fn come_back() {
+    let Some(me) = running().filter(|me| me.is_user()) else {
+        return;
+    };
+    // Takes an offer back.
+    drop(Entry::of(me));
+    if me.own_lwp().is_none() {
         yield_now();
     }
 }

@@ -1,0 +1,174 @@
+//! Looking at kernel threads, and what they run on.
+
+use core::ffi::c_long;
+use core::mem::MaybeUninit;
+use core::time::Duration;
+use std::io;
+
+use super::{Call, check, result};
+
+/// What a kernel thread does, as the kernel sees it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum KernelState {
+    /// It runs, or could.
+    Running,
+    /// It waits in a system call or a page fault.
+    Blocked,
+}
+
+/// What the kernel thread `tid` of this process does: `/proc/self/task/TID/syscall`, 5 µs; where
+/// that may not be read, the state in `stat`. Allocates nothing.
+///
+/// # Errors
+/// If there is no such thread, no `/proc`, or no descriptor left.
+#[track_caller]
+pub fn kernel_state_of(tid: u32) -> io::Result<KernelState> {
+    let mut head = [0u8; 64];
+    match read_task(tid, b"/syscall\0", &mut head) {
+        Ok(read) if read > 0 => Ok(match head[0] {
+            b'r' => KernelState::Running,
+            _ => KernelState::Blocked,
+        }),
+        _ => state_by_stat(tid),
+    }
+}
+
+#[track_caller]
+fn state_by_stat(tid: u32) -> io::Result<KernelState> {
+    let mut line = [0u8; 64];
+    let read = read_task(tid, b"/stat\0", &mut line)?;
+    // TID (name) STATE …; the name has at most 16 bytes, and may hold anything.
+    let after = line[..read].iter().rposition(|&byte| byte == b')');
+    match after.and_then(|after| line.get(after + 2)) {
+        Some(b'R') => Ok(KernelState::Running),
+        Some(_) => Ok(KernelState::Blocked),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Reads the beginning of `/proc/self/task/TID` and `file`, which ends with a NUL.
+#[track_caller]
+fn read_task(tid: u32, file: &[u8], into: &mut [u8]) -> io::Result<usize> {
+    check(Call::Open)?;
+    const PREFIX: &[u8] = b"/proc/self/task/";
+    let mut path = [0u8; 48];
+    path[..PREFIX.len()].copy_from_slice(PREFIX);
+    let mut digits = [0u8; 10];
+    let (mut left, mut first) = (tid, digits.len());
+    while left > 0 || first == digits.len() {
+        first -= 1;
+        digits[first] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    let digits = &digits[first..];
+    let end = PREFIX.len() + digits.len();
+    path[PREFIX.len()..end].copy_from_slice(digits);
+    path[end..end + file.len()].copy_from_slice(file);
+    // SAFETY: a path that ends with a NUL; the buffer is writable; the descriptor is closed once.
+    unsafe {
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        let descriptor = result(c_long::from(libc::open(path.as_ptr().cast(), flags)))? as i32;
+        let read = libc::read(descriptor, into.as_mut_ptr().cast(), into.len());
+        let read = result(read as c_long);
+        libc::close(descriptor);
+        read.map(|read| read as usize)
+    }
+}
+
+/// Processor time used by the kernel thread `tid` of this process.
+///
+/// # Errors
+/// If there is no such thread.
+#[track_caller]
+pub fn cpu_time_of(tid: u32) -> io::Result<Duration> {
+    check(Call::Clock)?;
+    // The kernel's name for the scheduler's clock of one thread.
+    const PER_THREAD_SCHED: i32 = 0b110;
+    let clock = (!(tid as i32) << 3) | PER_THREAD_SCHED;
+    let mut now = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: the kernel fills in the structure.
+    result(c_long::from(unsafe {
+        libc::clock_gettime(clock, now.as_mut_ptr())
+    }))?;
+    // SAFETY: filled in by the successful call.
+    let now = unsafe { now.assume_init() };
+    Ok(Duration::new(now.tv_sec as u64, now.tv_nsec as u32))
+}
+
+/// The CPUs that the calling kernel thread may use.
+pub fn allowed_cpus() -> Vec<usize> {
+    // SAFETY: all zeroes is a set; the kernel fills it in.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = core::mem::zeroed();
+        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) != 0 {
+            return Vec::new();
+        }
+        set
+    };
+    (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: the index is inside the set.
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect()
+}
+
+/// Makes the calling kernel thread run on this CPU only, and only when the CPU has nothing else to
+/// do.
+///
+/// # Errors
+/// If the CPU is not allowed, or a sandbox refuses.
+#[track_caller]
+pub fn become_idle_on(cpu: usize) -> io::Result<()> {
+    check(Call::Sched)?;
+    // SAFETY: both structures are initialised; they concern the calling thread alone.
+    unsafe {
+        let mut set: libc::cpu_set_t = core::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        let size = size_of::<libc::cpu_set_t>();
+        result(c_long::from(libc::sched_setaffinity(0, size, &set)))?;
+        let parameters = libc::sched_param { sched_priority: 0 };
+        // Not libc's function, which musl does not have.
+        result(libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_IDLE,
+            &raw const parameters,
+        ))
+        .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeper_is_blocked_and_a_runner_is_not() {
+        let (sent, tid) = std::sync::mpsc::channel();
+        let (wake, sleep) = std::sync::mpsc::channel::<()>();
+        let sleeper = std::thread::spawn(move || {
+            sent.send(crate::sys::gettid() as u32).unwrap();
+            let _ = sleep.recv();
+        });
+        let tid = tid.recv().unwrap();
+        while kernel_state_of(tid).unwrap() != KernelState::Blocked {}
+        while state_by_stat(tid).unwrap() != KernelState::Blocked {}
+        let own = crate::sys::gettid() as u32;
+        assert_eq!(kernel_state_of(own).unwrap(), KernelState::Running);
+        assert_eq!(state_by_stat(own).unwrap(), KernelState::Running);
+        drop(wake);
+        sleeper.join().unwrap();
+    }
+
+    #[test]
+    fn cpu_time_is_the_threads() {
+        let own = crate::sys::gettid() as u32;
+        let before = cpu_time_of(own).unwrap();
+        while cpu_time_of(own).unwrap() == before {}
+        assert!(cpu_time_of(u32::MAX >> 4).is_err());
+    }
+
+    #[test]
+    fn some_cpu_is_allowed() {
+        assert!(!allowed_cpus().is_empty());
+    }
+}

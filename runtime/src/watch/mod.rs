@@ -1,0 +1,153 @@
+//! Upcalls: the runtime is told when a thread blocks in the kernel, or computes
+//! on and on, and gives the processor to another thread.
+//!
+//! A user thread that waits through lisle costs its LWP nothing. One that
+//! blocks otherwise (a file, a page fault, a C library's mutex) or never calls
+//! lisle takes its kernel thread with it. Then the *LWP* leaves that kernel
+//! thread ([`handover`](crate::sched::handover)): it is *offered*, and a spare
+//! kernel thread takes it with its whole run queue. The thread that was left
+//! finds out at its next call of lisle and becomes ready like any other. (After
+//! the scheduler activations of Anderson, Bershad, Lazowska and Levy, 1992, whose
+//! kernel made these upcalls itself.)
+//!
+//! Who notices:
+//!
+//! | | notices | after |
+//! |---|---|---|
+//! | the thread itself | [`blocking`]: it says so | at once |
+//! | [`sentinel`]s, one per CPU | blocked threads: a sentinel runs when its CPU has nothing else to do | some 20 µs |
+//! | the [`monitor`] | blocked threads if no CPU ever idles; threads that compute for a whole time slice | a tick, a slice |
+//!
+//! All of them only offer and wake a spare: which side wins, the returning
+//! thread or the spare, is the owner word's business
+//! ([`owner`](lisle_lwp::owner)). Sentinels take no lock and allocate nothing:
+//! they run with the lowest priority there is, and what they held would be held
+//! for long.
+//!
+//! *Asleep when idle*: monitor and sentinels sleep while all LWPs do.
+//!
+//! *Bounds*: kernel threads = LWPs + threads that are blocked or were preempted
+//! and have not come back + spares + monitor and sentinels. Nothing limits the
+//! second number, because a limit would deadlock threads that wait for each other
+//! through the kernel.
+
+mod blocking;
+mod monitor;
+mod sentinel;
+mod upcall;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lisle_lwp::shim::{AtomicBool, AtomicU32, Ordering, fence};
+use lisle_lwp::sleep::Sleeper;
+
+pub use self::blocking::blocking;
+pub(crate) use self::upcall::Log;
+pub use self::upcall::{Counters, Event, Handler, Kind};
+use crate::runtime::Shared;
+use crate::sched::lwp::Lwp;
+
+/// How the runtime learns that a thread blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Source {
+    /// Sentinels and the monitor, as far as the system permits.
+    #[default]
+    Auto,
+    /// The monitor alone: blocked threads are noticed after a tick.
+    Monitor,
+    /// Nobody looks: a thread that blocks or computes on takes its LWP with it,
+    /// unless it says so ([`blocking`]).
+    Off,
+}
+
+/// What a runtime's monitor and sentinels share.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) source: Source,
+    /// How long a thread may compute while others wait; `None`: as long as it
+    /// likes.
+    pub(crate) slice: Option<Duration>,
+    pub(crate) log: Log,
+    /// The monitor sleeps, and the sentinels with it, until an LWP gets up.
+    asleep: AtomicBool,
+    monitor: Sleeper,
+    /// Sentinels that are to run: 0 or 1, as a word to sleep on.
+    sentinels: AtomicU32,
+    /// How many sentinels there are.
+    posted: AtomicU32,
+}
+
+impl Watch {
+    pub(crate) fn new(source: Source, slice: Option<Duration>, log: Log) -> Watch {
+        Watch {
+            source,
+            slice,
+            log,
+            asleep: AtomicBool::new(false),
+            monitor: Sleeper::new(),
+            sentinels: AtomicU32::new(0),
+            posted: AtomicU32::new(0),
+        }
+    }
+
+    /// An LWP has got up: somebody has to watch it. Called in the idle context.
+    pub(crate) fn look_out(&self) {
+        // Pairs with the fence in `Monitor::sleep`: either we see that it sleeps,
+        // or it sees that an LWP is awake.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            self.monitor.wake();
+        }
+    }
+
+    /// The runtime stops.
+    pub(crate) fn stop(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+        self.monitor.wake();
+        self.call_sentinels(true);
+    }
+
+    fn call_sentinels(&self, run: bool) {
+        let before = self.sentinels.swap(u32::from(run), Ordering::Relaxed);
+        if run && before == 0 {
+            // Nobody may be there to wake.
+            let _ = lisle_lwp::sys::futex_wake(&self.sentinels, u32::MAX);
+        }
+    }
+}
+
+/// Starts monitor and sentinels. What the system refuses is done without.
+///
+/// # Errors
+/// If it refuses the monitor.
+pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
+    if shared.watch.source == Source::Off {
+        return Ok(());
+    }
+    shared.start_helper("watch", monitor::run)?;
+    if shared.watch.source == Source::Auto {
+        for cpu in lisle_lwp::sys::allowed_cpus() {
+            let body = move |shared: &Shared| sentinel::run(shared, cpu);
+            if shared.start_helper("idle", body).is_err() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Offers an LWP whose thread blocks or computes on, and sends a spare for it
+/// if one waits. Takes no lock, allocates nothing. Returns whether one was sent.
+fn offer(shared: &Shared, lwp: &Lwp, why: Kind) -> bool {
+    lwp.offered_for.store(why as u8, Ordering::Relaxed);
+    let _ = lwp.owner.offer();
+    match shared.spares.take() {
+        Some(spare) => {
+            spare.go(lwp);
+            true
+        }
+        None => false,
+    }
+}
