@@ -106,6 +106,13 @@ pub mod sync {
 #[doc(hidden)]
 pub use lisle_runtime::sched::in_runtime as __in_runtime;
 
+/// Longer texts.
+#[cfg(not(lisle_loom))]
+pub mod guide {
+    #[doc = include_str!("../docs/full-threads.md")]
+    pub mod full_threads {}
+}
+
 /// README.md's example is a test, too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
