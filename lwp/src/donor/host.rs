@@ -229,18 +229,23 @@ pub(super) unsafe fn detach(stack: &Stack, gone: &AtomicU32) -> Result<Traits, i
     // SAFETY: the rest changes what belongs to this thread alone, and cannot fail in a way that
     // matters: without a robust list and a sequence the kernel has nothing to write to later.
     unsafe {
+        // First: see `block_signals`.
+        tid_word.write_volatile(stack.thread_number() as i32);
         unregister_rseq(traits.pointer);
         let none = core::ptr::null::<c_void>();
         libc::syscall(libc::SYS_set_robust_list, none, robust_size);
-        tid_word.write_volatile(stack.thread_number() as i32);
         libc::syscall(libc::SYS_set_tid_address, core::ptr::from_ref(gone));
     }
     Ok(traits)
 }
 
-/// All of them, also those that libc keeps to itself.
+/// All of them but the one by which libc changes credentials: whoever calls `setuid` waits for every
+/// kernel thread to which it could send it, and this one will not be there to handle it later. It is
+/// sent to the id in the thread's control block; once that has been replaced, no more is sent, and the
+/// system calls that remain give the last one the time to arrive. (libc's own threads shake hands
+/// with the sender before they leave, by words of which we do not know the place.)
 fn block_signals() {
-    let all = !0u64;
+    let all = !0u64 & !(1 << (super::setxid::SIGSETXID - 1));
     let none = core::ptr::null_mut::<u64>();
     // SAFETY: reads one set of the kernel's size. Signals of a thread that is about to leave.
     unsafe {

@@ -20,7 +20,7 @@
 //! itself, it can work with.
 //!
 //! # What the first body does before it leaves ([`host`])
-//! - all signals blocked: no handler runs while libc's idea of the thread is changed;
+//! - signals blocked: no handler of the program runs while libc's idea of the thread is changed;
 //! - restartable sequences unregistered, so that `sched_getcpu` asks the kernel from now on;
 //! - the robust list detached (the kernel would walk it when the body exits);
 //! - libc's thread id replaced by one that no kernel thread has (above 2^22) and no other donor:

@@ -101,8 +101,8 @@ impl Drop for Carrier {
     }
 }
 
-/// glibc's signal for this purpose.
-const SIGSETXID: c_int = 33;
+/// libc's signal for this purpose: glibc's, or musl's.
+pub(super) const SIGSETXID: c_int = if cfg!(target_env = "musl") { 34 } else { 33 };
 
 /// What the kernel keeps for a signal; libc's own function refuses this one.
 #[repr(C)]
