@@ -219,8 +219,8 @@ pub(crate) fn retire_excess() {
 }
 
 /// Ends those that were not needed since the last call, but leaves as many as
-/// a runtime has asked for.
-pub(crate) fn trim() {
+/// a runtime has asked for. Returns whether the next call may find more to end.
+pub(crate) fn trim() -> bool {
     let _ = settle();
     let keep = KEPT.load(Ordering::Relaxed);
     let (warm, unused) = {
@@ -229,6 +229,7 @@ pub(crate) fn trim() {
         (warm, core::mem::replace(&mut idle.low, warm))
     };
     retire(keep.max(warm - unused.min(warm)), usize::MAX);
+    WARM.load(Ordering::Relaxed) > keep
 }
 
 /// Takes the stacks of those back that have ended.

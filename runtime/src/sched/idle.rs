@@ -391,6 +391,12 @@ impl Carrier<'_> {
             // after another look round.
             return crate::runtime::nap(Duration::from_micros(200));
         }
+        // What it keeps at hand, others may need meanwhile.
+        // SAFETY: owner, in the idle context; no other reference is alive.
+        let own = unsafe { &mut *lwp.donors.get() };
+        if !own.is_empty() {
+            donors::spill(own, 0);
+        }
         let sleepers = &shared.sleepers;
         lwp.counters.queued.store(0, Ordering::Relaxed);
         // Under virtual time only readiness is worth waiting for.
@@ -442,8 +448,8 @@ impl Carrier<'_> {
             (*self.lwp.stacks.get()).flush();
             donors::spill(&mut *self.lwp.donors.get(), 0);
         }
-        donors::trim();
+        let more = donors::trim();
         StackPool::global().trim_idle();
-        self.trimmed = true;
+        self.trimmed = !more;
     }
 }
