@@ -35,6 +35,11 @@ pub(crate) fn watchdog() -> Watchdog {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (stop, stopped) = channel();
     let limit = if emulated() { LIMIT * 10 } else { LIMIT };
+    // A child reports its hang before its parent does.
+    let limit = match std::env::var_os(CHILD) {
+        Some(_) => limit * 3 / 4,
+        None => limit,
+    };
     let watch = move || {
         if stopped.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
             let mut report = format!("watchdog: test {test} hangs; the threads are\n");
@@ -89,12 +94,16 @@ where
     spawn(thread::Builder::new().on(runtime), f)
 }
 
-/// Spawns a light thread where the builder says.
+/// Spawns a light thread where the builder says; a full one if LISLE_TEST_FULL is
+/// set, so that the tests of light threads are tests of full ones, too.
 pub(crate) fn spawn<F, T>(builder: thread::Builder, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    if std::env::var_os("LISLE_TEST_FULL").is_some() {
+        return builder.spawn(f).unwrap();
+    }
     // SAFETY: the tests' closures touch thread-locals only in leaves that do
     // not wait and are not inlined.
     unsafe { builder.spawn_light(f) }.unwrap()
@@ -172,6 +181,27 @@ pub(crate) fn message(payload: &(dyn std::any::Any + Send)) -> &str {
 
 const CHILD: &str = "LISLE_TEST_CHILD";
 
+/// A command that starts this program: by the words in LISLE_TEST_RUNNER (an
+/// emulator) or LISLE_TEST_LOADER (another libc's loader) if there are any.
+fn this_program() -> Command {
+    let words = |name| std::env::var(name).unwrap_or_default();
+    let (runner, loader) = (words("LISLE_TEST_RUNNER"), words("LISLE_TEST_LOADER"));
+    // By a loader, the kernel thinks that the loader is the program.
+    let program = match loader.is_empty() {
+        true => std::env::current_exe().unwrap(),
+        false => std::env::args_os().next().unwrap().into(),
+    };
+    let mut words = runner.split_whitespace().chain(loader.split_whitespace());
+    match words.next() {
+        Some(first) => {
+            let mut command = Command::new(first);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
 /// Runs `deed` in a child process that runs only the named test, with these
 /// environment variables; in that child, does it and exits. Returns what the
 /// child left.
@@ -180,24 +210,25 @@ pub(crate) fn in_child(test: &str, variables: &[(&str, &str)], deed: fn()) -> Ou
         deed();
         std::process::exit(0);
     }
-    let program = std::env::current_exe().unwrap();
-    let runner = std::env::var("LISLE_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let mut command = match words.next() {
-        Some(emulator) => {
-            let mut command = Command::new(emulator);
-            command.args(words).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
-    command
+    this_program()
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
         .unwrap()
+}
+
+/// As [`in_child`], for a deed that has the process to itself and must succeed.
+pub(crate) fn alone(test: &str, deed: fn()) {
+    let output = in_child(test, &[], deed);
+    assert!(
+        output.status.success(),
+        "{}\n{}\n{}",
+        output.status,
+        stdout(&output),
+        stderr(&output)
+    );
 }
 
 /// What a child wrote to standard error.

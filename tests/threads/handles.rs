@@ -156,7 +156,9 @@ fn over_aligned_closures_and_results() {
     let is_aligned = |page: &Page| std::ptr::from_ref(page).addr().is_multiple_of(4096);
     for n in 0..50 {
         let page = Page(n);
-        let handle = on(&rt, move || {
+        // Debug builds copy them often.
+        let builder = Builder::new().on(&rt).stack_size(1 << 20);
+        let handle = spawn(builder, move || {
             let ok = is_aligned(&page);
             thread::yield_now();
             (Line(page.0 + 1), ok && is_aligned(&page), page)

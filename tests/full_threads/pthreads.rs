@@ -1,0 +1,200 @@
+//! libc's own thread interface, used by full threads on themselves.
+
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use super::travel::Trip;
+use crate::support::{many, watchdog};
+
+/// A mutex of libc that does not move.
+struct Raw(UnsafeCell<libc::pthread_mutex_t>);
+
+// SAFETY: a mutex is made to be shared.
+unsafe impl Sync for Raw {}
+// SAFETY: as above.
+unsafe impl Send for Raw {}
+
+impl Raw {
+    fn new(kind: libc::c_int) -> Arc<Raw> {
+        let raw = Arc::new(Raw(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER)));
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: initialised in this order, before anybody else has it.
+        unsafe {
+            libc::pthread_mutexattr_init(attributes.as_mut_ptr());
+            assert_eq!(
+                libc::pthread_mutexattr_settype(attributes.as_mut_ptr(), kind),
+                0
+            );
+            assert_eq!(
+                libc::pthread_mutex_init(raw.0.get(), attributes.as_ptr()),
+                0
+            );
+            libc::pthread_mutexattr_destroy(attributes.as_mut_ptr());
+        }
+        raw
+    }
+
+    fn lock(&self) -> i32 {
+        // SAFETY: initialised.
+        unsafe { libc::pthread_mutex_lock(self.0.get()) }
+    }
+
+    fn try_lock(&self) -> i32 {
+        // SAFETY: initialised.
+        unsafe { libc::pthread_mutex_trylock(self.0.get()) }
+    }
+
+    fn unlock(&self) -> i32 {
+        // SAFETY: initialised.
+        unsafe { libc::pthread_mutex_unlock(self.0.get()) }
+    }
+
+    /// What another thread of the system sees.
+    fn elsewhere(self: &Arc<Raw>) -> (i32, i32) {
+        let raw = self.clone();
+        let look = move || (raw.try_lock(), raw.unlock());
+        std::thread::spawn(look).join().unwrap()
+    }
+}
+
+#[test]
+fn a_recursive_mutex_knows_its_owner_over_moves() {
+    let _dog = watchdog();
+    let trip = Trip::new(8);
+    trip.all(8, |_, go| {
+        let mutex = Raw::new(libc::PTHREAD_MUTEX_RECURSIVE);
+        for _ in 0..many(20) {
+            assert_eq!(mutex.lock(), 0);
+            go.hop();
+            assert_eq!((mutex.lock(), mutex.try_lock()), (0, 0));
+            go.hop();
+            assert_eq!(mutex.elsewhere(), (libc::EBUSY, libc::EPERM));
+            assert_eq!((mutex.unlock(), mutex.unlock()), (0, 0));
+            go.hop();
+            assert_eq!(mutex.elsewhere(), (libc::EBUSY, libc::EPERM));
+            assert_eq!(mutex.unlock(), 0);
+            assert_eq!(mutex.unlock(), libc::EPERM);
+            assert_eq!(mutex.elsewhere(), (0, 0));
+        }
+    });
+    trip.end();
+}
+
+#[test]
+fn an_error_checking_mutex_knows_its_owner_over_moves() {
+    let _dog = watchdog();
+    let trip = Trip::new(8);
+    trip.all(8, |_, go| {
+        let mutex = Raw::new(libc::PTHREAD_MUTEX_ERRORCHECK);
+        for _ in 0..many(20) {
+            assert_eq!(mutex.lock(), 0);
+            go.hop();
+            assert_eq!(mutex.lock(), libc::EDEADLK);
+            assert_eq!(mutex.elsewhere(), (libc::EBUSY, libc::EPERM));
+            go.hop();
+            assert_eq!(mutex.unlock(), 0);
+            assert_eq!(mutex.unlock(), libc::EPERM);
+            assert_eq!(mutex.elsewhere(), (0, 0));
+            go.hop();
+        }
+    });
+    trip.end();
+}
+
+/// No two threads that are alive pass for each other, in the pool or out of it,
+/// nor for the kernel thread that carries them.
+#[test]
+fn no_two_threads_pass_for_each_other() {
+    let _dog = watchdog();
+    let trip = Trip::new(8);
+    for fresh in [false, true] {
+        let mutex = Raw::new(libc::PTHREAD_MUTEX_ERRORCHECK);
+        let builder = || lisle::thread::Builder::new().fresh(fresh);
+        let held = mutex.clone();
+        let (told, tell) = lisle::channel::bounded::<()>(0);
+        let (done, wait) = lisle::channel::bounded::<()>(0);
+        let owner = trip.spawn_as(builder(), move |go| {
+            assert_eq!(held.lock(), 0);
+            go.hop();
+            told.send(()).unwrap();
+            wait.recv().unwrap();
+            assert_eq!(held.unlock(), 0);
+        });
+        tell.recv().unwrap();
+        let others: Vec<_> = (0..7)
+            .map(|_| {
+                let mutex = mutex.clone();
+                trip.spawn_as(builder(), move |go| {
+                    for _ in 0..many(20) {
+                        assert_eq!(mutex.try_lock(), libc::EBUSY);
+                        assert_eq!(mutex.unlock(), libc::EPERM);
+                        go.hop();
+                    }
+                })
+            })
+            .collect();
+        super::travel::joined(others);
+        let light = {
+            let mutex = mutex.clone();
+            crate::support::on(trip.runtime(), move || (mutex.try_lock(), mutex.unlock()))
+        };
+        assert_eq!(light.join().unwrap(), (libc::EBUSY, libc::EPERM));
+        done.send(()).unwrap();
+        owner.join().unwrap();
+    }
+    trip.end();
+}
+
+/// A write lock knows its owner, too.
+#[test]
+fn a_read_write_lock_over_moves() {
+    let _dog = watchdog();
+    let trip = Trip::new(4);
+    trip.all(4, |_, go| {
+        let lock = Box::new(UnsafeCell::new(libc::PTHREAD_RWLOCK_INITIALIZER));
+        let lock = lock.get();
+        for _ in 0..many(20) {
+            // SAFETY: the lock outlives the loop.
+            unsafe {
+                assert_eq!(libc::pthread_rwlock_wrlock(lock), 0);
+                go.hop();
+                assert_eq!(libc::pthread_rwlock_tryrdlock(lock), libc::EBUSY);
+                assert_eq!(libc::pthread_rwlock_unlock(lock), 0);
+                assert_eq!(libc::pthread_rwlock_rdlock(lock), 0);
+                go.hop();
+                assert_eq!(libc::pthread_rwlock_tryrdlock(lock), 0);
+                assert_eq!(libc::pthread_rwlock_unlock(lock), 0);
+                go.hop();
+                assert_eq!(libc::pthread_rwlock_unlock(lock), 0);
+            }
+        }
+    });
+    trip.end();
+}
+
+/// What a thread does to itself by its handle works in the C library, where no
+/// kernel thread is needed for it.
+#[test]
+fn a_thread_is_equal_to_itself_and_may_change_its_cancel_state() {
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: libc::c_int, old: *mut libc::c_int) -> libc::c_int;
+        fn pthread_equal(one: libc::pthread_t, other: libc::pthread_t) -> libc::c_int;
+    }
+    let _dog = watchdog();
+    let trip = Trip::new(4);
+    trip.all(4, |_, go| {
+        let mut old = -1;
+        // SAFETY: valid places and handles of living threads.
+        unsafe {
+            let me = libc::pthread_self();
+            assert_eq!(pthread_setcancelstate(1, &mut old), 0);
+            assert_eq!(old, 0);
+            go.hop();
+            assert_eq!(pthread_setcancelstate(0, &mut old), 0);
+            assert_eq!(old, 1);
+            assert_ne!(pthread_equal(me, libc::pthread_self()), 0);
+        }
+    });
+    trip.end();
+}
