@@ -92,16 +92,14 @@ fn main() -> io::Result<()> {
     for number in 0..PRODUCERS {
         let buffer = buffer.clone();
         let produce = move || (0..ITEMS).for_each(|i| buffer.deposit(number * ITEMS + i));
-        // SAFETY: the closure waits for semaphores, and touches no thread-local.
-        producers.push(unsafe { thread::Builder::new().spawn_light(produce) }?);
+        producers.push(thread::Builder::new().spawn(produce)?);
     }
     let mut consumers = Vec::new();
     for _ in 0..CONSUMERS {
         let buffer = buffer.clone();
         let fetch = move |_| buffer.fetch().expect("P on `full` promises an item");
         let consume = move || (0..PRODUCERS * ITEMS / CONSUMERS).map(fetch).sum::<u64>();
-        // SAFETY: as above.
-        consumers.push(unsafe { thread::Builder::new().spawn_light(consume) }?);
+        consumers.push(thread::Builder::new().spawn(consume)?);
     }
     let mut sum = 0;
     for consumer in consumers {

@@ -47,9 +47,7 @@ fn main() -> io::Result<()> {
     let mut philosophers = Vec::new();
     for seat in 0..PHILOSOPHERS {
         let builder = thread::Builder::new().name(format!("philosopher {seat}"));
-        // SAFETY: `dine` waits for semaphores, yields, and touches no
-        // thread-local.
-        philosophers.push(unsafe { builder.spawn_light(move || dine(seat)) }?);
+        philosophers.push(builder.spawn(move || dine(seat))?);
     }
     for (seat, philosopher) in philosophers.into_iter().enumerate() {
         let evening = philosopher.join().expect("no philosopher panics");

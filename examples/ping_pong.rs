@@ -23,11 +23,8 @@ fn main() -> io::Result<()> {
     let (to_pong, from_ping) = bounded(0);
     let (to_ping, from_pong) = bounded(0);
     let begin = Instant::now();
-    // SAFETY: `pong` waits in channels only, and touches no thread-local.
-    let pong = unsafe { thread::Builder::new().spawn_light(move || pong(&from_ping, &to_ping)) }?;
-    // SAFETY: likewise `ping`.
-    let ping =
-        unsafe { thread::Builder::new().spawn_light(move || ping(trips, &to_pong, &from_pong)) }?;
+    let pong = thread::Builder::new().spawn(move || pong(&from_ping, &to_ping))?;
+    let ping = thread::Builder::new().spawn(move || ping(trips, &to_pong, &from_pong))?;
     let sum = ping.join().expect("ping does not panic");
     let answered = pong.join().expect("pong does not panic");
     let elapsed = begin.elapsed();

@@ -37,16 +37,14 @@ fn sieve(count: usize) -> io::Result<Vec<u64>> {
     let mut primes = Vec::new();
 
     let (sender, mut end) = bounded(0);
-    // SAFETY: `count_from` waits in channels only, and touches no thread-local.
-    threads.push(unsafe { thread::Builder::new().spawn_light(move || count_from(2, &sender)) }?);
+    threads.push(thread::Builder::new().spawn(move || count_from(2, &sender))?);
     while primes.len() < count {
         let prime = end.recv().expect("there is no last prime");
         primes.push(prime);
         let (sender, receiver) = bounded(0);
         let input = std::mem::replace(&mut end, receiver);
         let builder = thread::Builder::new().name(format!("filter {prime}"));
-        // SAFETY: as above, for `filter`.
-        threads.push(unsafe { builder.spawn_light(move || filter(prime, &input, &sender)) }?);
+        threads.push(builder.spawn(move || filter(prime, &input, &sender))?);
     }
 
     drop(end);

@@ -14,8 +14,7 @@
 //!     let (sender, receiver) = channel::bounded(16);
 //!     for n in 1..=1000_u64 {
 //!         let sender = sender.clone();
-//!         // SAFETY: the closure touches no thread-local.
-//!         unsafe { thread::Builder::new().spawn_light(move || sender.send(n)) }?;
+//!         thread::Builder::new().spawn(move || sender.send(n))?;
 //!     }
 //!     drop(sender);
 //!     Ok::<u64, std::io::Error>(receiver.iter().sum())
@@ -36,11 +35,16 @@
 //! | [`mod@cancel`] | asking threads to end; shields, checkpoints | POSIX |
 //! | [`policy`] | which ready thread runs next | |
 //! | [`lwp`] | looking at LWPs | |
+//! | [`upcall`], [`blocking`] | threads that block in the kernel or compute on | Anderson et al., 1992 |
 //! | [`seeded`] | a test under many reproducible interleavings | |
 //! | [`wait`] | the one way to block, to build primitives on | |
 //!
 //! # Kinds of threads
 //!
+//! * A *full* thread ([`thread::spawn`], [`thread::scope`]) moves from kernel
+//!   thread to kernel thread and has thread-locals of its own, which move with
+//!   it: safe for any closure that `std::thread::spawn` takes. See
+//!   [what a full thread is](mod@guide::full_threads).
 //! * A *light* thread ([`thread::Builder::spawn_light`]) moves from kernel thread
 //!   to kernel thread and borrows the thread-locals of the one that runs it.
 //!   Making it is therefore `unsafe`: its contract says which functions may

@@ -86,11 +86,8 @@ pub(crate) use crate::sched::make_ready as sched_make_ready;
 ///
 /// ```
 /// let sum = lisle_runtime::run(|| {
-///     let spawn = |n: u32| {
-///         // SAFETY: the closure touches no thread-local.
-///         unsafe { lisle_runtime::thread::Builder::new().spawn_light(move || n * n) }
-///     };
-///     let handles: Vec<_> = (1..=3).map(|n| spawn(n).unwrap()).collect();
+///     let spawn = |n: u32| lisle_runtime::thread::spawn(move || n * n);
+///     let handles: Vec<_> = (1..=3).map(spawn).collect();
 ///     handles.into_iter().map(|handle| handle.join().unwrap()).sum::<u32>()
 /// });
 /// assert_eq!(sum, 14);

@@ -496,7 +496,8 @@ impl Builder {
     /// | `LISLE_LWPS` | number of LWPs, 1 to 1024 | number of processors |
     /// | `LISLE_STACK_SIZE` | bytes reserved per stack, with `K` or `M` behind | `256K` |
     /// | `LISLE_POLICY` | `first-come`, `priority`, or `round-robin` | `first-come` |
-    /// | `LISLE_TIME_SLICE` | milliseconds of a round-robin slice | `10` |
+    /// | `LISLE_TIME_SLICE` | milliseconds that a thread may compute while others wait; also a round-robin slice | `10` |
+    /// | `LISLE_UPCALLS` | `auto`, `monitor` or `off`: see [`Builder::upcalls`] | `auto` |
     /// | `LISLE_CPU_TIME` | `1` to account CPU time per thread, `0` not to | `0` |
     ///
     /// # Errors
@@ -512,6 +513,15 @@ impl Builder {
         }
         let slice = variable("LISLE_TIME_SLICE", "milliseconds, at least 1", parse_number)?;
         let slice = Duration::from_millis(slice.unwrap_or(10).max(1) as u64);
+        builder.time_slice = Some(slice);
+        let sources = "auto, monitor or off";
+        let source = variable("LISLE_UPCALLS", sources, |text| match text {
+            "auto" => Some(Source::Auto),
+            "monitor" => Some(Source::Monitor),
+            "off" => Some(Source::Off),
+            _ => None,
+        })?;
+        builder.upcalls = source.unwrap_or_default();
         let policies = "first-come, round-robin or priority";
         let policy = variable("LISLE_POLICY", policies, |text| match text {
             "first-come" => Some(PolicyKind::FirstCome),
