@@ -1,6 +1,6 @@
-//! The smallest program: light threads that are spawned and joined.
+//! The smallest program: threads that are spawned and joined.
 //!
-//! Shows `lisle::run`, `spawn_light` with its promise, and that a thread's
+//! Shows `lisle::run`, `spawn`, and that a thread's
 //! result comes back through `join`, as with `std::thread`.
 //!
 //! ```text

@@ -6,9 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use lisle::Runtime;
 use lisle::thread::{Builder, JoinHandle};
+use lisle::upcall::Source;
 
 use super::travel::{Trip, joined};
-use crate::support::{alone, end, many, runtime, until, watchdog};
+use crate::support::{alone, end, many, until, watchdog};
+
+/// A runtime without sentinels: those get a busy CPU only now and then, and
+/// credentials change when every kernel thread has had its turn.
+fn calm(lwps: usize) -> Runtime {
+    let builder = Runtime::builder().lwps(lwps).upcalls(Source::Monitor);
+    builder.build().unwrap()
+}
 
 /// Full threads that keep every LWP of a runtime until told to stop.
 struct Spinners {
@@ -19,7 +27,7 @@ struct Spinners {
 
 impl Spinners {
     fn new(lwps: usize) -> Spinners {
-        let (runtime, stop) = (runtime(lwps), Arc::new(AtomicBool::new(false)));
+        let (runtime, stop) = (calm(lwps), Arc::new(AtomicBool::new(false)));
         let spinning = Arc::new(AtomicUsize::new(0));
         let threads = (0..lwps)
             .map(|_| {
@@ -155,7 +163,7 @@ fn a_full_thread_changes_them() {
 fn while_threads_are_made_and_ended() {
     let _dog = watchdog();
     alone("credentials::while_threads_are_made_and_ended", || {
-        let rt = runtime(2);
+        let rt = calm(2);
         let made = Arc::new(AtomicUsize::new(0));
         let makers: Vec<_> = (0..2)
             .map(|_| {

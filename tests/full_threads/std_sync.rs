@@ -181,9 +181,8 @@ fn parking_by_std() {
         let count = count.clone();
         move |go| {
             tell.send(std::thread::current()).unwrap();
-            for _ in 0..rounds {
-                let before = count.load(Ordering::SeqCst);
-                while count.load(Ordering::SeqCst) == before {
+            for round in 0..rounds {
+                while count.load(Ordering::SeqCst) == 2 * round {
                     std::thread::park();
                 }
                 go.hop();

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lisle::Runtime;
 use lisle::thread::{self, Builder, JoinHandle, State, Thread};
+use lisle::upcall::Source;
 
 use crate::support::{end, many, spawn};
 
@@ -133,7 +134,13 @@ impl Trip {
     pub(crate) fn with_blocked(travellers: usize, blocked: usize) -> Trip {
         let lwps = travellers + blocked + 1;
         Trip {
-            runtime: Runtime::builder().lwps(lwps).build().unwrap(),
+            // LWPs that stay with their kernel threads, so that hops lead
+            // from one to the other.
+            runtime: Runtime::builder()
+                .lwps(lwps)
+                .upcalls(Source::Off)
+                .build()
+                .unwrap(),
             count: Arc::default(),
         }
     }

@@ -36,7 +36,6 @@ mod monitor;
 mod sentinel;
 mod upcall;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use lisle_lwp::shim::{AtomicBool, AtomicU32, Ordering, fence};
@@ -118,24 +117,26 @@ impl Watch {
     }
 }
 
-/// Starts monitor and sentinels. What the system refuses is done without.
+/// Starts the monitor, which starts the sentinels when it first sees an LWP at
+/// work.
 ///
 /// # Errors
-/// If it refuses the monitor.
-pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
-    if shared.watch.source == Source::Off {
-        return Ok(());
+/// If the system refuses the monitor.
+pub(crate) fn start(shared: &Shared) -> std::io::Result<()> {
+    match shared.watch.source {
+        Source::Off => Ok(()),
+        _ => shared.start_helper("watch", monitor::run),
     }
-    shared.start_helper("watch", monitor::run)?;
-    if shared.watch.source == Source::Auto {
-        for cpu in lisle_lwp::sys::allowed_cpus() {
-            let body = move |shared: &Shared| sentinel::run(shared, cpu);
-            if shared.start_helper("idle", body).is_err() {
-                break;
-            }
+}
+
+/// Starts the sentinels. What the system refuses is done without.
+fn post_sentinels(shared: &Shared) {
+    for cpu in lisle_lwp::sys::allowed_cpus() {
+        let body = move |shared: &Shared| sentinel::run(shared, cpu);
+        if shared.start_helper("idle", body).is_err() {
+            break;
         }
     }
-    Ok(())
 }
 
 /// Offers an LWP whose thread blocks or computes on, and sends a spare for it

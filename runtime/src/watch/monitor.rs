@@ -12,7 +12,7 @@ use std::time::Duration;
 use lisle_lwp::shim::{Ordering, fence};
 use lisle_lwp::sys::{self, KernelState};
 
-use super::{Kind, Watch, offer};
+use super::{Kind, Source, Watch, offer};
 use crate::runtime::Shared;
 use crate::sched::lwp::Lwp;
 
@@ -41,6 +41,7 @@ pub(super) fn run(shared: &Shared) {
     let tick = tick.clamp(TICKS.0, TICKS.1);
     let mut seen = vec![Seen::default(); shared.lwps.len()];
     let mut idle_looks = 0;
+    let mut posted = shared.watch.source != Source::Auto;
     while !shared.is_stopping() {
         let all_sleep = shared.sleepers.asleep() == shared.lwps.len();
         idle_looks = if all_sleep { idle_looks + 1 } else { 0 };
@@ -48,6 +49,9 @@ pub(super) fn run(shared: &Shared) {
             sleep(shared);
             idle_looks = 0;
             continue;
+        }
+        if !all_sleep && !core::mem::replace(&mut posted, true) {
+            super::post_sentinels(shared);
         }
         shared.watch.call_sentinels(!all_sleep);
         shared.keep_spares(SPARES);
