@@ -245,7 +245,7 @@ pub(super) unsafe fn detach(stack: &Stack, gone: &AtomicU32) -> Result<Traits, i
 /// system calls that remain give the last one the time to arrive. (libc's own threads shake hands
 /// with the sender before they leave, by words of which we do not know the place.)
 fn block_signals() {
-    let all = !0u64 & !(1 << (super::setxid::SIGSETXID - 1));
+    let all = !(1u64 << (super::setxid::SIGSETXID - 1));
     let none = core::ptr::null_mut::<u64>();
     // SAFETY: reads one set of the kernel's size. Signals of a thread that is about to leave.
     unsafe {
