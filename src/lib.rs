@@ -30,7 +30,10 @@
 //! | [`thread`] | spawning, joining, parking, observing user threads; [`local!`] | `std::thread` |
 //! | [`sync`] | semaphores, mutexes, condition variables | `std::sync` |
 //! | [`channel`] | asynchronous, bounded and rendezvous channels | `crossbeam-channel` |
-//! | [`net`] | TCP | `std::net` |
+//! | [`net`], [`os`] | TCP, UDP and Unix sockets | `std::net`, `std::os::unix::net` |
+//! | [`io`] | waiting for any descriptor | tokio's `AsyncFd` |
+//! | [`future`] | `block_on`, streams for async crates | |
+//! | [`signal`], [`process`] | Ctrl-C and other signals; child processes | `tokio::signal`, `std::process` |
 //! | [`time`] | the clock of deadlines; [`thread::sleep`] | `std::time` |
 //! | [`mod@cancel`] | asking threads to end; shields, checkpoints | POSIX |
 //! | [`policy`] | which ready thread runs next | |
@@ -57,8 +60,8 @@
 //! # Rules that hold everywhere
 //!
 //! * A wake-up is never lost.
-//! * Whatever may wait has a form with a deadline (but for join, accept and
-//!   lock), and is a cancellation point (but for lock). A wait that ends early leaves no trace.
+//! * Whatever may wait has a form with a deadline (but for join and lock),
+//!   and is a cancellation point (but for lock). A wait that ends early leaves no trace.
 //! * Cancelling is not panicking: it poisons nothing.
 //! * Where std reports an error when resources run out, so does lisle.
 //!
@@ -82,9 +85,20 @@ pub use lisle_sync::channel;
 pub use lisle_runtime::sched::policy;
 #[cfg(not(lisle_loom))]
 pub use lisle_runtime::{
-    Builder as RuntimeBuilder, Runtime, ShutdownError, blocking, local, lwp, net, run, seeded,
-    upcall,
+    Builder as RuntimeBuilder, Runtime, ShutdownError, blocking, local, lwp, run, seeded, upcall,
 };
+#[cfg(not(lisle_loom))]
+pub use lisle_runtime::{future, io, net, process, signal};
+
+/// What std has in `std::os`.
+#[cfg(not(lisle_loom))]
+pub mod os {
+    /// What std has in `std::os::unix`.
+    pub mod unix {
+        #[doc(inline)]
+        pub use lisle_runtime::net::unix as net;
+    }
+}
 
 /// What threads say to each other: semaphores, mutexes, condition variables.
 ///

@@ -1,9 +1,19 @@
-//! TCP between user threads, and from plain kernel threads.
+//! Sockets between user threads, and from plain kernel threads.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "net/descriptors.rs"]
+mod descriptors;
 #[path = "net/sharing.rs"]
 mod sharing;
+#[path = "net/streams.rs"]
+mod streams;
 mod support;
+#[path = "net/tls.rs"]
+mod tls;
+#[path = "net/udp.rs"]
+mod udp;
+#[path = "net/unix.rs"]
+mod unix;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};

@@ -76,12 +76,6 @@ fn main() -> ExitCode {
         shutdown: Shutdown::new(),
         options,
     });
-    // The handler's own thread is made here, by a plain kernel thread, before there is a runtime.
-    let on_signal = Arc::clone(&shared);
-    if let Err(error) = ctrlc::set_handler(move || on_signal.shutdown.signal()) {
-        eprintln!("server: cannot handle signals: {error}");
-        return ExitCode::FAILURE;
-    }
     lisle::run(move || match serve(&shared) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -93,9 +87,11 @@ fn main() -> ExitCode {
 
 /// Serves until a signal comes, then drains.
 fn serve(shared: &Arc<Shared>) -> std::io::Result<()> {
+    // From here on they do not end the process by themselves.
+    let signals = shutdown::signals()?;
     let (listener, address) = listener::start(shared)?;
     println!("listening on http://{address}");
-    shared.shutdown.wait();
+    shared.shutdown.wait(signals)?;
 
     let deadline = Instant::now() + Duration::from_secs(shared.options.drain_seconds);
     listener.thread().cancel();

@@ -13,7 +13,7 @@ use std::sync::Once;
 
 use lisle_lwp::shim::{AtomicPtr, AtomicU32, Ordering};
 
-use crate::io::source;
+use crate::io::slot;
 use crate::sched::running;
 use crate::tcb::Kind;
 use crate::{donors, pool};
@@ -38,7 +38,7 @@ pub(crate) fn install() {
 
 extern "C" fn before() {
     pool::lock_for_fork();
-    source::lock_for_fork();
+    slot::lock_for_fork();
     donors::lock_for_fork();
     lisle_lwp::stack::StackPool::global().lock_for_fork();
 }
@@ -48,7 +48,7 @@ extern "C" fn in_parent() {
     unsafe {
         lisle_lwp::stack::StackPool::global().unlock_after_fork();
         donors::unlock_after_fork();
-        source::unlock_after_fork();
+        slot::unlock_after_fork();
         pool::unlock_after_fork();
     }
 }

@@ -6,7 +6,8 @@
 //! * [`wait`]: the one way to block, for primitives built on top
 //! * [`sched`]: switching, queues, policies, idling (see its module for the
 //!   entry rule that all code inside the runtime obeys)
-//! * [`cancel`], [`time`], [`net`], [`io`], [`lwp`]
+//! * [`cancel`], [`time`], [`net`], [`io`], [`signal`], [`process`], [`lwp`]
+//! * [`future`]: async crates on user threads
 //! * [`seeded`]: a closure under many reproducible interleavings
 //!
 //! This crate is an implementation detail of `lisle`; depend on that instead.
@@ -25,6 +26,10 @@ mod footing;
 #[cfg(not(lisle_loom))]
 mod fork;
 #[cfg(not(lisle_loom))]
+pub mod future;
+#[cfg(not(lisle_loom))]
+mod helpers;
+#[cfg(not(lisle_loom))]
 pub mod io;
 mod join;
 #[cfg(not(lisle_loom))]
@@ -38,12 +43,16 @@ pub mod net;
 #[cfg(not(lisle_loom))]
 mod pool;
 #[cfg(not(lisle_loom))]
+pub mod process;
+#[cfg(not(lisle_loom))]
 mod random;
 #[cfg(not(lisle_loom))]
 pub mod runtime;
 pub mod sched;
 #[cfg(not(lisle_loom))]
 pub mod seeded;
+#[cfg(not(lisle_loom))]
+pub mod signal;
 #[cfg(not(lisle_loom))]
 mod spares;
 mod tcb;

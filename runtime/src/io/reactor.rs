@@ -1,9 +1,9 @@
 //! The reactor: one poller per runtime, used by idle contexts only.
 //!
 //! A descriptor is registered once, edge-triggered, for both directions; the
-//! event key is the address of its [`Slot`]. Slots are
-//! type-stable like control blocks, so an event that was fetched before its
-//! descriptor was closed at worst wakes the slot's next user once too often.
+//! event key is the address of its [`Slot`]; key 0 is the notifier, an event
+//! descriptor that is never read, because every write to it makes an edge. So a
+//! look at the poller costs one system call.
 //!
 //! At most one kernel thread is in the poller, the holder of `events`. The one
 //! that sleeps there waits for the earliest deadline too. A thread that sets an
@@ -17,29 +17,54 @@
 //!
 //! Of the two fences one is first, so either the sleeper sees the deadline or
 //! its setter sees `until`.
+//!
+//! *Rejected*: the `polling` crate. It sets a timer descriptor, re-arms it, reads
+//! its notifier and re-arms that at every look: five system calls in place of
+//! one, which is more than serving a small HTTP request takes.
 
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use lisle_lwp::shim::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use lisle_lwp::sys::{self, Call};
 use parking_lot::Mutex;
-use polling::{Event, Events, PollMode, Poller};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 
-use super::source::Slot;
+use super::slot::{Happened, Slot};
 use crate::clock::Clock;
 use crate::sched::timers::NEVER;
 
 /// `until` while nobody sleeps in the poller: no deadline is earlier.
 const AWAKE: u64 = 0;
 
+/// How many events one look fetches.
+const BATCH_SIZE: usize = 1024;
+
+/// The notifier's key. No slot is there.
+const NOTIFIER: usize = 0;
+
+/// The events of one look.
+struct Batch(Vec<Event>);
+
+// SAFETY: what looks like pointers are keys, plain numbers to the kernel.
+unsafe impl Send for Batch {}
+
+impl core::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Batch").field(&self.0.len()).finish()
+    }
+}
+
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Reactor {
-    poller: Poller,
+    poller: OwnedFd,
+    notifier: OwnedFd,
     /// The buffer for events; whoever holds it may poll.
-    events: Mutex<Events>,
+    events: Mutex<Batch>,
     until: AtomicU64,
     sources: AtomicUsize,
     /// Whether somebody sleeps in the poller without a period.
@@ -48,9 +73,18 @@ pub(crate) struct Reactor {
 
 impl Reactor {
     pub(crate) fn new() -> io::Result<Reactor> {
+        let poller = sys::guarded(Call::Create, || Ok(epoll::create(CreateFlags::CLOEXEC)?))?;
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let notifier = sys::guarded(Call::Create, || Ok(eventfd(0, flags)?))?;
+        let key = EventData::new_u64(NOTIFIER as u64);
+        let edges = EventFlags::IN | EventFlags::ET;
+        sys::guarded(Call::Register, || {
+            Ok(epoll::add(&poller, &notifier, key, edges)?)
+        })?;
         Ok(Reactor {
-            poller: sys::guarded(Call::Create, Poller::new)?,
-            events: Mutex::new(Events::new()),
+            poller,
+            notifier,
+            events: Mutex::new(Batch(Vec::with_capacity(BATCH_SIZE))),
             until: AtomicU64::new(AWAKE),
             sources: AtomicUsize::new(0),
             long_sleep: AtomicBool::new(false),
@@ -62,10 +96,13 @@ impl Reactor {
     /// # Safety
     /// It is removed by [`Reactor::remove`] before it is closed.
     pub(crate) unsafe fn add(&self, fd: RawFd, slot: &'static Slot) -> io::Result<()> {
-        let event = Event::all(slot.key());
+        // SAFETY: the caller's promise.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let key = EventData::new_u64(slot.key() as u64);
+        let all =
+            EventFlags::IN | EventFlags::OUT | EventFlags::PRI | EventFlags::RDHUP | EventFlags::ET;
         sys::guarded(Call::Register, || {
-            // SAFETY: the caller's promise.
-            unsafe { self.poller.add_with_mode(fd, event, PollMode::Edge) }
+            Ok(epoll::add(&self.poller, fd, key, all)?)
         })?;
         self.sources.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -74,7 +111,7 @@ impl Reactor {
     /// Forgets a descriptor, which is still open.
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
         // It was added, and is open: the kernel has no reason to refuse.
-        let _ = self.poller.delete(fd);
+        let _ = epoll::delete(&self.poller, fd);
         self.sources.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -84,8 +121,8 @@ impl Reactor {
 
     /// Gets the kernel thread that sleeps in the poller out of it.
     pub(crate) fn notify(&self) {
-        // A full notification counter means that one is pending already.
-        let _ = self.poller.notify();
+        // The counter is full after 2^64 notifications.
+        let _ = rustix::io::write(&self.notifier, &1_u64.to_ne_bytes());
     }
 
     /// Makes the threads ready whose descriptors are, without waiting. Returns
@@ -155,20 +192,43 @@ impl Reactor {
         }
     }
 
-    fn fetch(&self, events: &mut Events, timeout: Option<Duration>) -> bool {
+    fn fetch(&self, Batch(events): &mut Batch, timeout: Option<Duration>) -> bool {
         events.clear();
-        let fetched = sys::guarded(Call::Wait, || self.poller.wait(events, timeout));
+        // Too long to be said is as good as endless.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let fetched = sys::guarded(Call::Wait, || {
+            Ok(epoll::wait(
+                &self.poller,
+                spare_capacity(events),
+                timeout.as_ref(),
+            )?)
+        });
         // An interrupted or refused wait found nothing; the caller comes again.
         if fetched.is_err() {
             return false;
         }
         let mut any = false;
         for event in events.iter() {
-            // SAFETY: keys come from `add`, and slots live for ever.
-            let slot = unsafe { Slot::from_key(event.key) };
-            slot.fire(event.readable, event.writable);
-            any = true;
+            let key = event.data.u64() as usize;
+            if key != NOTIFIER {
+                // SAFETY: keys come from `add`, and slots live for ever.
+                let slot = unsafe { Slot::from_key(key) };
+                slot.fire(happened(event.flags));
+                any = true;
+            }
         }
         any
+    }
+}
+
+/// What the kernel's flags mean. Errors and hang-ups end every wait: the
+/// operation then says what is the matter.
+fn happened(flags: EventFlags) -> Happened {
+    let over = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+    let unusual = over || flags.intersects(EventFlags::RDHUP | EventFlags::PRI);
+    Happened {
+        readable: unusual || flags.contains(EventFlags::IN),
+        writable: over || flags.contains(EventFlags::OUT),
+        unusual,
     }
 }

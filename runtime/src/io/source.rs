@@ -1,25 +1,30 @@
 //! A descriptor in the reactor, and waiting for it to become ready.
 //!
-//! Each direction has a counter of events and a list of waiters. *Protocol*.
-//! Waiter: (1) reads the counter; (2) tries its operation; (3) if that would
-//! block: under the lock, enqueues itself only if the counter has not moved.
-//! Reactor: under the lock, counts an event and wakes all waiters. An event
-//! between (1) and (3) makes the waiter try again; one after (3) wakes it. So
-//! edge-triggered readiness is never lost, and any number of threads may wait
-//! on one direction.
+//! A descriptor is registered when somebody first has to wait for it, with the
+//! reactor of that thread's runtime, and stays there until it is closed. What
+//! never waits costs no system call. (`slot.rs` has the protocol of waiting.)
+//!
+//! *Drained*. A stream that gave less than was asked for has given all it had.
+//! Unless there has been an event since, the next read waits at once instead of
+//! asking in vain. That is sound because whatever comes after the short read
+//! makes a new edge; but the end, errors and urgent data may have come together
+//! with the data, under its edge, so after those every read asks. Only for TCP:
+//! other streams give less than they have, too.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use lisle_lwp::lock::RawLock;
+use lisle_lwp::shim::{AtomicPtr, AtomicU64, Ordering};
+use lisle_lwp::sys::{self, Call};
 
+use super::slot::{self, Slot};
 use crate::cancel;
 use crate::fork;
 use crate::runtime::{self, Shared};
-use crate::wait::list::Queue;
-use crate::wait::{self, Node, Outcome, Reason, Waiters};
+use crate::wait::{self, Node, Outcome, Reason};
 
 static READABLE: Reason = Reason::new("readable descriptor");
 static WRITABLE: Reason = Reason::new("writable descriptor");
@@ -33,134 +38,148 @@ pub enum Interest {
     Write,
 }
 
-#[derive(Debug)]
-struct Direction {
-    events: u64,
-    waiters: Queue<()>,
+/// How long an operation may wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    Endless,
+    /// From when it first has to wait.
+    For(Duration),
+    Until(Instant),
 }
 
-/// A registered descriptor's waiters. Type-stable: made once, reused for ever.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    read: Waiters<Direction>,
-    write: Waiters<Direction>,
+impl Patience {
+    /// The deadline of a wait that begins now.
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        match self {
+            Patience::Endless => None,
+            Patience::For(timeout) => crate::time::now().checked_add(timeout),
+            Patience::Until(deadline) => Some(deadline),
+        }
+    }
 }
 
-impl Slot {
-    const fn new() -> Slot {
-        Slot {
-            read: Waiters::new(Direction {
-                events: 0,
-                waiters: Queue::new(),
-            }),
-            write: Waiters::new(Direction {
-                events: 0,
-                waiters: Queue::new(),
-            }),
+impl From<Option<Instant>> for Patience {
+    fn from(deadline: Option<Instant>) -> Self {
+        deadline.map_or(Patience::Endless, Patience::Until)
+    }
+}
+
+/// `drained` when nothing is known: no count of events gets there.
+const UNKNOWN: u64 = u64::MAX;
+
+/// A descriptor's place in a reactor. It is left before the descriptor is
+/// closed, because it is a field that comes before it.
+#[derive(Debug)]
+struct Registration {
+    slot: &'static Slot,
+    fd: RawFd,
+    /// The runtime in whose reactor it is, from [`Arc::into_raw`]; null before
+    /// anybody had to wait.
+    shared: AtomicPtr<Shared>,
+    /// The count of events after which a short read emptied the descriptor.
+    drained: AtomicU64,
+}
+
+impl Registration {
+    /// The runtime that waits for the descriptor.
+    fn ensure(&self) -> io::Result<&Shared> {
+        // Acquire: pairs with the Release in `register`.
+        let shared = self.shared.load(Ordering::Acquire);
+        // SAFETY: the registration holds a reference.
+        match unsafe { shared.as_ref() } {
+            Some(shared) => Ok(shared),
+            None => self.register(),
         }
     }
 
-    pub(crate) fn key(&'static self) -> usize {
-        core::ptr::from_ref(self) as usize
-    }
-
-    /// # Safety
-    /// The key comes from [`Slot::key`].
-    pub(crate) unsafe fn from_key(key: usize) -> &'static Slot {
-        // SAFETY: the caller's promise; slots live for ever.
-        unsafe { &*(key as *const Slot) }
-    }
-
-    fn side(&self, interest: Interest) -> &Waiters<Direction> {
-        match interest {
-            Interest::Read => &self.read,
-            Interest::Write => &self.write,
+    #[cold]
+    fn register(&self) -> io::Result<&Shared> {
+        let shared = runtime::current()?;
+        let alone = self.slot.registering.lock();
+        let mut registered = self.shared.load(Ordering::Relaxed).cast_const();
+        let mut unused = None;
+        let mut outcome = Ok(());
+        if registered.is_null() {
+            // SAFETY: `Drop` removes it, and the owner closes it after that.
+            outcome = unsafe { shared.reactor.add(self.fd, self.slot) };
+            registered = Arc::into_raw(shared);
+            if outcome.is_ok() {
+                // Release: pairs with the Acquire in `ensure`.
+                self.shared.store(registered.cast_mut(), Ordering::Release);
+            } else {
+                // SAFETY: from `into_raw`, and not stored.
+                unused = Some(unsafe { Arc::from_raw(registered) });
+            }
+        } else {
+            unused = Some(shared);
         }
+        drop(alone);
+        // Dropped outside the lock: it may be the last reference.
+        drop(unused);
+        outcome?;
+        // SAFETY: the registration holds a reference.
+        Ok(unsafe { &*registered })
     }
+}
 
-    /// Counts events and wakes those who wait for them.
-    pub(crate) fn fire(&self, readable: bool, writable: bool) {
-        for (fired, side) in [(readable, &self.read), (writable, &self.write)] {
-            if fired {
-                let mut side = side.lock();
-                side.events += 1;
-                // SAFETY: we hold the lock and forget each node once woken.
-                while let Some(node) = unsafe { side.waiters.pop() } {
-                    side.wake(node.key());
-                }
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let shared = self.shared.load(Ordering::Relaxed);
+        if !shared.is_null() {
+            // SAFETY: from `into_raw` in `register`.
+            let shared = unsafe { Arc::from_raw(shared) };
+            // In a forked child the poller is the parent's, and so it stays.
+            if shared.generation == fork::generation() {
+                // SAFETY: the descriptor is closed, or given away, after this.
+                shared
+                    .reactor
+                    .remove(unsafe { BorrowedFd::borrow_raw(self.fd) });
             }
         }
+        slot::give(self.slot);
     }
 }
 
-/// Slots that wait for their next descriptor.
-static FREE: RawLock<Vec<&'static Slot>> = RawLock::new(Vec::new());
-
-/// Takes the list's lock over a fork.
-pub(crate) fn lock_for_fork() {
-    FREE.lock_raw();
-}
-
-/// Releases what [`lock_for_fork`] took.
+/// A descriptor whose operations block the calling thread only: the way to use
+/// any object with a descriptor that can be polled (pipes, event descriptors,
+/// terminals, sockets of other kinds).
 ///
-/// # Safety
-/// The calling thread called `lock_for_fork`, or is its copy in the child.
-pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: passed on.
-    unsafe { FREE.unlock_raw() };
-}
-
-fn take_slot() -> &'static Slot {
-    let free = FREE.lock().pop();
-    free.unwrap_or_else(|| Box::leak(Box::new(Slot::new())))
-}
-
-fn give_slot(slot: &'static Slot) {
-    let mut spare: Vec<&'static Slot> = Vec::new();
-    loop {
-        let mut free = FREE.lock();
-        if free.len() < free.capacity() {
-            return free.push(slot);
-        }
-        if spare.capacity() > free.len() {
-            spare.append(&mut free);
-            core::mem::swap(&mut *free, &mut spare);
-            continue;
-        }
-        let wanted = (free.len() + 1) * 2;
-        drop(free);
-        spare.reserve(wanted);
-    }
-}
-
-/// An I/O object whose operations block the calling thread only.
+/// The object must be in non-blocking mode, or its operations must be such that
+/// they do not block when it is ready. It belongs to the reactor of the runtime
+/// on which a thread first waited for it (the default one, for a plain kernel
+/// thread) and may be used from anywhere.
 ///
-/// The object must be in non-blocking mode. It belongs to the reactor of the
-/// runtime on which it was made (the default one, if it was made on a plain
-/// kernel thread) and may be used from anywhere.
+/// ```
+/// use std::io::{ErrorKind, Read, Write};
+/// use lisle_runtime::io::{Interest, Source};
+/// use std::os::unix::net::UnixStream;
+///
+/// let (near, mut far) = UnixStream::pair()?;
+/// near.set_nonblocking(true)?;
+/// let near = Source::new(near);
+/// far.write_all(b"!")?;
+/// let mut byte = [0];
+/// let n = near.when_ready(Interest::Read, None, |mut stream| stream.read(&mut byte))?;
+/// assert_eq!((n, byte), (1, *b"!"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Source<T: AsFd> {
+    // Before `io`: left before that is closed.
+    registration: Registration,
     io: T,
-    slot: &'static Slot,
-    shared: Arc<Shared>,
 }
 
 impl<T: AsFd> Source<T> {
-    /// Registers a non-blocking object.
-    ///
-    /// # Errors
-    /// If the default runtime cannot be started or the poller refuses the
-    /// descriptor. The object is dropped then.
-    pub fn new(io: T) -> io::Result<Source<T>> {
-        let shared = runtime::current()?;
-        let slot = take_slot();
-        // SAFETY: `io` is closed only after `drop` has removed it.
-        let added = unsafe { shared.reactor.add(io.as_fd().as_raw_fd(), slot) };
-        if let Err(error) = added {
-            give_slot(slot);
-            return Err(error);
-        }
-        Ok(Source { io, slot, shared })
+    /// Prepares an object for waiting. No system call is made yet.
+    pub fn new(io: T) -> Source<T> {
+        let registration = Registration {
+            slot: slot::take(),
+            fd: io.as_fd().as_raw_fd(),
+            shared: AtomicPtr::new(core::ptr::null_mut()),
+            drained: AtomicU64::new(UNKNOWN),
+        };
+        Source { registration, io }
     }
 
     /// The object.
@@ -168,18 +187,36 @@ impl<T: AsFd> Source<T> {
         &self.io
     }
 
+    /// The object, which the reactor knows no longer.
+    pub fn into_inner(self) -> T {
+        self.io
+    }
+
     /// Does `op` until it does not report `WouldBlock`, waiting for readiness
-    /// in between. A cancellation point while it waits.
+    /// in between. A cancellation point.
     ///
     /// # Errors
-    /// Those of `op`; `TimedOut` once the deadline has passed.
+    /// Those of `op`; `TimedOut` once the deadline has passed; and, when it must
+    /// wait for the first time, if the default runtime cannot be started or the
+    /// kernel cannot poll such a descriptor.
     pub fn when_ready<R>(
         &self,
         interest: Interest,
         deadline: Option<Instant>,
+        op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.attempt(interest, deadline.into(), op)
+    }
+
+    pub(crate) fn attempt<R>(
+        &self,
+        interest: Interest,
+        patience: Patience,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let side = self.slot.side(interest);
+        cancel::checkpoint();
+        let side = self.registration.slot.side(interest);
+        let mut deadline = None;
         loop {
             let seen = side.lock().events;
             match op(&self.io) {
@@ -187,19 +224,95 @@ impl<T: AsFd> Source<T> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => return result,
             }
+            let deadline = *deadline.get_or_insert_with(|| patience.deadline());
             self.wait(interest, seen, deadline)?;
+        }
+    }
+
+    /// As [`Source::attempt`], for reads of up to `wanted` bytes from a TCP
+    /// stream: see *Drained* in the module documentation.
+    pub(crate) fn attempt_read(
+        &self,
+        patience: Patience,
+        wanted: usize,
+        mut op: impl FnMut(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        cancel::checkpoint();
+        let Registration { slot, drained, .. } = &self.registration;
+        let mut deadline = None;
+        loop {
+            let (seen, unusual) = {
+                let side = slot.side(Interest::Read).lock();
+                (side.events, side.unusual)
+            };
+            // Relaxed: a hint about this descriptor that only readers of it
+            // write; an old value costs a read in vain.
+            if unusual || wanted == 0 || drained.load(Ordering::Relaxed) != seen {
+                match op(&self.io) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Ok(n) => {
+                        if 0 < n && n < wanted {
+                            drained.store(seen, Ordering::Relaxed);
+                        }
+                        return Ok(n);
+                    }
+                    error => return error,
+                }
+            }
+            let deadline = *deadline.get_or_insert_with(|| patience.deadline());
+            self.wait(Interest::Read, seen, deadline)?;
+        }
+    }
+
+    /// Does `op`; if that would block, arranges for the task to be woken when
+    /// it may be worth trying again. For futures. One task at a time can wait
+    /// for each direction: the last that polled.
+    pub fn poll_ready<R>(
+        &self,
+        interest: Interest,
+        context: &mut Context<'_>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let side = self.registration.slot.side(interest);
+        loop {
+            let seen = side.lock().events;
+            match op(&self.io) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => return Poll::Ready(result),
+            }
+            if let Err(error) = self.registration.ensure() {
+                return Poll::Ready(Err(error));
+            }
+            let mut task = Some(context.waker().clone());
+            let mut side = side.lock();
+            let waits = side.events == seen;
+            if waits {
+                core::mem::swap(&mut side.task, &mut task);
+            }
+            drop(side);
+            // The waker of an earlier poll: foreign code, outside the lock.
+            drop(task);
+            if waits {
+                return Poll::Pending;
+            }
         }
     }
 
     /// Waits until there has been an event since the counter was `seen`.
     fn wait(&self, interest: Interest, seen: u64, deadline: Option<Instant>) -> io::Result<()> {
+        let Registration { slot, fd, .. } = self.registration;
+        if self.registration.ensure()?.generation != fork::generation() {
+            // A forked child: nobody serves the parent's reactor here.
+            return poll_alone(self.io.as_fd(), interest, deadline);
+        }
         let reason = match interest {
             Interest::Read => &READABLE,
             Interest::Write => &WRITABLE,
         };
-        let side = self.slot.side(interest);
-        let fd = self.io.as_fd().as_raw_fd() as usize;
-        let Ok(wait) = wait::begin(reason, fd, true) else {
+        let side = slot.side(interest);
+        let Ok(wait) = wait::begin(reason, fd as usize, true) else {
             cancel::deliver()
         };
         let node = Node::new(&wait, ());
@@ -228,12 +341,23 @@ impl<T: AsFd> Source<T> {
     }
 }
 
-impl<T: AsFd> Drop for Source<T> {
-    fn drop(&mut self) {
-        // In a forked child the poller is the parent's, and so it stays.
-        if self.shared.generation == fork::generation() {
-            self.shared.reactor.remove(self.io.as_fd());
-        }
-        give_slot(self.slot);
+/// Waits on the calling kernel thread. Returns early when interrupted.
+#[cold]
+fn poll_alone(fd: BorrowedFd<'_>, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    if left.is_some_and(|left| left.is_zero()) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+    let flags = match interest {
+        Interest::Read => PollFlags::IN,
+        Interest::Write => PollFlags::OUT,
+    };
+    let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
+    let polled = sys::guarded(Call::Wait, || Ok(poll(&mut fds, timeout.as_ref())?));
+    match polled {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
     }
 }

@@ -1,0 +1,299 @@
+//! Helper kernel threads, for calls into the system's library that can only
+//! block (looking names up).
+//!
+//! A caller leaves a job, and waits for its answer as for anything else; so no
+//! LWP waits. Helpers are started when nobody is free, up to a limit, and end
+//! when they had nothing to do for [`LINGER`]; further jobs queue, first in first
+//! out. A caller whose wait is cut short (deadline, cancel) leaves; the job is
+//! done all the same and its answer dropped.
+//!
+//! *Protocol*. A job is pushed under the lock while there is a helper, and an
+//! idle one is woken. A helper ends only under the lock, with the queue empty.
+//! So a pushed job is always seen by somebody.
+//!
+//! A forked child has none of its parent's helpers, so each process has a pool
+//! of its own.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lisle_lwp::shim::{AtomicPtr, Ordering};
+use lisle_lwp::sys::{self, Call};
+
+use crate::cancel;
+use crate::fork;
+use crate::wait::list::Queue;
+use crate::wait::{self, Node, Outcome, Reason, Waiters};
+
+static IDLE: Reason = Reason::new("job");
+static ANSWER: Reason = Reason::new("helper");
+
+/// After how long without a job a helper ends.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Where a process's pool is found.
+#[derive(Debug)]
+pub(crate) struct Helpers {
+    most: usize,
+    pool: AtomicPtr<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    generation: u32,
+    state: Waiters<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    helpers: usize,
+    idle: Queue<()>,
+    /// Jobs that came last, the latest first.
+    inbox: Option<Box<Job>>,
+    /// Jobs that came before those, the earliest first.
+    outbox: Option<Box<Job>>,
+}
+
+struct Job {
+    run: Box<dyn FnOnce() + Send>,
+    next: Option<Box<Job>>,
+}
+
+impl core::fmt::Debug for Job {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Job")
+    }
+}
+
+impl State {
+    fn push(&mut self, mut job: Box<Job>) {
+        job.next = self.inbox.take();
+        self.inbox = Some(job);
+    }
+
+    fn pop(&mut self) -> Option<Box<Job>> {
+        if self.outbox.is_none() {
+            while let Some(mut job) = self.inbox.take() {
+                self.inbox = job.next.take();
+                job.next = self.outbox.take();
+                self.outbox = Some(job);
+            }
+        }
+        let mut job = self.outbox.take()?;
+        self.outbox = job.next.take();
+        Some(job)
+    }
+}
+
+impl Helpers {
+    /// At most `most` helpers.
+    pub(crate) const fn new(most: usize) -> Helpers {
+        Helpers {
+            most,
+            pool: AtomicPtr::new(core::ptr::null_mut()),
+        }
+    }
+
+    /// Has `f` called by a helper, and waits for what it returns. A panic of
+    /// `f` is the caller's. A cancellation point.
+    ///
+    /// # Errors
+    /// If there is no helper and the system refuses a kernel thread; `TimedOut`
+    /// once the deadline has passed.
+    pub(crate) fn call<R: Send + 'static>(
+        &self,
+        deadline: Option<Instant>,
+        f: impl FnOnce() -> R + Send + 'static,
+    ) -> io::Result<R> {
+        cancel::checkpoint();
+        let answer = Arc::new(Answer::new());
+        let asked = answer.clone();
+        let run = Box::new(move || asked.give(catch_unwind(AssertUnwindSafe(f))));
+        self.pool()
+            .submit(Box::new(Job { run, next: None }), self.most)?;
+        match answer.wait(deadline)? {
+            Ok(value) => Ok(value),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// This process's pool. Pools are small, few and kept for ever.
+    fn pool(&self) -> &'static Pool {
+        // Acquire: pairs with the Release below.
+        let found = self.pool.load(Ordering::Acquire);
+        // SAFETY: pools are leaked.
+        if let Some(pool) = unsafe { found.as_ref() }
+            && pool.generation == fork::generation()
+        {
+            return pool;
+        }
+        let pool = Box::into_raw(Box::new(Pool {
+            generation: fork::generation(),
+            state: Waiters::new(State {
+                helpers: 0,
+                idle: Queue::new(),
+                inbox: None,
+                outbox: None,
+            }),
+        }));
+        // Release: pairs with the Acquire above. Acquire: likewise.
+        let stored = self
+            .pool
+            .compare_exchange(found, pool, Ordering::AcqRel, Ordering::Acquire);
+        match stored {
+            // SAFETY: leaked.
+            Ok(_) => unsafe { &*pool },
+            Err(winner) => {
+                // SAFETY: ours, and nobody saw it.
+                drop(unsafe { Box::from_raw(pool) });
+                // SAFETY: leaked.
+                unsafe { &*winner }
+            }
+        }
+    }
+}
+
+impl Pool {
+    fn submit(&'static self, job: Box<Job>, most: usize) -> io::Result<()> {
+        let wanted = {
+            let mut state = self.state.lock();
+            let wanted = state.idle.is_empty() && state.helpers < most;
+            state.helpers += usize::from(wanted);
+            wanted
+        };
+        let started = if wanted { self.start() } else { Ok(()) };
+        let mut state = self.state.lock();
+        if started.is_err() {
+            state.helpers -= 1;
+        }
+        if state.helpers == 0 {
+            drop(state);
+            // Without a helper it would lie there for ever. (One that was there
+            // a moment ago has ended for lack of jobs.)
+            return match started {
+                Ok(()) => self.submit(job, most),
+                Err(error) => Err(error),
+            };
+        }
+        state.push(job);
+        // SAFETY: we hold the lock, and forget the node.
+        if let Some(node) = unsafe { state.idle.pop() } {
+            state.wake(node.key());
+        }
+        Ok(())
+    }
+
+    /// Starts a helper. A leaf: std touches thread-locals to start a thread.
+    #[inline(never)]
+    fn start(&'static self) -> io::Result<()> {
+        let builder = std::thread::Builder::new().name("lisle-helper".into());
+        sys::guarded(Call::Clone, || builder.spawn(|| self.serve()))?;
+        Ok(())
+    }
+
+    fn serve(&self) {
+        loop {
+            let next = self.state.lock().pop();
+            match next {
+                Some(job) => (job.run)(),
+                None if !self.wait_for_job() => return,
+                None => {}
+            }
+        }
+    }
+
+    /// Returns whether there may be a job; if not, this helper has left.
+    fn wait_for_job(&self) -> bool {
+        // Helpers are nobody's to cancel.
+        let Ok(wait) = wait::begin(&IDLE, 0, false) else {
+            return true;
+        };
+        let node = Node::new(&wait, ());
+        {
+            let mut state = self.state.lock();
+            if state.inbox.is_some() || state.outbox.is_some() {
+                drop(state);
+                let _ = wait.abandon();
+                return true;
+            }
+            // SAFETY: removed below, before the frame goes, unless popped.
+            unsafe { state.idle.push(&node) };
+        }
+        if wait.block(Instant::now().checked_add(LINGER)) == Outcome::Woken {
+            return true;
+        }
+        let mut state = self.state.lock();
+        // SAFETY: pushed to this queue.
+        unsafe { state.idle.remove(&node) };
+        let stay = state.inbox.is_some() || state.outbox.is_some();
+        state.helpers -= usize::from(!stay);
+        stay
+    }
+}
+
+/// A value that one thread gives and another waits for.
+#[derive(Debug)]
+pub(crate) struct Answer<T> {
+    state: Waiters<Given<T>>,
+}
+
+#[derive(Debug)]
+struct Given<T> {
+    value: Option<T>,
+    waiters: Queue<()>,
+}
+
+impl<T> Answer<T> {
+    pub(crate) fn new() -> Answer<T> {
+        Answer {
+            state: Waiters::new(Given {
+                value: None,
+                waiters: Queue::new(),
+            }),
+        }
+    }
+
+    /// Gives the value, once.
+    pub(crate) fn give(&self, value: T) {
+        let mut state = self.state.lock();
+        debug_assert!(state.value.is_none());
+        state.value = Some(value);
+        // SAFETY: we hold the lock and forget each node once woken.
+        while let Some(node) = unsafe { state.waiters.pop() } {
+            state.wake(node.key());
+        }
+    }
+
+    /// Waits for the value and takes it. A cancellation point.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> io::Result<T> {
+        loop {
+            let Ok(wait) = wait::begin(&ANSWER, 0, true) else {
+                cancel::deliver()
+            };
+            let node = Node::new(&wait, ());
+            let mut state = self.state.lock();
+            if let Some(value) = state.value.take() {
+                drop(state);
+                if wait.abandon() == Some(Outcome::Cancelled) {
+                    cancel::deliver();
+                }
+                return Ok(value);
+            }
+            // SAFETY: removed below, before the frame goes, unless popped.
+            unsafe { state.waiters.push(&node) };
+            drop(state);
+            let outcome = wait.block(deadline);
+            if outcome != Outcome::Woken {
+                // SAFETY: pushed to this queue.
+                unsafe { self.state.lock().waiters.remove(&node) };
+            }
+            match outcome {
+                Outcome::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
+                Outcome::Cancelled => cancel::deliver(),
+                Outcome::Woken | Outcome::Abandoned => {}
+            }
+        }
+    }
+}
