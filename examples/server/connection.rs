@@ -17,15 +17,15 @@ use std::io;
 use std::time::Instant;
 
 use lisle::cancel;
-use lisle::net::TcpStream;
 
 use crate::Shared;
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::head::{self, Head, Method};
 use crate::registry::Ticket;
-use crate::response::{self, Persistence, Response, Status};
+use crate::response::{self, Content, Persistence, Response, Status};
 use crate::routes;
+use crate::transport::Transport;
 use crate::wire::{Failure, Wire};
 
 /// What a connection keeps between requests; a larger one is given back.
@@ -60,10 +60,10 @@ enum Next {
 }
 
 impl<'a> Connection<'a> {
-    pub(crate) fn new(stream: TcpStream, ticket: &'a Ticket) -> io::Result<Self> {
+    pub(crate) fn new(transport: Transport, ticket: &'a Ticket) -> io::Result<Self> {
         let shared = ticket.shared();
         Ok(Self {
-            wire: Wire::new(stream, shared.options.read_timeout)?,
+            wire: Wire::new(transport, shared.options.read_timeout)?,
             clock: Clock::new(),
             spool: Vec::new(),
             shared,
@@ -142,7 +142,8 @@ impl<'a> Connection<'a> {
     }
 
     fn read_head(&mut self) -> Result<Head, Failure> {
-        if let Some(head) = head::parse(self.wire.input())? {
+        let files = self.shared.root.is_some();
+        if let Some(head) = head::parse(self.wire.input(), files)? {
             return Ok(head);
         }
         // From the first byte the client has this long, however slowly it drips.
@@ -153,7 +154,7 @@ impl<'a> Connection<'a> {
             if !head::worth_parsing(self.wire.input(), before) {
                 continue;
             }
-            if let Some(head) = head::parse(self.wire.input())? {
+            if let Some(head) = head::parse(self.wire.input(), files)? {
                 return Ok(head);
             }
         }
@@ -173,33 +174,45 @@ impl<'a> Connection<'a> {
     pub(crate) fn respond(
         &mut self,
         exchange: &mut Exchange,
-        response: Response,
+        response: Response<'_>,
         content: &[u8],
     ) -> Result<(), Failure> {
-        // A client that was not invited to send its body may leave it out, or not.
-        let uninvited = exchange.head.expects_continue && !exchange.body.is_done();
-        if uninvited || exchange.body.left() > MAX_DISCARD {
-            exchange.persistence = Persistence::Close;
-        }
-        self.begin_response(exchange, response, Some(content.len() as u64));
+        let length = Content::Length(content.len() as u64);
+        self.respond_with_head(exchange, response, length);
         if exchange.head.method != Method::Head {
             self.wire.send(content)?;
         }
         Ok(())
     }
 
+    /// Puts the head of an answer in the output that does not depend on the request's body; the
+    /// answer's content is the caller's to send.
+    pub(crate) fn respond_with_head(
+        &mut self,
+        exchange: &mut Exchange,
+        response: Response<'_>,
+        content: Content,
+    ) {
+        // A client that was not invited to send its body may leave it out, or not.
+        let uninvited = exchange.head.expects_continue && !exchange.body.is_done();
+        if uninvited || exchange.body.left() > MAX_DISCARD {
+            exchange.persistence = Persistence::Close;
+        }
+        self.begin_response(exchange, response, content);
+    }
+
     /// Puts the head of an answer in the output; its content is the caller's to send.
     pub(crate) fn begin_response(
         &mut self,
         exchange: &mut Exchange,
-        response: Response,
-        length: Option<u64>,
+        response: Response<'_>,
+        content: Content,
     ) {
         if self.shared.shutdown.draining() {
             exchange.persistence = Persistence::Close;
         }
         let output = self.wire.output();
-        response.write_head(output, &mut self.clock, length, exchange.persistence);
+        response.write_head(output, &mut self.clock, content, exchange.persistence);
     }
 
     /// Reads over what is left of the body, so that the next request is found; or gives up.
@@ -221,10 +234,9 @@ impl<'a> Connection<'a> {
     /// worth finding out, so the connection ends.
     fn reject(&mut self, status: Status) -> Next {
         self.shared.counters.count_rejected();
-        let Status { code, reason } = status;
-        let content = format!("{code} {reason}\n");
+        let content = format!("{}\n", status.text);
         let response = Response::new(status, routes::TEXT);
-        let length = Some(content.len() as u64);
+        let length = Content::Length(content.len() as u64);
         let output = self.wire.output();
         response.write_head(output, &mut self.clock, length, Persistence::Close);
         let sent = self.wire.send(content.as_bytes());

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Request};
 
+use crate::conditions::Conditions;
 use crate::response::{self, Status};
 use crate::routes::Route;
 use crate::wire::MAX_INPUT;
@@ -30,6 +31,16 @@ pub(crate) struct Head {
     pub(crate) keep_alive: bool,
     /// The client waits to be told before it sends the body.
     pub(crate) expects_continue: bool,
+    /// What a request for a file needs besides.
+    pub(crate) file: Option<Box<FileRequest>>,
+}
+
+/// Of a request for a file.
+#[derive(Debug)]
+pub(crate) struct FileRequest {
+    /// As it came: with escapes, without the query.
+    pub(crate) path: String,
+    pub(crate) conditions: Conditions,
 }
 
 /// The methods that some route knows.
@@ -55,11 +66,11 @@ pub(crate) enum Framing {
 }
 
 /// Parses the head at the start of `input`. `None`: it is not all there yet.
-pub(crate) fn parse(input: &[u8]) -> Result<Option<Head>, Status> {
+pub(crate) fn parse(input: &[u8], files: bool) -> Result<Option<Head>, Status> {
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = Request::new(&mut []);
     match request.parse_with_uninit_headers(input, &mut headers) {
-        Ok(httparse::Status::Complete(length)) => check(&request, length).map(Some),
+        Ok(httparse::Status::Complete(length)) => check(&request, length, files).map(Some),
         Ok(httparse::Status::Partial) => check_size(&request, input.len()).map(|()| None),
         Err(httparse::Error::TooManyHeaders) => Err(response::HEADERS_TOO_LARGE),
         Err(httparse::Error::Version) => Err(version_error(input)),
@@ -102,7 +113,7 @@ fn version_error(input: &[u8]) -> Status {
     }
 }
 
-fn check(request: &Request<'_, '_>, length: usize) -> Result<Head, Status> {
+fn check(request: &Request<'_, '_>, length: usize, files: bool) -> Result<Head, Status> {
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
     else {
         return Err(response::BAD_REQUEST);
@@ -118,6 +129,9 @@ fn check(request: &Request<'_, '_>, length: usize) -> Result<Head, Status> {
     if version == Version::Http11 && !fields.host {
         return Err(response::BAD_REQUEST);
     }
+    let path = path(target)?;
+    let route = Route::of(path);
+    let file = files && route.is_perhaps_a_file();
     Ok(Head {
         length,
         method: match method {
@@ -126,12 +140,38 @@ fn check(request: &Request<'_, '_>, length: usize) -> Result<Head, Status> {
             "POST" => Method::Post,
             _ => Method::Other,
         },
-        route: Route::of(path(target)?),
+        route,
         version,
         framing: fields.framing(version)?,
         keep_alive: !fields.close && (version == Version::Http11 || fields.keep_alive),
         expects_continue: fields.expects_continue && version == Version::Http11,
+        file: file.then(|| {
+            Box::new(FileRequest {
+                path: path.to_owned(),
+                conditions: conditions(request.headers),
+            })
+        }),
     })
+}
+
+/// The headers that concern which part of a file is wanted. One that is no text, or comes twice,
+/// says nothing.
+fn conditions(headers: &[Header<'_>]) -> Conditions {
+    let value = |name: &str| {
+        let mut found = headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case(name));
+        let (first, second) = (found.next()?, found.next());
+        let value = str::from_utf8(first.value).ok()?;
+        second.is_none().then(|| value.trim().to_owned())
+    };
+    Conditions {
+        if_match: value("if-match"),
+        if_none_match: value("if-none-match"),
+        if_modified_since: value("if-modified-since"),
+        if_range: value("if-range"),
+        range: value("range"),
+    }
 }
 
 /// The path of a target in origin form (`/a?b`) or absolute form (`http://host/a?b`).

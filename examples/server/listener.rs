@@ -11,7 +11,8 @@
 //!   std runs inside one of its own.
 //! - What touches one somewhere inside is called only through `#[inline(never)]` functions that do
 //!   not block: printing (`report`), std's mutexes, which look at the panic count (the methods of
-//!   `registry.rs`), and starting a thread (`start_connection`).
+//!   `registry.rs`), starting a thread (`start_connection`), files (`files.rs`), TLS (`tls.rs`), and
+//!   looking at the runtime (`stats.rs`).
 //! - The rest of a connection's code is slices, vectors and calls into `lisle::net`. The memory
 //!   allocator is behind a call that is never inlined.
 
@@ -20,21 +21,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lisle::Runtime;
 use lisle::net::{TcpListener, TcpStream};
 use lisle::thread::{self, Builder, JoinHandle};
 
 use crate::Shared;
 use crate::connection::Connection;
 use crate::registry::Ticket;
+use crate::tls::Tls;
+use crate::transport::Transport;
 
 /// Address space for a stack; memory is taken page by page, as it is touched.
 const STACK_SIZE: usize = 128 << 10;
+
+/// The same where TLS is spoken: without optimisation its arithmetic wants much.
+const TLS_STACK_SIZE: usize = 1 << 20;
 
 /// How long to wait when the system cannot give what a connection needs.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds, and starts the listener thread. Returns it with the address in use.
-pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<(JoinHandle<()>, SocketAddr)> {
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    runtime: &Runtime,
+) -> io::Result<(JoinHandle<()>, SocketAddr)> {
     let wanted = shared.options.address;
     let listener = TcpListener::bind(wanted).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}"))
@@ -42,7 +52,8 @@ pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<(JoinHandle<()>, SocketA
     let address = listener.local_addr()?;
     let builder = Builder::new()
         .name("listener".to_owned())
-        .stack_size(STACK_SIZE);
+        .stack_size(STACK_SIZE)
+        .on(runtime);
     let shared = Arc::clone(shared);
     // SAFETY: the contract of a light thread is that no function with a blocking call in it also
     // touches a thread-local. `listen` blocks; it prints, locks and spawns only through
@@ -97,9 +108,11 @@ fn start_connection(stream: TcpStream, mut ticket: Ticket) -> io::Result<()> {
     ticket.open();
     let shared = Arc::clone(ticket.shared());
     let key = ticket.key();
-    let builder = Builder::new()
-        .name("connection".to_owned())
-        .stack_size(STACK_SIZE);
+    let stack_size = match shared.tls {
+        None => STACK_SIZE,
+        Some(_) => TLS_STACK_SIZE,
+    };
+    let builder = Builder::new().stack_size(stack_size);
     // SAFETY: as for the listener: what `serve` calls and blocks in (`Wire`'s reads and writes)
     // touches no thread-local; what does touch one is behind never-inlined functions that do not
     // block, as this module's header lists.
@@ -110,9 +123,19 @@ fn start_connection(stream: TcpStream, mut ticket: Ticket) -> io::Result<()> {
 
 /// The body of a connection's thread. The ticket is given back last, when the socket is closed.
 fn serve(stream: TcpStream, ticket: Ticket) {
-    if let Ok(connection) = Connection::new(stream, &ticket) {
+    let transport = secure(stream, ticket.shared());
+    if let Ok(connection) = transport.and_then(|transport| Connection::new(transport, &ticket)) {
         connection.run();
     }
+}
+
+/// The handshake comes with the first read.
+#[inline(never)]
+fn secure(stream: TcpStream, shared: &Shared) -> io::Result<Transport> {
+    Ok(match &shared.tls {
+        None => Transport::Plain(stream),
+        Some(config) => Transport::Tls(Box::new(Tls::new(stream, config)?)),
+    })
 }
 
 #[inline(never)]

@@ -22,29 +22,39 @@
 //! | `listener.rs` | accepts, and starts a thread per connection (the only `unsafe`) |
 //! | `registry.rs` | which connections live, for the limit and for shutdown |
 //! | `connection.rs` | the life of one connection |
-//! | `wire.rs` | its socket and its two buffers |
+//! | `wire.rs` | its two buffers |
+//! | `transport.rs`, `tls.rs` | its socket, plain or with TLS |
 //! | `head.rs`, `body.rs` | reading requests |
 //! | `routes.rs`, `response.rs`, `clock.rs` | answering them |
-//! | `stats.rs` | what `/stats` shows |
+//! | `files.rs`, `conditions.rs`, `file_route.rs` | files: finding them, which part, sending them |
+//! | `stats.rs`, `metrics.rs` | what `/stats` and `/metrics` show |
 #![allow(clippy::disallowed_types)] // an example uses std's atomics and mutexes like any program
 
 mod body;
 mod clock;
+mod conditions;
 mod connection;
+mod file_route;
+mod files;
 mod head;
 mod listener;
+mod metrics;
 mod options;
 mod registry;
 mod response;
 mod routes;
 mod shutdown;
 mod stats;
+mod tls;
+mod transport;
 mod wire;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use files::Root;
+use lisle::{Runtime, RuntimeBuilder};
 use options::{Options, Parsed};
 use registry::Registry;
 use shutdown::Shutdown;
@@ -53,6 +63,8 @@ use stats::Counters;
 /// What every thread of the server sees.
 struct Shared {
     options: Options,
+    root: Option<Root>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     counters: Counters,
     registry: Registry,
     shutdown: Shutdown,
@@ -70,27 +82,62 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    match prepare(options) {
+        Ok((shared, runtime)) => lisle::run(move || match serve(&shared, &runtime) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("server: {error}");
+                ExitCode::FAILURE
+            }
+        }),
+        Err(message) => {
+            eprintln!("server: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What must be there before anybody is served. The error is a sentence for the user.
+fn prepare(options: Options) -> Result<(Arc<Shared>, Runtime), String> {
+    let root = match &options.root {
+        Some(path) => {
+            Some(Root::open(path).map_err(|error| format!("--root {}: {error}", path.display()))?)
+        }
+        None => None,
+    };
+    let tls = match &options.tls {
+        Some((certificates, key)) => Some(tls::configure(certificates, key)?),
+        None => None,
+    };
+    let mut builder = RuntimeBuilder::from_env().map_err(|error| error.to_string())?;
+    if let Some(lwps) = options.lwps {
+        builder = builder.lwps(lwps);
+    }
+    let runtime = builder
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
     let shared = Arc::new(Shared {
         registry: Registry::new(options.max_connections),
         counters: Counters::new(),
         shutdown: Shutdown::new(),
+        root,
+        tls,
         options,
     });
-    lisle::run(move || match serve(&shared) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("server: {error}");
-            ExitCode::FAILURE
-        }
-    })
+    Ok((shared, runtime))
 }
 
 /// Serves until a signal comes, then drains.
-fn serve(shared: &Arc<Shared>) -> std::io::Result<()> {
+fn serve(shared: &Arc<Shared>, runtime: &Runtime) -> std::io::Result<()> {
     // From here on they do not end the process by themselves.
     let signals = shutdown::signals()?;
-    let (listener, address) = listener::start(shared)?;
-    println!("listening on http://{address}");
+    let (listener, address) = listener::start(shared, runtime)?;
+    let scheme = if shared.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    println!("listening on {scheme}://{address}");
     shared.shutdown.wait(signals)?;
 
     let deadline = Instant::now() + Duration::from_secs(shared.options.drain_seconds);

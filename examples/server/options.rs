@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ An HTTP/1.1 server with one user thread per connection.
 Usage: server [OPTIONS]
 
   --addr ADDRESS:PORT      where to listen; port 0 takes a free one [127.0.0.1:8080]
+  --root DIRECTORY         serves the files below it
+  --tls CERT KEY           speaks HTTPS, with this certificate chain and private key (PEM)
+  --lwps N                 virtual processors [LISLE_LWPS, or one for each processor]
   --per-request            one thread and one connection per request: no keep-alive
   --max-connections N      how many connections at once; more wait to be accepted [10000]
   --max-body BYTES         the largest request body accepted [16777216]
@@ -22,15 +26,24 @@ Usage: server [OPTIONS]
   --drain SECONDS          after a signal, how long requests may take to finish [10]
   --help                   prints this
 
-GET /       says what this is
-POST /echo  sends the body back
-GET /stats  counters of the server and of the runtime, as JSON
+GET /         index.html, or what this is
+GET /hello    a greeting, for measuring
+POST /echo    sends the body back
+GET /stats    counters of the server and of the runtime, as JSON
+GET /metrics  the same for Prometheus
+GET /...      files, with --root
+
+Ctrl-C lets the requests in progress finish; a second one does not.
 ";
 
 /// How the server was asked to behave.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) address: SocketAddr,
+    pub(crate) root: Option<PathBuf>,
+    /// Certificate chain and key.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) lwps: Option<usize>,
     pub(crate) per_request: bool,
     pub(crate) max_connections: usize,
     pub(crate) max_body: u64,
@@ -49,6 +62,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            root: None,
+            tls: None,
+            lwps: None,
             per_request: false,
             max_connections: 10_000,
             max_body: 16 << 20,
@@ -69,6 +85,11 @@ impl Options {
         while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
             match argument {
                 Arg::Long("addr") => options.address = value(&mut parser, "--addr")?,
+                Arg::Long("root") => options.root = Some(path(&mut parser)?),
+                Arg::Long("tls") => {
+                    options.tls = Some((path(&mut parser)?, path(&mut parser)?));
+                }
+                Arg::Long("lwps") => options.lwps = Some(positive(&mut parser, "--lwps")?),
                 Arg::Long("per-request") => options.per_request = true,
                 Arg::Long("max-connections") => {
                     options.max_connections = positive(&mut parser, "--max-connections")?;
@@ -88,6 +109,11 @@ impl Options {
         }
         Ok(Parsed::Run(options))
     }
+}
+
+fn path(parser: &mut Parser) -> Result<PathBuf, String> {
+    let path = parser.value().map_err(|error| error.to_string())?;
+    Ok(path.into())
 }
 
 fn value<T: FromStr<Err: Display>>(parser: &mut Parser, flag: &str) -> Result<T, String> {

@@ -4,22 +4,27 @@ use std::io::Write;
 
 use crate::connection::{Connection, Exchange};
 use crate::head::{Framing, Method};
-use crate::response::{self, Response};
-use crate::stats;
+use crate::response::{self, Content, Response};
+use crate::stats::Snapshot;
 use crate::wire::Failure;
+use crate::{file_route, metrics};
 
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
-const BYTES: &str = "application/octet-stream";
+pub(crate) const BYTES: &str = "application/octet-stream";
 const JSON: &str = "application/json";
+const HELLO: &[u8] = b"Hello, World!";
 
 const PAGE: &[u8] = b"\
 lisle: user threads on virtual processors.
 
 This is its example HTTP/1.1 server: one user thread per connection, blocking code.
 
-GET  /       this page
-POST /echo   sends your body back
-GET  /stats  counters of the server and of the runtime, as JSON
+GET  /         this page, unless --root has an index.html
+GET  /hello    a greeting, for measuring
+POST /echo     sends your body back
+GET  /stats    counters of the server and of the runtime, as JSON
+GET  /metrics  the same for Prometheus
+GET  /...      files below --root
 ";
 
 /// A body up to this size is read to its end before it is echoed, since many clients do not read
@@ -30,9 +35,11 @@ const MAX_COLLECTED: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Root,
+    Hello,
     Echo,
     Stats,
-    Unknown,
+    Metrics,
+    Other,
 }
 
 impl Route {
@@ -40,42 +47,62 @@ impl Route {
     pub(crate) fn of(path: &str) -> Self {
         match path {
             "/" => Self::Root,
+            "/hello" => Self::Hello,
             "/echo" => Self::Echo,
             "/stats" => Self::Stats,
-            _ => Self::Unknown,
+            "/metrics" => Self::Metrics,
+            _ => Self::Other,
         }
+    }
+
+    /// Whether it is a file's place if files are served.
+    pub(crate) fn is_perhaps_a_file(self) -> bool {
+        matches!(self, Self::Root | Self::Other)
     }
 }
 
 /// Answers a request whose head has been read.
 pub(crate) fn answer(connection: &mut Connection, exchange: &mut Exchange) -> Result<(), Failure> {
+    if let Some(wanted) = exchange.head.file.take() {
+        return file_route::answer(connection, exchange, &wanted);
+    }
     let get = matches!(exchange.head.method, Method::Get | Method::Head);
     match exchange.head.route {
-        Route::Root if get => connection.respond(exchange, Response::ok(TEXT), PAGE),
-        Route::Root => refuse_method(connection, exchange, "GET, HEAD"),
-        Route::Stats if get => {
-            let content = stats::json(connection.shared);
+        Route::Other => not_found(connection, exchange),
+        Route::Echo if exchange.head.method == Method::Post => echo(connection, exchange),
+        Route::Echo => refuse_method(connection, exchange, "Allow: POST\r\n"),
+        _ if !get => refuse_method(connection, exchange, "Allow: GET, HEAD\r\n"),
+        Route::Hello => connection.respond(exchange, Response::ok(TEXT), HELLO),
+        Route::Root => page(connection, exchange),
+        Route::Stats => {
+            let content = Snapshot::take(connection.shared).json();
             connection.respond(exchange, Response::ok(JSON), content.as_bytes())
         }
-        Route::Stats => refuse_method(connection, exchange, "GET, HEAD"),
-        Route::Echo if exchange.head.method == Method::Post => echo(connection, exchange),
-        Route::Echo => refuse_method(connection, exchange, "POST"),
-        Route::Unknown => {
-            let response = Response::new(response::NOT_FOUND, TEXT);
-            connection.respond(exchange, response, b"404 Not Found\n")
+        Route::Metrics => {
+            let content = metrics::text(&Snapshot::take(connection.shared));
+            connection.respond(exchange, Response::ok(metrics::TYPE), content.as_bytes())
         }
     }
 }
 
-fn refuse_method(
+pub(crate) fn page(connection: &mut Connection, exchange: &mut Exchange) -> Result<(), Failure> {
+    connection.respond(exchange, Response::ok(TEXT), PAGE)
+}
+
+pub(crate) fn not_found(
+    connection: &mut Connection,
+    exchange: &mut Exchange,
+) -> Result<(), Failure> {
+    let response = Response::new(response::NOT_FOUND, TEXT);
+    connection.respond(exchange, response, b"404 Not Found\n")
+}
+
+pub(crate) fn refuse_method(
     connection: &mut Connection,
     exchange: &mut Exchange,
     allow: &'static str,
 ) -> Result<(), Failure> {
-    let response = Response {
-        allow: Some(allow),
-        ..Response::new(response::METHOD_NOT_ALLOWED, TEXT)
-    };
+    let response = Response::new(response::METHOD_NOT_ALLOWED, TEXT).with(allow);
     connection.respond(exchange, response, b"405 Method Not Allowed\n")
 }
 
@@ -98,19 +125,19 @@ fn echo(connection: &mut Connection, exchange: &mut Exchange) -> Result<(), Fail
 
 /// Sends what has been collected, then each piece of the body as it comes.
 fn echo_while_reading(connection: &mut Connection, exchange: &mut Exchange) -> Result<(), Failure> {
-    let length = match exchange.head.framing {
-        Framing::Length(length) => Some(length),
-        Framing::Chunked => None,
+    let (content, chunked) = match exchange.head.framing {
+        Framing::Length(length) => (Content::Length(length), false),
+        Framing::Chunked => (Content::Chunked, true),
     };
-    connection.begin_response(exchange, Response::ok(BYTES), length);
+    connection.begin_response(exchange, Response::ok(BYTES), content);
     loop {
         let Connection { wire, spool, .. } = connection;
-        if length.is_none() {
+        if chunked {
             // Writing to a vector does not fail.
             let _ = write!(wire.output(), "{:x}\r\n", spool.len());
         }
         wire.send(spool)?;
-        if length.is_none() {
+        if chunked {
             wire.send(b"\r\n")?;
         }
         spool.clear();
@@ -118,7 +145,7 @@ fn echo_while_reading(connection: &mut Connection, exchange: &mut Exchange) -> R
             break;
         }
     }
-    if length.is_none() {
+    if chunked {
         connection.wire.send(b"0\r\n\r\n")?;
     }
     Ok(())

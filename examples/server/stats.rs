@@ -1,4 +1,4 @@
-//! What `/stats` shows: the server's counters, and the runtime's.
+//! What `/stats` and `/metrics` show: the server's counters, and the runtime's.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +9,7 @@ use lisle::thread::State;
 use serde_json::{Value, json};
 
 use crate::Shared;
+use crate::registry::Census;
 
 /// Connections count their requests in different cache lines, so that counting is never shared work.
 const STRIPES: usize = 16;
@@ -60,8 +61,57 @@ impl Counters {
     }
 }
 
-/// How many threads are in each state. Waiting threads count under what they wait for; which
-/// socket or which thread that is would be a line for each of them.
+/// What there was to count at one moment.
+pub(crate) struct Snapshot {
+    pub(crate) uptime_seconds: u64,
+    pub(crate) answered: u64,
+    pub(crate) rejected: u64,
+    pub(crate) broken: u64,
+    pub(crate) connections: Census,
+    pub(crate) lwps: Vec<LwpInfo>,
+    /// How many threads are in each state. Waiting threads count under what they wait for; which
+    /// socket or which thread that is would be a line for each of them.
+    pub(crate) threads: BTreeMap<String, u64>,
+}
+
+impl Snapshot {
+    /// Looks at everything. A leaf: it is not known what those that are asked touch.
+    #[inline(never)]
+    pub(crate) fn take(shared: &Shared) -> Self {
+        let counters = &shared.counters;
+        Self {
+            uptime_seconds: counters.started.elapsed().as_secs(),
+            answered: counters.requests(),
+            rejected: counters.rejected.load(Ordering::Relaxed),
+            broken: counters.broken.load(Ordering::Relaxed),
+            connections: shared.registry.census(),
+            lwps: lisle::lwp::list().unwrap_or_default(),
+            threads: threads(),
+        }
+    }
+
+    /// Everything, as JSON.
+    #[inline(never)]
+    pub(crate) fn json(&self) -> String {
+        let value: Value = json!({
+            "uptime_seconds": self.uptime_seconds,
+            "requests": {
+                "answered": self.answered,
+                "rejected": self.rejected,
+                "broken": self.broken,
+            },
+            "connections": {
+                "open": self.connections.open,
+                "accepted": self.connections.accepted,
+                "limit": self.connections.limit,
+            },
+            "lwps": self.lwps.iter().map(lwp).collect::<Vec<_>>(),
+            "threads": self.threads,
+        });
+        format!("{value}\n")
+    }
+}
+
 fn threads() -> BTreeMap<String, u64> {
     let mut threads = BTreeMap::new();
     for thread in lisle::thread::list() {
@@ -89,28 +139,4 @@ fn lwp(info: &LwpInfo) -> Value {
         "polls": info.polls,
         "deadlines": info.deadlines,
     })
-}
-
-/// Everything, as JSON. A leaf: it is not known what those that are asked touch.
-#[inline(never)]
-pub(crate) fn json(shared: &Shared) -> String {
-    let counters = &shared.counters;
-    let census = shared.registry.census();
-    let lwps = lisle::lwp::list().unwrap_or_default();
-    let value: Value = json!({
-        "uptime_seconds": counters.started.elapsed().as_secs(),
-        "requests": {
-            "answered": counters.requests(),
-            "rejected": counters.rejected.load(Ordering::Relaxed),
-            "broken": counters.broken.load(Ordering::Relaxed),
-        },
-        "connections": {
-            "open": census.open,
-            "accepted": census.accepted,
-            "limit": census.limit,
-        },
-        "lwps": lwps.iter().map(lwp).collect::<Vec<_>>(),
-        "threads": threads(),
-    });
-    format!("{value}\n")
 }

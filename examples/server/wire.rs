@@ -1,26 +1,29 @@
-//! One connection's socket and its two buffers.
+//! One connection's transport and its two buffers.
 //!
 //! Answers gather in the output buffer and go out in one write: at the latest before the next read
 //! that asks the socket, so that a client never waits for an answer that sits here, while the
 //! answers to pipelined requests that are here already leave together.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use lisle::net::TcpStream;
-
 use crate::response::{self, Status};
+use crate::transport::Transport;
 
 /// The largest head of a request, and the size that the input buffer grows to.
 pub(crate) const MAX_INPUT: usize = 16 << 10;
 
-/// The size that the input buffer begins with.
-const FIRST_INPUT: usize = 4 << 10;
+/// The size that the input buffer begins with: most requests fit.
+const FIRST_INPUT: usize = 1 << 10;
 
 /// Output beyond this is written out before more is added.
 const MAX_OUTPUT: usize = 16 << 10;
+
+/// An output buffer that has grown beyond this is given back.
+const OUTPUT_KEPT: usize = 4 << 10;
 
 /// How a request can fail to be read or answered.
 pub(crate) enum Failure {
@@ -43,9 +46,9 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// A socket with buffers.
+/// A transport with buffers.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    transport: Transport,
     timeout: Duration,
     /// All of it is initialised; what has been read and not consumed is `input[filled]`.
     input: Vec<u8>,
@@ -54,17 +57,15 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Takes over `stream`. Every read and write gives up after `timeout` without a byte.
-    pub(crate) fn new(stream: TcpStream, timeout: Duration) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(timeout))?;
-        stream.set_write_timeout(Some(timeout))?;
+    /// Takes over `transport`. Every read and write gives up after `timeout` without a byte.
+    pub(crate) fn new(transport: Transport, timeout: Duration) -> io::Result<Self> {
+        transport.configure(timeout)?;
         Ok(Self {
-            stream,
+            transport,
             timeout,
             input: vec![0; FIRST_INPUT],
             filled: 0..0,
-            output: Vec::with_capacity(1 << 10),
+            output: Vec::new(),
         })
     }
 
@@ -86,40 +87,35 @@ impl Wire {
     ///
     /// The input must not be full.
     pub(crate) fn read(&mut self) -> io::Result<usize> {
+        self.read_until(None)
+    }
+
+    fn read_until(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
         self.flush()?;
         self.make_room();
-        loop {
-            match self.stream.read(&mut self.input[self.filled.end..]) {
-                Ok(n) => {
-                    self.filled.end += n;
-                    return Ok(n);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let room = &mut self.input[self.filled.end..];
+        let n = self.transport.read(room, deadline)?;
+        self.filled.end += n;
+        Ok(n)
     }
 
     /// Reads more of a request that has begun: the client may be late, but not stop here.
     pub(crate) fn read_more(&mut self) -> Result<usize, Failure> {
-        match self.read() {
+        self.read_more_by(None)
+    }
+
+    /// As [`Wire::read_more`], but gives up at `deadline` however busy the client is.
+    pub(crate) fn read_more_until(&mut self, deadline: Instant) -> Result<usize, Failure> {
+        self.read_more_by(Some(deadline))
+    }
+
+    fn read_more_by(&mut self, deadline: Option<Instant>) -> Result<usize, Failure> {
+        match self.read_until(deadline) {
             Ok(0) => Err(Failure::Rejected(response::BAD_REQUEST)),
             Ok(n) => Ok(n),
             Err(error) if is_timeout(&error) => Err(Failure::Rejected(response::REQUEST_TIMEOUT)),
             Err(_) => Err(Failure::Gone),
         }
-    }
-
-    /// As [`Wire::read_more`], but gives up at `deadline` however busy the client is.
-    pub(crate) fn read_more_until(&mut self, deadline: Instant) -> Result<usize, Failure> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Failure::Rejected(response::REQUEST_TIMEOUT));
-        }
-        self.stream.set_read_timeout(Some(left))?;
-        let result = self.read_more();
-        self.stream.set_read_timeout(Some(self.timeout))?;
-        result
     }
 
     /// Makes sure that something can be read into the buffer: moves, or grows.
@@ -160,7 +156,20 @@ impl Wire {
             return Ok(());
         }
         self.flush()?;
-        self.stream.write_all(bytes)
+        self.transport.write_all(bytes)
+    }
+
+    /// Sends a piece of a file after what waits to be sent. A small one leaves together with it.
+    pub(crate) fn send_file(&mut self, file: &File, offset: u64, length: u64) -> io::Result<()> {
+        let end = self.output.len();
+        if let Ok(length) = usize::try_from(length)
+            && end + length <= MAX_OUTPUT
+        {
+            self.output.resize(end + length, 0);
+            return file.read_exact_at(&mut self.output[end..], offset);
+        }
+        self.flush()?;
+        self.transport.send_file(file, offset, length)
     }
 
     /// Sends what waits to be sent.
@@ -168,8 +177,9 @@ impl Wire {
         if self.output.is_empty() {
             return Ok(());
         }
-        let result = self.stream.write_all(&self.output);
+        let result = self.transport.write_all(&self.output);
         self.output.clear();
+        self.output.shrink_to(OUTPUT_KEPT);
         result
     }
 
@@ -181,7 +191,7 @@ impl Wire {
     pub(crate) fn close_gently(&mut self) {
         const MOST_BYTES: usize = 1 << 20;
         const MOST_TIME: Duration = Duration::from_secs(1);
-        if self.stream.shutdown(Shutdown::Write).is_err() {
+        if self.transport.finish().is_err() {
             return;
         }
         let deadline = Instant::now() + MOST_TIME.min(self.timeout);
