@@ -2,8 +2,17 @@
 //!
 //! With `LISLE_TEST_RUNNER` set, the server runs through that command (an emulator). No test
 //! asserts how long something takes.
+//!
+//! ```text
+//! cargo test --test server
+//! LISLE_TEST_HEAVY=1 cargo test --release --test server concurrent_downloads   (64 times 1 GiB)
+//! ```
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // a test waits as any program does
 
+#[path = "server/clients.rs"]
+mod clients;
+#[path = "server/files.rs"]
+mod files;
 #[path = "server/harness.rs"]
 mod harness;
 #[path = "server/load.rs"]
@@ -14,6 +23,8 @@ mod process;
 mod protocol;
 #[path = "server/refusals.rs"]
 mod refusals;
+#[path = "server/tls.rs"]
+mod tls;
 
 use harness::Answer;
 

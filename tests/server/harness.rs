@@ -14,8 +14,36 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long any one thing may take. Generous: it decides only how soon a hang is reported.
 pub(crate) fn deadline() -> Duration {
-    let emulated = std::env::var_os("LISLE_TEST_RUNNER").is_some();
-    Duration::from_secs(if emulated { 300 } else { 60 })
+    Duration::from_secs(if emulated() { 300 } else { 60 })
+}
+
+/// Whether the server runs under an emulator, where everything takes longer.
+pub(crate) fn emulated() -> bool {
+    std::env::var_os("LISLE_TEST_RUNNER").is_some()
+}
+
+/// Whether tests are to take as long and as much as they like: `LISLE_TEST_HEAVY=1`.
+pub(crate) fn heavy() -> bool {
+    std::env::var_os("LISLE_TEST_HEAVY").is_some()
+}
+
+/// Waits until the condition holds.
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + deadline();
+    while !condition() {
+        assert!(Instant::now() < end, "it does not happen");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Raises the number of descriptors that this process, and servers started after, may have;
+/// returns it.
+pub(crate) fn raise_descriptor_limit() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("up to the maximum");
+    limit.maximum.map_or(usize::MAX, |most| most as usize)
 }
 
 /// The example's executable, which cargo puts beside the directory of this test's.
@@ -69,11 +97,30 @@ fn modified(path: &Path) -> SystemTime {
     metadata.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
+/// Of the example, and of the crates that it is linked with.
 fn newest_source() -> SystemTime {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/server");
-    let entries = directory.read_dir().expect("the example has sources");
-    let times = entries.map(|entry| modified(&entry.expect("a directory entry").path()));
-    times.max().expect("the example has sources")
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let directories = [
+        "examples/server",
+        "src",
+        "sync/src",
+        "runtime/src",
+        "lwp/src",
+    ];
+    let newest = directories.map(|directory| newest_in(&root.join(directory)));
+    newest.into_iter().max().expect("the example has sources")
+}
+
+fn newest_in(directory: &Path) -> SystemTime {
+    let entries = directory.read_dir().expect("sources");
+    let times = entries.map(|entry| {
+        let path = entry.expect("a directory entry").path();
+        match path.is_dir() {
+            true => newest_in(&path),
+            false => modified(&path),
+        }
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// A command that runs the server, through the emulator if one is asked for.
@@ -140,7 +187,9 @@ impl Server {
             .recv_timeout(deadline())
             .expect("the server says where it is");
         let address = line
-            .strip_prefix("listening on http://")
+            .strip_prefix("listening on ")
+            .and_then(|url| url.split_once("://"))
+            .map(|(_, address)| address)
             .expect("that line comes first");
         server.address = address.parse().expect("an address");
         assert_ne!(
@@ -176,6 +225,17 @@ impl Server {
         let answer = client.answer();
         client.expect_end();
         answer
+    }
+
+    /// The most memory that it has had resident so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the server lives");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
+        1024 * kilobytes
+            .and_then(|text| text.parse::<u64>().ok())
+            .expect("a number")
     }
 
     pub(crate) fn stats(&self) -> serde_json::Value {
@@ -316,6 +376,32 @@ impl Client {
             Err(error) => panic!("the server answers in time, or ends: {error}"),
         }
         Some(self.answer())
+    }
+
+    /// Reads content of this length, piece by piece.
+    pub(crate) fn content(&mut self, length: u64, mut sink: impl FnMut(&[u8])) {
+        let mut left = length;
+        let known = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(self.received.len());
+        sink(&self.take(known));
+        left -= known as u64;
+        let mut piece = vec![0; 1 << 18];
+        while left > 0 {
+            let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let n = self
+                .stream
+                .read(&mut piece[..wanted])
+                .expect("the server sends in time");
+            assert_ne!(n, 0, "the content is cut off");
+            sink(&piece[..n]);
+            left -= n as u64;
+        }
+    }
+
+    /// The connection, without what was received already.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// Reads the head of a response.

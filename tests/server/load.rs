@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::harness::{Client, Server, command};
+use crate::harness::{Client, Server, command, emulated, raise_descriptor_limit};
 use crate::{GET, assert_page, post};
 
 #[test]
@@ -120,4 +120,85 @@ fn stats_are_json() {
     }
     let threads = stats["threads"].as_object().expect("an object");
     assert!(threads.values().any(|count| count.as_u64() > Some(0)));
+}
+
+/// 10,000 of them, or as many as the system lets one process have; each takes its turn after all
+/// have been idle.
+#[test]
+fn thousands_of_idle_connections() {
+    let limit = raise_descriptor_limit().saturating_sub(200);
+    let n = limit.min(if emulated() { 200 } else { 10_000 });
+    assert!(n >= 200, "not enough descriptors for any of this: {n}");
+    let flags = ["--max-connections", "20000", "--read-timeout-ms", "1000000"];
+    let server = Server::start(&flags);
+    let address = server.address();
+    // Several at a time: on a busy machine each takes a while.
+    let connect = move |n: usize| {
+        let connect = |_| Client::connect(address).expect("the server accepts");
+        (0..n).map(connect).collect::<Vec<_>>()
+    };
+    let connectors: Vec<_> = (0..32)
+        .map(|i| thread::spawn(move || connect(n / 32 + usize::from(i < n % 32))))
+        .collect();
+    let mut clients: Vec<Client> = connectors
+        .into_iter()
+        .flat_map(|connector| connector.join().expect("all connect"))
+        .collect();
+    // The first is served while the others do nothing.
+    for _ in 0..3 {
+        clients[0].send(GET);
+        assert_page(&clients[0].answer());
+    }
+    for round in 0..2 {
+        for (i, client) in clients.iter_mut().enumerate() {
+            client.send(post(format!("{round} {i}").as_bytes()));
+        }
+        for (i, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.answer().body, format!("{round} {i}").into_bytes());
+        }
+    }
+    // The last one's place is the next one's.
+    drop(clients.pop());
+    let stats = server.stats();
+    assert_eq!(stats["requests"]["answered"], 3 + 2 * n);
+    assert_eq!(stats["connections"]["accepted"], n + 1);
+}
+
+#[test]
+fn metrics_are_prometheus_text() {
+    let server = Server::start(&["--max-connections", "77"]);
+    server.get("/");
+    let answer = server.get("/metrics");
+    let content_type = answer.header("content-type").expect("a type");
+    assert!(content_type.starts_with("text/plain; version=0.0.4"));
+    let text = String::from_utf8(answer.body).expect("text");
+    let mut families = Vec::new();
+    let mut samples = std::collections::BTreeMap::new();
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = family.split_once(' ').expect("a kind");
+            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert!(!families.contains(&name), "{line}");
+            families.push(name);
+        } else if !line.starts_with("# HELP ") {
+            let (name, value) = line.rsplit_once(' ').expect("a value");
+            let family = name.split('{').next().expect("a name");
+            // Its family was introduced just before.
+            assert_eq!(families.last(), Some(&family), "{line}");
+            let value: u64 = value.parse().expect("a number");
+            assert_eq!(samples.insert(name.to_owned(), value), None, "{line}");
+        }
+    }
+    assert_eq!(
+        samples["lisle_http_requests_total{outcome=\"answered\"}"],
+        1
+    );
+    assert_eq!(samples["lisle_connections_limit"], 77);
+    assert_eq!(samples["lisle_connections_total"], 2);
+    assert!(samples.contains_key("lisle_lwp_switches_total{lwp=\"0\"}"));
+    assert!(
+        samples
+            .keys()
+            .any(|name| name.starts_with("lisle_threads{state="))
+    );
 }

@@ -133,7 +133,7 @@ fn a_second_interrupt_ends_it_at_once() {
 }
 
 /// Runs the server with flags that do not let it serve; returns its exit code, stdout and stderr.
-fn run(flags: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(flags: &[&str]) -> (Option<i32>, String, String) {
     let mut command = command();
     command.args(flags).stdin(Stdio::null());
     let mut child = command
@@ -158,6 +158,9 @@ fn the_command_line() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     for flag in [
         "--addr",
+        "--root",
+        "--tls",
+        "--lwps",
         "--per-request",
         "--max-connections",
         "--drain",
@@ -165,7 +168,7 @@ fn the_command_line() {
     ] {
         assert!(stdout.contains(flag), "{flag}");
     }
-    let bad: [(&[&str], &str); 8] = [
+    let bad: [(&[&str], &str); 11] = [
         (&["--nonsense"], "--nonsense"),
         (&["nonsense"], "nonsense"),
         (&["--addr"], "--addr"),
@@ -173,6 +176,9 @@ fn the_command_line() {
         (&["--max-connections", "0"], "--max-connections"),
         (&["--read-timeout-ms", "0"], "--read-timeout-ms"),
         (&["--drain", "soon"], "soon"),
+        (&["--lwps", "0"], "--lwps"),
+        (&["--tls", "only-one"], "--tls"),
+        (&["--root"], "--root"),
         (&["--per-request=yes"], "--per-request"),
     ];
     for (flags, named) in bad {
@@ -189,4 +195,38 @@ fn an_address_that_is_taken() {
     let (code, stdout, stderr) = run(&["--addr", &address]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(stderr.contains(&address), "{stderr}");
+}
+
+/// A server that stands still for a while loses nothing of what comes meanwhile.
+#[test]
+fn stopped_and_continued() {
+    let server = Server::start(&[]);
+    let mut old: Vec<Client> = (0..10).map(|_| server.connect()).collect();
+    for client in &mut old {
+        client.send(GET);
+        assert_page(&client.answer());
+    }
+    let mut busy = with_request_under_way(&server);
+    server.signal("STOP");
+    let mut new: Vec<Client> = (0..10).map(|_| server.connect()).collect();
+    for client in old.iter_mut().chain(&mut new) {
+        client.send(GET.repeat(3));
+    }
+    busy.send("hello");
+    server.signal("CONT");
+    for client in old.iter_mut().chain(&mut new) {
+        for _ in 0..3 {
+            assert_page(&client.answer());
+        }
+    }
+    assert_eq!(busy.answer().body, b"hello");
+}
+
+#[test]
+fn as_many_lwps_as_asked_for() {
+    for lwps in [1, 3] {
+        let server = Server::start(&["--lwps", &lwps.to_string()]);
+        let stats = server.stats();
+        assert_eq!(stats["lwps"].as_array().expect("an array").len(), lwps);
+    }
 }

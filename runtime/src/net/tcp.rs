@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::time::Instant;
 
 use lisle_lwp::sys::{self, Call};
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{SocketFlags, acceptfrom_with, listen};
 
 use super::endpoint::{Endpoint, common, descriptor};
 use super::{TcpStream, ToSocketAddrs};
@@ -43,15 +43,19 @@ pub struct TcpListener {
 impl TcpListener {
     /// Binds and listens; with several addresses, on the first that can be
     /// bound. As std's, it lets a program listen again where connections of
-    /// its predecessor still linger. Waits only if a name must be looked up.
+    /// its predecessor still linger. The queue of connections that nobody has
+    /// accepted yet is as long as the system allows (std's holds 128, and
+    /// connections beyond that are lost for a second). Waits only if a name must
+    /// be looked up.
     ///
     /// # Errors
     /// As std's.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
         let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
-        Self::from_std(sys::guarded(Call::Bind, || {
-            StdListener::bind(&addresses[..])
-        })?)
+        let listener = sys::guarded(Call::Bind, || StdListener::bind(&addresses[..]))?;
+        // Listening again sets the length of the queue; the kernel limits it.
+        sys::guarded(Call::Bind, || Ok(listen(&listener, i32::MAX)?))?;
+        Self::from_std(listener)
     }
 
     /// Waits for a connection. A cancellation point: a cancelled accept takes
