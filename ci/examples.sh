@@ -11,18 +11,20 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 need cargo timeout
 
 if [ $# -eq 0 ]; then
-    for path in examples/*.rs; do
-        path=${path##*/}
-        set -- "$@" "${path%.rs}"
+    for path in examples/*.rs examples/*/main.rs; do
+        path=${path#examples/}
+        path=${path%/main.rs}
+        [ "$path" = server ] || set -- "$@" "${path%.rs}"
     done
 fi
-[ -f "examples/${1-}.rs" ] || die "no examples"
+[ -f "examples/${1-}.rs" ] || [ -f "examples/${1-}/main.rs" ] || die "no examples"
 cargo build --quiet --release --examples
 
 input() { # the arguments of an example
     case $1 in
     ping_pong) echo 20000 ;;
     idle) echo 5 ;;
+    million) echo 100000 10000 ;;
     esac
 }
 

@@ -1,6 +1,5 @@
 //! An asynchronous HTTP client, hyper, on user threads of this process.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -78,30 +77,28 @@ fn request(method: &str, path: &str, body: Vec<u8>) -> Request<Full<Bytes>> {
 }
 
 /// A connection and what is asked on it run as two light threads.
-fn converse(stream: TcpStream, rounds: usize) -> impl Future<Output = usize> {
-    async move {
-        let (mut sender, connection) = http1::handshake(Stream(AsyncStream::new(stream)))
-            .await
-            .expect("a connection");
-        let driver = spawn(move || block_on(connection));
-        let mut served = 0;
-        for round in 0..rounds {
-            let body = pattern(round * 3000);
-            let (code, echoed) = ask(&mut sender, request("POST", "/echo", body.clone())).await;
-            assert!((code, &echoed) == (200, &body), "round {round}");
-            let (code, hello) = ask(&mut sender, request("GET", "/hello", Vec::new())).await;
-            assert_eq!((code, &hello[..]), (200, &b"Hello, World!"[..]));
-            served += 2;
-        }
-        let (code, _) = ask(&mut sender, request("GET", "/nothing", Vec::new())).await;
-        assert_eq!(code, 404);
-        drop(sender);
-        driver
-            .await
-            .expect("it does not panic")
-            .expect("it ends well");
-        served + 1
+async fn converse(stream: TcpStream, rounds: usize) -> usize {
+    let (mut sender, connection) = http1::handshake(Stream(AsyncStream::new(stream)))
+        .await
+        .expect("a connection");
+    let driver = spawn(move || block_on(connection));
+    let mut served = 0;
+    for round in 0..rounds {
+        let body = pattern(round * 3000);
+        let (code, echoed) = ask(&mut sender, request("POST", "/echo", body.clone())).await;
+        assert!((code, &echoed) == (200, &body), "round {round}");
+        let (code, hello) = ask(&mut sender, request("GET", "/hello", Vec::new())).await;
+        assert_eq!((code, &hello[..]), (200, &b"Hello, World!"[..]));
+        served += 2;
     }
+    let (code, _) = ask(&mut sender, request("GET", "/nothing", Vec::new())).await;
+    assert_eq!(code, 404);
+    drop(sender);
+    driver
+        .await
+        .expect("it does not panic")
+        .expect("it ends well");
+    served + 1
 }
 
 #[test]
