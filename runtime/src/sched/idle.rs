@@ -40,6 +40,8 @@ use crate::watch::Kind;
 
 /// Looks before an idle LWP sleeps, and pauses between two looks.
 const LOOKS: u32 = 40;
+/// Looks of an LWP whose work comes from the poller, in which another one is.
+const LOOKS_SERVED: u32 = 4;
 const PAUSES: u32 = 32;
 /// A busy LWP polls for readiness no more often than this.
 const POLL_EVERY: u64 = 20_000;
@@ -55,6 +57,10 @@ struct Carrier<'a> {
     idle: &'static Tcb,
     last_poll: u64,
     trimmed: bool,
+    /// Whether readiness ended its last sleep in the poller. Then it goes back
+    /// there without spinning: the next work will come from there, too, and who
+    /// sends it may want the processor.
+    served_by_poller: bool,
 }
 
 /// The body of a kernel thread that carries LWPs: the one of its first order,
@@ -116,6 +122,7 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
         idle,
         last_poll: 0,
         trimmed: true,
+        served_by_poller: false,
     };
     let stopped = carrier.run();
     current::set_carried(core::ptr::null());
@@ -295,7 +302,12 @@ impl Carrier<'_> {
                 break found;
             }
             looks += 1;
-            if looks < LOOKS && !shared.clock.is_virtual() {
+            let most = match (self.served_by_poller, sleepers.poller_vacant()) {
+                (true, true) => 1,
+                (true, false) => LOOKS_SERVED,
+                (false, _) => LOOKS,
+            };
+            if looks < most && !shared.clock.is_virtual() {
                 (0..PAUSES).for_each(|_| spin_loop());
             } else {
                 self.sleep();
@@ -324,11 +336,16 @@ impl Carrier<'_> {
     fn look(&mut self, last: bool) -> Option<&'static Tcb> {
         let (lwp, shared) = (self.lwp, self.shared);
         self.take_injected();
+        // First what became ready while this LWP slept in the poller.
+        // SAFETY: owner, inside the runtime.
+        let found = unsafe { lwp.pick() };
+        if found.is_some() {
+            return found;
+        }
         if shared.reactor.has_sources() {
             self.poll_now();
         }
-        // Also what became ready while this LWP slept in the poller.
-        // SAFETY: owner, inside the runtime.
+        // SAFETY: as above.
         unsafe { lwp.pick() }
             .or_else(|| self.expire_idle())
             .or_else(|| self.steal(last))
@@ -432,7 +449,7 @@ impl Carrier<'_> {
         };
         let still_in_bed = || shared.sleepers.is_in_bed(bed);
         let began = shared.clock.now();
-        shared
+        self.served_by_poller = shared
             .reactor
             .wait(pause, earliest, &shared.clock, still_in_bed);
         let slept = Duration::from_nanos(shared.clock.now() - began);
