@@ -55,15 +55,22 @@ impl Transport {
         }
     }
 
-    /// Sends a piece of a file. A file that has become shorter is an error: what the head promised
+    /// Sends `head`, then a piece of a file. A file that has become shorter is an error: what the head promised
     /// cannot be kept.
-    pub(crate) fn send_file(&mut self, file: &File, offset: u64, length: u64) -> io::Result<()> {
+    pub(crate) fn send_file(
+        &mut self,
+        head: &[u8],
+        file: &File,
+        offset: u64,
+        length: u64,
+    ) -> io::Result<()> {
         match self {
-            Self::Plain(socket) => match socket.send_file(file, offset, length)? {
+            Self::Plain(socket) => match socket.send_with_file(head, file, offset, length)? {
                 sent if sent == length => Ok(()),
                 _ => Err(io::ErrorKind::UnexpectedEof.into()),
             },
             Self::Tls(tls) => {
+                tls.write_all(head)?;
                 let mut piece = vec![0; PIECE.min(usize::try_from(length).unwrap_or(PIECE))];
                 let mut sent = 0;
                 while sent < length {

@@ -168,8 +168,9 @@ impl Wire {
             self.output.resize(end + length, 0);
             return file.read_exact_at(&mut self.output[end..], offset);
         }
-        self.flush()?;
-        self.transport.send_file(file, offset, length)
+        let result = self.transport.send_file(&self.output, file, offset, length);
+        self.output.clear();
+        result
     }
 
     /// Sends what waits to be sent.

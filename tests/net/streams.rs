@@ -197,6 +197,27 @@ fn files_are_sent_whole_and_in_part() {
     }
 }
 
+/// More of a head than the socket holds, and a file after it.
+#[test]
+fn a_head_goes_before_a_file() {
+    let _dog = watchdog();
+    for (head, size) in [(0, 10), (10, 0), (100, 70_000), (6 << 20, 70_000)] {
+        let (head, contents) = (pattern(3, head), pattern(4, size));
+        let (near, mut far) = pair();
+        let (file, said) = (file(&contents), head.clone());
+        let sender = child(move || {
+            let length = contents.len() as u64;
+            let sent = near.send_with_file(&said, &file, 0, length).unwrap();
+            assert_eq!(sent, length);
+            contents
+        });
+        let mut came = Vec::new();
+        far.read_to_end(&mut came).unwrap();
+        let expected = [head, sender.join().unwrap()].concat();
+        assert!(came == expected);
+    }
+}
+
 #[test]
 fn a_file_that_nobody_reads_times_out() {
     let _dog = watchdog();

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use rustix::fs::sendfile;
+use rustix::net::SendFlags;
 
 use super::TcpStream;
 use super::endpoint::Endpoint;
@@ -56,6 +57,24 @@ pub trait SendFile {
         length: u64,
         deadline: Instant,
     ) -> io::Result<u64>;
+
+    /// Sends `head`, all of it, and then as [`SendFile::send_file`]; returns how
+    /// many bytes of the file were sent. The kernel is told that more follows
+    /// the head, so that it does not leave in a packet of its own.
+    ///
+    /// # Errors
+    /// As [`SendFile::send_file`].
+    fn send_with_file(&self, head: &[u8], file: &File, offset: u64, length: u64)
+    -> io::Result<u64>;
+}
+
+fn send_head<T: AsFd>(endpoint: &Endpoint<T>, mut head: &[u8]) -> io::Result<()> {
+    while !head.is_empty() {
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        let n = endpoint.writing(None, |stream| Ok(rustix::net::send(stream, head, flags)?))?;
+        head = &head[n..];
+    }
+    Ok(())
 }
 
 fn send<T: AsFd>(
@@ -98,6 +117,17 @@ macro_rules! sends_files {
                 deadline: Instant,
             ) -> io::Result<u64> {
                 send(self.endpoint(), file, offset, length, Some(deadline))
+            }
+
+            fn send_with_file(
+                &self,
+                head: &[u8],
+                file: &File,
+                offset: u64,
+                length: u64,
+            ) -> io::Result<u64> {
+                send_head(self.endpoint(), head)?;
+                send(self.endpoint(), file, offset, length, None)
             }
         }
     )*};
