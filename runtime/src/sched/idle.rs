@@ -255,8 +255,15 @@ impl Carrier<'_> {
         if !is_virtual && shared.earliest_deadline() <= now {
             self.expire_everywhere(now);
         }
+        // Without more to run it will look, or sleep, in the poller next; but
+        // not if there is always one more thread from elsewhere.
+        let every = if lwp.load() > 0 {
+            POLL_EVERY
+        } else {
+            POLL_EVERY * 10
+        };
         if shared.reactor.has_sources()
-            && (is_virtual || now.saturating_sub(self.last_poll) >= POLL_EVERY)
+            && (is_virtual || now.saturating_sub(self.last_poll) >= every)
         {
             self.last_poll = now;
             self.poll_now();
@@ -342,7 +349,9 @@ impl Carrier<'_> {
         if found.is_some() {
             return found;
         }
-        if shared.reactor.has_sources() {
+        // Sleeping in the poller is looking there, too.
+        let sleeps_there = self.served_by_poller && shared.sleepers.poller_vacant();
+        if shared.reactor.has_sources() && !sleeps_there {
             self.poll_now();
         }
         // SAFETY: as above.
@@ -405,7 +414,8 @@ impl Carrier<'_> {
         let (lwp, shared) = (self.lwp, self.shared);
         if self.end_donors() {
             // The system refuses kernel threads, or there are many: once more,
-            // after another look round.
+            // after another look round, at readiness too.
+            self.served_by_poller = false;
             return crate::runtime::nap(Duration::from_micros(200));
         }
         // What it keeps at hand, others may need meanwhile.
@@ -421,6 +431,8 @@ impl Carrier<'_> {
         let bed = sleepers.fall_asleep(lwp.index, poll);
         if self.work_left() || shared.is_stopping() {
             let _ = sleepers.get_up(bed);
+            // It was not in the poller after all.
+            self.served_by_poller = false;
             return;
         }
         count(&lwp.counters.sleeps, 1);
@@ -452,7 +464,8 @@ impl Carrier<'_> {
         self.served_by_poller = shared
             .reactor
             .wait(pause, earliest, &shared.clock, still_in_bed);
-        let slept = Duration::from_nanos(shared.clock.now() - began);
+        self.last_poll = shared.clock.now();
+        let slept = Duration::from_nanos(self.last_poll - began);
         if !self.trimmed && !others_busy && slept >= TRIM_AFTER {
             self.trim();
         }
