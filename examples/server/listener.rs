@@ -21,7 +21,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lisle::Runtime;
 use lisle::net::{TcpListener, TcpStream};
 use lisle::thread::{self, Builder, JoinHandle};
 
@@ -41,10 +40,7 @@ const TLS_STACK_SIZE: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds, and starts the listener thread. Returns it with the address in use.
-pub(crate) fn start(
-    shared: &Arc<Shared>,
-    runtime: &Runtime,
-) -> io::Result<(JoinHandle<()>, SocketAddr)> {
+pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<(JoinHandle<()>, SocketAddr)> {
     let wanted = shared.options.address;
     let listener = TcpListener::bind(wanted).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}"))
@@ -53,7 +49,7 @@ pub(crate) fn start(
     let builder = Builder::new()
         .name("listener".to_owned())
         .stack_size(STACK_SIZE)
-        .on(runtime);
+        .on(&shared.runtime);
     let shared = Arc::clone(shared);
     // SAFETY: the contract of a light thread is that no function with a blocking call in it also
     // touches a thread-local. `listen` blocks; it prints, locks and spawns only through

@@ -62,6 +62,7 @@ use stats::Counters;
 
 /// What every thread of the server sees.
 struct Shared {
+    runtime: Runtime,
     options: Options,
     root: Option<Root>,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -83,7 +84,7 @@ fn main() -> ExitCode {
         }
     };
     match prepare(options) {
-        Ok((shared, runtime)) => lisle::run(move || match serve(&shared, &runtime) {
+        Ok(shared) => lisle::run(move || match serve(&shared) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("server: {error}");
@@ -98,7 +99,7 @@ fn main() -> ExitCode {
 }
 
 /// What must be there before anybody is served. The error is a sentence for the user.
-fn prepare(options: Options) -> Result<(Arc<Shared>, Runtime), String> {
+fn prepare(options: Options) -> Result<Arc<Shared>, String> {
     let root = match &options.root {
         Some(path) => {
             Some(Root::open(path).map_err(|error| format!("--root {}: {error}", path.display()))?)
@@ -116,22 +117,22 @@ fn prepare(options: Options) -> Result<(Arc<Shared>, Runtime), String> {
     let runtime = builder
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let shared = Arc::new(Shared {
+    Ok(Arc::new(Shared {
+        runtime,
         registry: Registry::new(options.max_connections),
         counters: Counters::new(),
         shutdown: Shutdown::new(),
         root,
         tls,
         options,
-    });
-    Ok((shared, runtime))
+    }))
 }
 
 /// Serves until a signal comes, then drains.
-fn serve(shared: &Arc<Shared>, runtime: &Runtime) -> std::io::Result<()> {
+fn serve(shared: &Arc<Shared>) -> std::io::Result<()> {
     // From here on they do not end the process by themselves.
     let signals = shutdown::signals()?;
-    let (listener, address) = listener::start(shared, runtime)?;
+    let (listener, address) = listener::start(shared)?;
     let scheme = if shared.tls.is_some() {
         "https"
     } else {

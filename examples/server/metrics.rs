@@ -65,6 +65,20 @@ pub(crate) fn text(snapshot: &Snapshot) -> String {
         "Connections accepted.",
     );
     text.sample("lisle_connections_total", "", connections.accepted);
+    text.family(
+        "lisle_upcalls_total",
+        "counter",
+        "What the runtime was told of its LWPs.",
+    );
+    for (kind, count) in [
+        ("added", snapshot.upcalls.added),
+        ("blocked", snapshot.upcalls.blocked),
+        ("preempted", snapshot.upcalls.preempted),
+        ("unblocked", snapshot.upcalls.unblocked),
+    ] {
+        let labels = format!("{{kind=\"{kind}\"}}");
+        text.sample("lisle_upcalls_total", &labels, count);
+    }
     text.family("lisle_threads", "gauge", "User threads by state.");
     for (state, count) in &snapshot.threads {
         let labels = format!("{{state=\"{}\"}}", escape(state));

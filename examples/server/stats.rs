@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use lisle::lwp::LwpInfo;
 use lisle::thread::State;
+use lisle::upcall;
 use serde_json::{Value, json};
 
 use crate::Shared;
@@ -69,6 +70,8 @@ pub(crate) struct Snapshot {
     pub(crate) broken: u64,
     pub(crate) connections: Census,
     pub(crate) lwps: Vec<LwpInfo>,
+    /// What the runtime was told of its LWPs.
+    pub(crate) upcalls: upcall::Counters,
     /// How many threads are in each state. Waiting threads count under what they wait for; which
     /// socket or which thread that is would be a line for each of them.
     pub(crate) threads: BTreeMap<String, u64>,
@@ -86,6 +89,7 @@ impl Snapshot {
             broken: counters.broken.load(Ordering::Relaxed),
             connections: shared.registry.census(),
             lwps: lisle::lwp::list().unwrap_or_default(),
+            upcalls: shared.runtime.upcalls(),
             threads: threads(),
         }
     }
@@ -104,6 +108,12 @@ impl Snapshot {
                 "open": self.connections.open,
                 "accepted": self.connections.accepted,
                 "limit": self.connections.limit,
+            },
+            "upcalls": {
+                "added": self.upcalls.added,
+                "blocked": self.upcalls.blocked,
+                "preempted": self.upcalls.preempted,
+                "unblocked": self.upcalls.unblocked,
             },
             "lwps": self.lwps.iter().map(lwp).collect::<Vec<_>>(),
             "threads": self.threads,

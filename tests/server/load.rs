@@ -118,6 +118,9 @@ fn stats_are_json() {
             assert!(lwp[field].is_u64(), "{field} in {lwp}");
         }
     }
+    for kind in ["added", "blocked", "preempted", "unblocked"] {
+        assert!(stats["upcalls"][kind].is_u64(), "{kind}");
+    }
     let threads = stats["threads"].as_object().expect("an object");
     assert!(threads.values().any(|count| count.as_u64() > Some(0)));
 }
