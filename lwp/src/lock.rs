@@ -32,7 +32,7 @@ const CONTENDED: u32 = 2;
 
 /// How often a contender looks before it sleeps. Loom explores schedules by
 /// itself, so looking once is enough there.
-const SPINS: u32 = if cfg!(lisle_loom) { 0 } else { 100 };
+const SPINS: u32 = if cfg!(lisle_loom) { 0 } else { 8 };
 
 /// The bare lock word, without data.
 #[derive(Debug)]
@@ -70,11 +70,13 @@ impl LockWord {
     #[cold]
     #[allow(clippy::reversed_empty_ranges)] // no spins in models
     fn lock_slow(&self) {
-        for _ in 0..SPINS {
+        for round in 0..SPINS {
+            for _ in 0..1 << round {
+                spin_loop();
+            }
             if self.0.load(Ordering::Relaxed) == FREE && self.try_lock() {
                 return;
             }
-            spin_loop();
         }
         // Acquire: pairs with the Release in `unlock`.
         while self.0.swap(CONTENDED, Ordering::Acquire) != FREE {
