@@ -86,9 +86,12 @@ pub fn panicking() -> bool {
 
 /// Whether a cancel would be delivered to the calling thread `me` now.
 pub(crate) fn is_deliverable(me: &Tcb) -> bool {
-    if is_unwinding() {
-        return false;
-    }
+    !is_unwinding() && is_deliverable_to(me)
+}
+
+/// As [`is_deliverable`], for a thread that does not unwind.
+#[inline]
+pub(crate) fn is_deliverable_to(me: &Tcb) -> bool {
     // Whoever caught an earlier delivery has stopped it.
     me.cancelling.store(0, Ordering::Relaxed);
     cfg!(panic = "unwind") && me.shields.load(Ordering::Relaxed) == 0

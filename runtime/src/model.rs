@@ -57,6 +57,16 @@ impl Entry {
     pub(crate) fn new() -> Self {
         Entry(core::marker::PhantomData)
     }
+
+    /// As [`Entry::new`].
+    pub(crate) fn of(_: &'static Tcb) -> Self {
+        Entry::new()
+    }
+
+    /// Makes a thread ready.
+    pub(crate) fn make_ready(&self, thread: &'static Tcb) {
+        make_ready(thread);
+    }
 }
 
 /// Threads in models: loom's, with lisle's park and cancel.

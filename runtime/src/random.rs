@@ -10,6 +10,11 @@ impl Random {
         Random(seed)
     }
 
+    /// A generator that goes on where another one stopped.
+    pub(crate) fn state(&self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -111,6 +111,13 @@ impl Shared {
             .is_some_and(|random| random.lock().next() & 1 == 0)
     }
 
+    /// A number below `bound` that comes from the seed, if there is one.
+    pub(crate) fn choose(&self, bound: usize) -> Option<usize> {
+        let random = self.seeded.as_ref()?;
+        let _entry = crate::Entry::new();
+        Some(random.lock().below(bound))
+    }
+
     /// How many threads have not ended. Exact once no thread is spawned.
     pub(crate) fn live(&self) -> u64 {
         // Ends are read first: a thread that ends meanwhile counts as alive.

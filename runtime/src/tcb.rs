@@ -97,6 +97,10 @@ pub(crate) struct Tcb {
     pub(crate) cpu_ns: AtomicU64,
     pub(crate) join: JoinSlot,
 
+    // --- the thread itself ---
+    /// Where its fair choices come from.
+    pub(crate) random: AtomicU64,
+
     // --- the thread itself, if its kind is `Kernel` or `Idle` ---
     pub(crate) sleeper: Sleeper,
     /// What a kernel thread that carries LWPs has for itself.
@@ -150,6 +154,7 @@ impl Tcb {
             reason_detail: AtomicUsize::new(0),
             cpu_ns: AtomicU64::new(0),
             join: JoinSlot::new(),
+            random: AtomicU64::new(0),
             sleeper: Sleeper::new(),
             #[cfg(not(lisle_loom))]
             own: Own::new(),

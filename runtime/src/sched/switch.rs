@@ -158,6 +158,18 @@ impl Entry {
     pub(crate) fn lwp(&self) -> Option<&'static Lwp> {
         self.0.map(|(_, lwp)| lwp)
     }
+
+    /// As [`make_ready`].
+    #[inline]
+    pub(crate) fn make_ready(&self, thread: &'static Tcb) {
+        match self.0 {
+            Some((_, lwp)) if ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed)) => {
+                // SAFETY: a user thread entered the runtime on this LWP.
+                unsafe { lwp.push_next(thread) };
+            }
+            _ => make_ready(thread),
+        }
+    }
 }
 
 impl Drop for Entry {

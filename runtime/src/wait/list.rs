@@ -28,7 +28,7 @@ use core::ptr;
 
 use lisle_lwp::lock::{RawGuard, RawLock};
 
-use super::{Outcome, Wait, WaitKey};
+use super::{Caller, Outcome, Wait, WaitKey};
 use crate::Entry;
 use crate::sched::queue::ReadyList;
 
@@ -36,7 +36,7 @@ use crate::sched::queue::ReadyList;
 /// primitive keeps with each waiter (a number of permits, a message slot).
 #[derive(Debug)]
 pub struct Node<T> {
-    key: WaitKey,
+    key: Option<WaitKey>,
     linked: Cell<bool>,
     next: Cell<*const Node<T>>,
     prev: Cell<*const Node<T>>,
@@ -49,8 +49,19 @@ pub struct Node<T> {
 impl<T> Node<T> {
     /// A node for a wait that has begun.
     pub fn new(wait: &Wait, data: T) -> Node<T> {
+        Self::with_key(Some(wait.key()), data)
+    }
+
+    /// A node for something that waits without being a thread: `data` says how
+    /// to reach it.
+    pub fn without_thread(data: T) -> Node<T> {
+        Self::with_key(None, data)
+    }
+
+    #[inline(always)]
+    fn with_key(key: Option<WaitKey>, data: T) -> Node<T> {
         Node {
-            key: wait.key(),
+            key,
             linked: Cell::new(false),
             next: Cell::new(ptr::null()),
             prev: Cell::new(ptr::null()),
@@ -60,8 +71,21 @@ impl<T> Node<T> {
     }
 
     /// The waiter's key.
+    ///
+    /// # Panics
+    /// If the waiter is no thread.
     pub fn key(&self) -> WaitKey {
-        self.key
+        self.key.expect("the waiter is a thread")
+    }
+
+    /// Whether it belongs to this wait.
+    pub fn is_of(&self, key: WaitKey) -> bool {
+        self.key.is_some_and(|own| own.is(key))
+    }
+
+    /// Whether it is in a queue. Exact under the lock that guards the queue.
+    pub fn is_linked(&self) -> bool {
+        self.linked.get()
     }
 }
 
@@ -135,6 +159,23 @@ impl<T> Queue<T> {
         }
     }
 
+    /// The first waiter that satisfies the predicate, left in place. The
+    /// reference is good until that waiter's wait is resolved.
+    ///
+    /// # Safety
+    /// As [`Queue::pop`].
+    pub unsafe fn find<'n>(&self, mut wanted: impl FnMut(&Node<T>) -> bool) -> Option<&'n Node<T>> {
+        let mut at = self.head;
+        // SAFETY: linked nodes stay in place, and so do their neighbours.
+        while let Some(node) = unsafe { at.as_ref() } {
+            if wanted(node) {
+                return Some(node);
+            }
+            at = node.next.get();
+        }
+        None
+    }
+
     /// Unlinks a waiter if it is still linked. Returns whether it was.
     ///
     /// # Safety
@@ -183,11 +224,21 @@ impl<S> Waiters<S> {
     /// Takes the lock. No user code, allocation or wait until it is released.
     #[inline]
     pub fn lock(&self) -> Locked<'_, S> {
-        let entry = Entry::new();
+        self.lock_in(Entry::new())
+    }
+
+    /// As [`Waiters::lock`], for a thread that knows already who it is.
+    #[inline(always)]
+    pub fn lock_as(&self, caller: &Caller) -> Locked<'_, S> {
+        self.lock_in(caller.enter())
+    }
+
+    #[inline(always)]
+    fn lock_in(&self, entry: Entry) -> Locked<'_, S> {
         Locked {
             guard: Some(self.inner.lock()),
             ready: ReadyList::new(),
-            _entry: entry,
+            entry,
         }
     }
 }
@@ -198,7 +249,7 @@ pub struct Locked<'a, S> {
     guard: Option<RawGuard<'a, S>>,
     ready: ReadyList,
     // Left last: the threads are made ready inside the runtime.
-    _entry: Entry,
+    entry: Entry,
 }
 
 impl<S> Locked<'_, S> {
@@ -229,7 +280,7 @@ impl<S> Drop for Locked<'_, S> {
     fn drop(&mut self) {
         self.guard = None;
         while let Some(thread) = self.ready.pop_front() {
-            crate::sched_make_ready(thread);
+            self.entry.make_ready(thread);
         }
     }
 }

@@ -80,6 +80,12 @@ impl WaitKey {
         true
     }
 
+    /// Whether both name the same wait.
+    #[inline]
+    pub fn is(self, other: WaitKey) -> bool {
+        core::ptr::eq(self.thread, other.thread) && self.epoch == other.epoch
+    }
+
     /// The key of a wait known by its parts.
     pub(crate) fn of(thread: &'static Tcb, epoch: u64) -> WaitKey {
         WaitKey { thread, epoch }
@@ -135,11 +141,7 @@ pub fn begin(
     detail: usize,
     cancellable: bool,
 ) -> Result<Wait, CancelledEarly> {
-    match arm(reason, detail, cancellable, false) {
-        Ok(Some(wait)) => Ok(wait),
-        Ok(None) => unreachable!("the wait takes no tokens"),
-        Err(early) => Err(early),
-    }
+    Caller::new().begin(reason, detail, cancellable)
 }
 
 /// Waits for the calling thread's park token; takes it. Returns early when the
@@ -165,25 +167,123 @@ fn arm(
     cancellable: bool,
     tokens: bool,
 ) -> Result<Option<Wait>, CancelledEarly> {
-    let thread = me();
-    let unwinding = crate::cancel::is_unwinding();
-    let sleeps = !thread.is_user() || unwinding && thread.is_light();
-    let cancellable = cancellable && !unwinding && crate::cancel::is_deliverable(thread);
-    thread.set_reason(reason, detail);
-    match thread.wait.arm(Interest {
-        cancellable,
-        tokens,
-        sleeps,
-    }) {
-        Armed::Waiting(epoch) => Ok(Some(Wait {
-            thread,
-            epoch,
-            sleeps,
+    Caller::new().arm(reason, detail, cancellable, tokens)
+}
+
+/// The calling thread, for operations that may have to wait: what is asked of
+/// thread-locals is asked once, before any lock is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    thread: &'static Tcb,
+    unwinding: bool,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl Caller {
+    /// The calling thread.
+    #[inline(always)]
+    #[allow(clippy::new_without_default)] // not a value that one invents
+    pub fn new() -> Caller {
+        Caller {
+            thread: me(),
+            unwinding: crate::cancel::is_unwinding(),
             _not_send: PhantomData,
-        })),
-        Armed::TookToken => Ok(None),
-        Armed::Cancelled => Err(CancelledEarly),
+        }
     }
+
+    /// As [`Caller::new`], inlined: only for functions that are never inlined
+    /// themselves and do not switch, so that no address of a thread-local can be
+    /// kept over a switch.
+    #[inline(always)]
+    pub fn of_leaf() -> Caller {
+        let thread = lisle_lwp::current::get_inlined().cast::<Tcb>();
+        // SAFETY: the word holds null or a control block, and those live for
+        // ever.
+        match unsafe { thread.as_ref() } {
+            Some(thread) => Caller {
+                thread,
+                unwinding: std::thread::panicking(),
+                _not_send: PhantomData,
+            },
+            None => Caller::new(),
+        }
+    }
+
+    /// As [`begin`]. May be called under a [`Waiters`] lock.
+    #[inline]
+    pub fn begin(
+        &self,
+        reason: &'static Reason,
+        detail: usize,
+        cancellable: bool,
+    ) -> Result<Wait, CancelledEarly> {
+        match self.arm(reason, detail, cancellable, false) {
+            Ok(Some(wait)) => Ok(wait),
+            Ok(None) => unreachable!("the wait takes no tokens"),
+            Err(early) => Err(early),
+        }
+    }
+
+    #[inline(always)]
+    fn arm(
+        &self,
+        reason: &'static Reason,
+        detail: usize,
+        cancellable: bool,
+        tokens: bool,
+    ) -> Result<Option<Wait>, CancelledEarly> {
+        let (thread, unwinding) = (self.thread, self.unwinding);
+        let sleeps = !thread.is_user() || unwinding && thread.is_light();
+        let cancellable = cancellable && !unwinding && crate::cancel::is_deliverable_to(thread);
+        thread.set_reason(reason, detail);
+        match thread.wait.arm(Interest {
+            cancellable,
+            tokens,
+            sleeps,
+        }) {
+            Armed::Waiting(epoch) => Ok(Some(Wait {
+                thread,
+                epoch,
+                sleeps,
+                _not_send: PhantomData,
+            })),
+            Armed::TookToken => Ok(None),
+            Armed::Cancelled => Err(CancelledEarly),
+        }
+    }
+
+    /// Enters the runtime, unless it is entered already.
+    #[inline(always)]
+    pub(crate) fn enter(&self) -> crate::Entry {
+        crate::Entry::of(self.thread)
+    }
+}
+
+/// A number below `bound`, for a fair choice among so many. It comes from the
+/// seed if the calling thread runs in a seeded runtime; in a model it is 0.
+#[cfg(not(lisle_loom))]
+pub fn choose(bound: usize) -> usize {
+    let me = me();
+    // SAFETY: a runtime outlives its threads.
+    if let Some(shared) = unsafe { me.shared.load(Ordering::Relaxed).as_ref() }
+        && let Some(chosen) = shared.choose(bound)
+    {
+        return chosen;
+    }
+    let state = match me.random.load(Ordering::Relaxed) {
+        0 => me.id.load(Ordering::Relaxed),
+        state => state,
+    };
+    let mut random = crate::random::Random::new(state);
+    let chosen = random.below(bound);
+    me.random.store(random.state(), Ordering::Relaxed);
+    chosen
+}
+
+/// See the real one.
+#[cfg(lisle_loom)]
+pub fn choose(_: usize) -> usize {
+    0
 }
 
 impl Wait {
