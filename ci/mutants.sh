@@ -30,7 +30,11 @@ runtime/src/sched/sleepers.rs models::sleepers
 sync/src/semaphore.rs        models::semaphore
 sync/src/mutex.rs            models::mutex models::condvar
 sync/src/condvar.rs          models::condvar
-sync/src/channel/core.rs     models::channel
+sync/src/channel/core.rs     models::channel models::select
+sync/src/channel/wait.rs     models::channel
+sync/src/channel/complete.rs models::select
+sync/src/channel/operand.rs  models::select
+sync/src/channel/selecting.rs models::select
 "
 # Models that play the part of code which cannot be modelled: only the table breaks them.
 players="

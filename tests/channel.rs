@@ -12,9 +12,13 @@ mod disconnect;
 mod early;
 #[path = "channel/rendezvous.rs"]
 mod rendezvous;
+#[path = "channel/select.rs"]
+mod select;
 #[path = "channel/stress.rs"]
 mod stress;
 mod support;
+#[path = "channel/timers.rs"]
+mod timers;
 #[path = "channel/values.rs"]
 mod values;
 

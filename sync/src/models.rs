@@ -10,6 +10,7 @@
 mod channel;
 mod condvar;
 mod mutex;
+mod select;
 mod semaphore;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,76 +1,88 @@
-//! One mechanism for every flavour: a buffer and two wait lists behind one lock.
+//! One mechanism for every flavour: a buffer and the waiters behind one lock.
 //!
 //! ```text
 //!   waiting senders ──► buffer (none, bounded, growing) ──► waiting receivers
 //! ```
 //!
-//! *Invariants*, whenever the lock is free:
-//! * somebody waits to receive only if the buffer is empty and nobody waits to
-//!   send;
-//! * somebody waits to send only if the buffer is full (a rendezvous's always
-//!   is) and nobody waits to receive.
-//!
-//! *Hand-off*. A message goes straight into the slot of the first waiting
-//! receiver, or out of the slot of the first waiting sender, before that waiter
+//! *Hand-over*. A message goes straight into the place of the first waiting
+//! receiver, or out of the place of the first waiting sender, before that waiter
 //! is woken; if its wait has ended otherwise, the wake fails, the message is
 //! taken back and the next waiter tried. So a message is with exactly one side
 //! at any time, and messages leave in the order in which they came.
 //!
+//! *Promises*. Who selects has one wait on several channels, and whoever wakes
+//! it decides for one of them, but the message of a selected send is made only
+//! afterwards, and nobody on the channel's side knows where a selected receive
+//! puts its message. So these are told that they may go on, and complete the
+//! operation themselves ([`complete`](super::complete)). Until then the channel
+//! counts
+//! * `promises`: messages that belong to receivers who have yet to come for them;
+//! * `grants`: room that belongs to senders who have yet to fill it.
+//!
+//! A promised message counts as received: [`State::available`] leaves it out.
+//! Where a selecting sender meets a receiver without a buffer between them, both
+//! counts rise, and the receiver waits in `claimants` until the sender has made
+//! its message.
+//!
+//! *Invariants*, whenever the lock is free; watchers and waiters whose wait has
+//! ended do not count:
+//! * somebody waits to receive only if nothing is available and nobody waits to
+//!   send;
+//! * somebody waits to send only if there is no room (a rendezvous never has
+//!   any) and nobody waits to receive;
+//! * nobody is in `claimants` while the buffer holds anything, and there are no
+//!   more claimants than grants.
+//!
 //! The buffer grows outside the lock, where allocation is allowed: a sender that
-//! finds no capacity left brings a larger buffer and tries again. Messages are
-//! moved, never dropped, under the lock. *Rejected* for now: a lock-free list of
-//! blocks; it wins only with several LWPs on one channel.
+//! finds no capacity left brings a larger buffer and tries again. A large buffer
+//! that becomes empty is given back. Messages are moved, never dropped, under
+//! the lock. *Rejected*: a lock-free list of blocks; it wins only with several
+//! LWPs on one channel, and a select over it must look twice at every channel.
 
-#[allow(clippy::disallowed_types)] // see `Slot`
-use std::cell::UnsafeCell;
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use lisle_lwp::shim::{AtomicUsize, Ordering};
-use lisle_runtime::cancel;
 use lisle_runtime::wait::list::Queue;
-use lisle_runtime::wait::{self, Locked, Node, Outcome, Reason, Waiters};
+use lisle_runtime::wait::{Caller, Locked, WaitKey, Waiters};
 
-use super::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use super::ticket::{Mode, Summons, Ticket, Waiting};
 
-static SENDING: Reason = Reason::new("send on channel");
-static RECEIVING: Reason = Reason::new("receive on channel");
-
-/// Where an unbounded channel begins. In models it grows at once.
+/// Where a buffer begins. In models it grows at once.
 const FIRST_ROOM: usize = if cfg!(lisle_loom) { 1 } else { 32 };
+/// An empty buffer of more bytes is given back.
+const KEEP: usize = if cfg!(lisle_loom) { 0 } else { 1 << 16 };
 
-/// A waiter's message: its own to send, or the one it receives.
-#[allow(clippy::disallowed_types)]
-struct Slot<T>(UnsafeCell<Option<T>>);
-
-#[allow(clippy::disallowed_types)]
-impl<T> Slot<T> {
-    fn new(message: Option<T>) -> Self {
-        Slot(UnsafeCell::new(message))
-    }
-
-    /// # Safety
-    /// The caller holds the channel's lock, or is the waiter when its wait is
-    /// over.
-    unsafe fn put(&self, message: T) {
-        // SAFETY: the caller's promise makes the access unique.
-        unsafe { *self.0.get() = Some(message) };
-    }
-
-    /// # Safety
-    /// As [`Slot::put`].
-    unsafe fn take(&self) -> Option<T> {
-        // SAFETY: as above.
-        unsafe { (*self.0.get()).take() }
-    }
+pub(super) struct State<T> {
+    pub(super) buffer: VecDeque<T>,
+    /// The largest number if unbounded.
+    capacity: usize,
+    pub(super) promises: usize,
+    pub(super) grants: usize,
+    pub(super) senders: Queue<Ticket>,
+    pub(super) receivers: Queue<Ticket>,
+    /// Receivers whose promised message is not made yet.
+    pub(super) claimants: Queue<Ticket>,
+    pub(super) claiming: usize,
+    /// One side is gone for good.
+    pub(super) disconnected: bool,
 }
 
-struct State<T> {
-    buffer: VecDeque<T>,
-    senders: Queue<Slot<T>>,
-    receivers: Queue<Slot<T>>,
-    /// One side is gone for good.
-    disconnected: bool,
+impl<T> State<T> {
+    /// How many messages are there for anybody.
+    pub(super) fn available(&self) -> usize {
+        self.buffer.len().saturating_sub(self.promises)
+    }
+
+    /// Whether there is no room for one more.
+    pub(super) fn is_full(&self) -> bool {
+        self.available().saturating_add(self.grants) >= self.capacity
+    }
+
+    /// Whether one more message can be buffered without an allocation.
+    pub(super) fn has_space(&self) -> bool {
+        self.buffer.len() < self.buffer.capacity()
+    }
 }
 
 /// See the module documentation.
@@ -87,94 +99,450 @@ unsafe impl<T: Send> Send for Core<T> {}
 unsafe impl<T: Send> Sync for Core<T> {}
 
 /// What became of an attempt to send.
-enum Attempt<T> {
-    Sent,
+pub(super) enum Sent<T> {
+    Done,
     Full(T),
     Disconnected(T),
     /// The buffer may grow but has no capacity left for one more.
-    NeedsRoom(T, usize),
+    NeedsSpace(T),
 }
 
-impl<T> State<T> {
-    fn new() -> Self {
-        State {
-            buffer: VecDeque::new(),
-            senders: Queue::new(),
-            receivers: Queue::new(),
-            disconnected: false,
+/// What became of an attempt to receive.
+pub(super) enum Taken<T> {
+    Message(T),
+    /// A selecting sender has been met: its message will come.
+    Claim,
+    Empty,
+    Disconnected,
+}
+
+/// What became of an attempt to be promised a message or room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promised {
+    Granted,
+    NotReady,
+    Disconnected,
+    /// The buffer must be able to take one more.
+    NeedsSpace,
+}
+
+/// Holds the lock of a channel. When it is dropped, what was done takes effect
+/// outside: the lock is released, threads are made ready, a task is woken, a
+/// buffer is freed.
+pub(super) struct Turn<'a, T> {
+    pub(super) state: Locked<'a, State<T>>,
+    // Dropped after the lock.
+    pub(super) summons: Summons,
+    retired: VecDeque<T>,
+}
+
+impl<T> Turn<'_, T> {
+    /// Ends a waiter's wait. Returns `false` if it had ended otherwise: then
+    /// nothing reached the waiter. It is in no list, and forgotten once reached.
+    pub(super) fn reach(&mut self, waiting: &Waiting) -> bool {
+        match waiting.data.set_task(None) {
+            None => self.state.wake(waiting.key()),
+            Some(waker) => {
+                debug_assert!(self.summons.is_none(), "one task a turn");
+                self.summons = Summons::new(Some(waker));
+                true
+            }
         }
     }
-}
 
-/// Sends without waiting, under the lock.
-fn attempt_send<T>(
-    state: &mut Locked<'_, State<T>>,
-    capacity: Option<usize>,
-    mut message: T,
-) -> Attempt<T> {
-    if state.disconnected {
-        return Attempt::Disconnected(message);
+    /// Takes the first waiting receiver but `me` out of its list.
+    fn next_receiver<'n>(&mut self, me: Option<WaitKey>) -> Option<&'n Waiting> {
+        // SAFETY: we hold the lock and forget each node once reached.
+        unsafe { take_first(&mut self.state.receivers, me) }
     }
-    // SAFETY: we hold the lock and forget each node once woken.
-    while let Some(node) = unsafe { state.receivers.pop() } {
-        // SAFETY: we hold the lock; the waiter does not look before it is woken.
-        unsafe { node.data.put(message) };
-        let slot = &node.data;
-        if state.wake(node.key()) {
-            return Attempt::Sent;
+
+    /// Takes the first waiting sender but `me` out of its list.
+    fn next_sender<'n>(&mut self, me: Option<WaitKey>) -> Option<&'n Waiting> {
+        // SAFETY: as above.
+        unsafe { take_first(&mut self.state.senders, me) }
+    }
+
+    /// Sends without waiting.
+    #[inline]
+    pub(super) fn send(&mut self, mut message: T) -> Sent<T> {
+        if self.state.disconnected {
+            return Sent::Disconnected(message);
         }
-        // SAFETY: as above. Its wait ended otherwise, and it cannot leave
-        // before it has had the lock.
-        message = unsafe { slot.take() }.expect("nobody else takes it");
+        if !self.state.receivers.is_empty() {
+            match self.hand_over(message) {
+                Sent::Full(back) => message = back,
+                done => return done,
+            }
+        }
+        if self.state.is_full() {
+            Sent::Full(message)
+        } else if !self.state.has_space() {
+            Sent::NeedsSpace(message)
+        } else {
+            self.state.buffer.push_back(message);
+            Sent::Done
+        }
     }
-    let len = state.buffer.len();
-    if capacity.is_some_and(|capacity| len >= capacity) {
-        Attempt::Full(message)
-    } else if len == state.buffer.capacity() {
-        let double = (len * 2).max(FIRST_ROOM);
-        Attempt::NeedsRoom(
-            message,
-            capacity.map_or(double, |capacity| double.min(capacity)),
-        )
-    } else {
-        state.buffer.push_back(message);
-        Attempt::Sent
-    }
-}
 
-/// Receives without waiting, under the lock.
-fn attempt_recv<T>(state: &mut Locked<'_, State<T>>) -> Result<T, TryRecvError> {
-    let buffered = state.buffer.pop_front();
-    // SAFETY: we hold the lock and forget each node once woken.
-    while let Some(node) = unsafe { state.senders.pop() } {
-        // SAFETY: we hold the lock; the waiter does not look before it is woken.
-        let message = unsafe { node.data.take() }.expect("a waiting sender has a message");
-        let slot = &node.data;
-        if state.wake(node.key()) {
-            let Some(first) = buffered else {
-                return Ok(message);
+    /// Gives the message to the first receiver that takes it; `Full` if none
+    /// does.
+    fn hand_over(&mut self, mut message: T) -> Sent<T> {
+        while let Some(first) = self.state.receivers.front() {
+            if first.data.mode == Mode::Promise && !self.state.has_space() {
+                return Sent::NeedsSpace(message);
+            }
+            let Some(waiting) = self.next_receiver(None) else {
+                break;
             };
-            // Its message takes the place of the one that leaves.
-            state.buffer.push_back(message);
-            return Ok(first);
+            let ticket = &waiting.data;
+            match ticket.mode {
+                Mode::Watch => _ = self.reach(waiting),
+                Mode::Direct => {
+                    // SAFETY: a receiver's own place; it does not look before
+                    // it is reached.
+                    unsafe { ticket.put(message) };
+                    if self.reach(waiting) {
+                        return Sent::Done;
+                    }
+                    // SAFETY: its wait ended otherwise, and it cannot leave
+                    // before it has had the lock.
+                    message = unsafe { ticket.take() }.expect("nobody else takes it");
+                }
+                Mode::Promise => {
+                    self.state.buffer.push_back(message);
+                    if self.promise(waiting) {
+                        return Sent::Done;
+                    }
+                    message = self.state.buffer.pop_back().expect("just pushed");
+                }
+            }
         }
-        // SAFETY: as in `attempt_send`; the message goes back to its sender.
-        unsafe { slot.put(message) };
+        Sent::Full(message)
     }
-    match buffered {
-        Some(message) => Ok(message),
-        None if state.disconnected => Err(TryRecvError::Disconnected),
-        None => Err(TryRecvError::Empty),
+
+    /// Promises a waiting receiver a message. Returns `false` if its wait had
+    /// ended otherwise.
+    fn promise(&mut self, waiting: &Waiting) -> bool {
+        waiting.data.granted.set(true);
+        self.state.promises += 1;
+        if self.reach(waiting) {
+            return true;
+        }
+        waiting.data.granted.set(false);
+        self.state.promises -= 1;
+        false
     }
+
+    /// Grants a waiting, selecting sender room. Returns `false` if its wait had
+    /// ended otherwise.
+    fn grant(&mut self, waiting: &Waiting) -> bool {
+        waiting.data.granted.set(true);
+        self.state.grants += 1;
+        if self.reach(waiting) {
+            return true;
+        }
+        waiting.data.granted.set(false);
+        self.state.grants -= 1;
+        false
+    }
+
+    /// Receives without waiting.
+    #[inline]
+    pub(super) fn recv(&mut self) -> Taken<T> {
+        if self.state.available() > 0 {
+            let message = self.state.buffer.pop_front();
+            if !self.state.senders.is_empty() {
+                // The place that the message left is theirs.
+                self.let_senders_in();
+            } else if self.state.buffer.is_empty() {
+                self.retire_buffer();
+            }
+            return Taken::Message(message.expect("one is available"));
+        }
+        if !self.state.senders.is_empty() {
+            match self.take_from_sender(None) {
+                Taken::Empty => {}
+                taken => return taken,
+            }
+        }
+        if self.state.disconnected {
+            Taken::Disconnected
+        } else {
+            Taken::Empty
+        }
+    }
+
+    /// Takes the message of the first sender that gives it. A selecting sender
+    /// has none yet: the caller is promised it.
+    fn take_from_sender(&mut self, me: Option<WaitKey>) -> Taken<T> {
+        while let Some(waiting) = self.next_sender(me) {
+            let ticket = &waiting.data;
+            match ticket.mode {
+                Mode::Watch => _ = self.reach(waiting),
+                Mode::Direct => {
+                    // SAFETY: a sender's own place; it does not look before it
+                    // is reached.
+                    let message = unsafe { ticket.take() }.expect("a waiting sender has one");
+                    if self.reach(waiting) {
+                        return Taken::Message(message);
+                    }
+                    // SAFETY: as in `hand_over`; the message goes back.
+                    unsafe { ticket.put::<T>(message) };
+                }
+                Mode::Promise => {
+                    if self.grant(waiting) {
+                        self.state.promises += 1;
+                        return Taken::Claim;
+                    }
+                }
+            }
+        }
+        Taken::Empty
+    }
+
+    /// There is room: lets senders in that wait for it, in order. Returns
+    /// `false` if the buffer must grow for that.
+    pub(super) fn let_senders_in(&mut self) -> bool {
+        while !self.state.is_full() {
+            if !self.state.senders.is_empty() && !self.state.has_space() {
+                return false;
+            }
+            let Some(waiting) = self.next_sender(None) else {
+                break;
+            };
+            let ticket = &waiting.data;
+            match ticket.mode {
+                Mode::Watch => _ = self.reach(waiting),
+                Mode::Promise => _ = self.grant(waiting),
+                Mode::Direct => {
+                    // SAFETY: as in `take_from_sender`.
+                    let message = unsafe { ticket.take() }.expect("a waiting sender has one");
+                    self.state.buffer.push_back(message);
+                    if !self.reach(waiting) {
+                        let message = self.state.buffer.pop_back().expect("just pushed");
+                        // SAFETY: as in `hand_over`; the message goes back.
+                        unsafe { ticket.put::<T>(message) };
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// A message has become available again: gives it to receivers that wait.
+    pub(super) fn let_receivers_have(&mut self) {
+        while self.state.available() > 0 {
+            let Some(waiting) = self.next_receiver(None) else {
+                return;
+            };
+            let ticket = &waiting.data;
+            match ticket.mode {
+                Mode::Watch => _ = self.reach(waiting),
+                Mode::Promise => _ = self.promise(waiting),
+                Mode::Direct => {
+                    let message = self.state.buffer.pop_front().expect("one is available");
+                    // SAFETY: as in `hand_over`.
+                    unsafe { ticket.put(message) };
+                    if !self.reach(waiting) {
+                        // SAFETY: as in `hand_over`.
+                        let message = unsafe { ticket.take() }.expect("nobody else takes it");
+                        self.state.buffer.push_front(message);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for a message, to be taken later. `me` is the caller's own wait, if
+    /// it has begun: its tickets do not count.
+    pub(super) fn ask_for_message(&mut self, me: Option<WaitKey>) -> Promised {
+        if self.state.available() > 0 {
+            if !self.state.senders.is_empty() && !self.state.has_space() {
+                return Promised::NeedsSpace;
+            }
+            self.state.promises += 1;
+            self.let_senders_in();
+            return Promised::Granted;
+        }
+        if !self.state.senders.is_empty() {
+            if !self.state.has_space() {
+                return Promised::NeedsSpace;
+            }
+            match self.take_from_sender(me) {
+                Taken::Message(message) => {
+                    self.state.buffer.push_back(message);
+                    self.state.promises += 1;
+                    return Promised::Granted;
+                }
+                Taken::Claim => return Promised::Granted,
+                Taken::Empty | Taken::Disconnected => {}
+            }
+        }
+        if self.state.disconnected {
+            Promised::Disconnected
+        } else {
+            Promised::NotReady
+        }
+    }
+
+    /// Asks for room, to be filled later. `me` as above.
+    pub(super) fn ask_for_room(&mut self, me: Option<WaitKey>) -> Promised {
+        if self.state.disconnected {
+            return Promised::Disconnected;
+        }
+        if !self.state.is_full() {
+            self.state.grants += 1;
+            return Promised::Granted;
+        }
+        while let Some(waiting) = self.next_receiver(me) {
+            match waiting.data.mode {
+                Mode::Watch => _ = self.reach(waiting),
+                Mode::Direct | Mode::Promise => {
+                    if self.promise(waiting) {
+                        self.state.grants += 1;
+                        return Promised::Granted;
+                    }
+                }
+            }
+        }
+        Promised::NotReady
+    }
+
+    /// Whether a receive would not wait. `me` as above.
+    pub(super) fn can_recv(&self, me: Option<WaitKey>) -> bool {
+        self.state.available() > 0 || self.state.disconnected || is_anybody(&self.state.senders, me)
+    }
+
+    /// Whether a send would not wait. `me` as above.
+    pub(super) fn can_send(&self, me: Option<WaitKey>) -> bool {
+        !self.state.is_full() || self.state.disconnected || is_anybody(&self.state.receivers, me)
+    }
+
+    /// Wakes those who watch for a sender or a receiver to come, which is the
+    /// caller.
+    pub(super) fn tell_watchers(&mut self, of: Side, me: WaitKey) {
+        loop {
+            let watches =
+                |waiting: &Waiting| waiting.data.mode == Mode::Watch && !waiting.is_of(me);
+            let list = match of {
+                Side::Sender => &mut self.state.receivers,
+                Side::Receiver => &mut self.state.senders,
+            };
+            // SAFETY: we hold the lock and forget each node once reached.
+            let Some(waiting) = (unsafe { list.find(watches) }) else {
+                return;
+            };
+            // SAFETY: found there.
+            unsafe { list.remove(waiting) };
+            self.reach(waiting);
+        }
+    }
+
+    /// Gives a large buffer, now empty, back after the lock.
+    #[inline]
+    fn retire_buffer(&mut self) {
+        if self.state.buffer.capacity().saturating_mul(size_of::<T>()) > KEEP {
+            self.retired = core::mem::take(&mut self.state.buffer);
+        }
+    }
+}
+
+/// Drops every message, also if dropping one panics; then goes on with the
+/// first panic.
+fn drop_each<T>(messages: VecDeque<T>) {
+    if !core::mem::needs_drop::<T>() {
+        return;
+    }
+    let mut first = None;
+    for message in messages {
+        let panicked = catch_unwind(AssertUnwindSafe(|| drop(message)));
+        if let Err(payload) = panicked {
+            match first {
+                None => first = Some(payload),
+                // Dropping it might panic, too.
+                Some(_) => core::mem::forget(payload),
+            }
+        }
+    }
+    if let Some(payload) = first {
+        resume_unwind(payload);
+    }
+}
+
+/// An end of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Sender,
+    Receiver,
+}
+
+/// Unlinks the first waiter but `me`.
+///
+/// # Safety
+/// As [`Queue::pop`].
+#[inline]
+unsafe fn take_first<'n>(list: &mut Queue<Ticket>, me: Option<WaitKey>) -> Option<&'n Waiting> {
+    // SAFETY: passed on; what is removed was found there.
+    unsafe {
+        match me {
+            None => list.pop(),
+            Some(me) => {
+                let waiting = list.find(|waiting| !waiting.is_of(me))?;
+                list.remove(waiting);
+                Some(waiting)
+            }
+        }
+    }
+}
+
+/// Whether anybody but `me` waits for more than news.
+fn is_anybody(list: &Queue<Ticket>, me: Option<WaitKey>) -> bool {
+    let counts = |waiting: &Waiting| {
+        waiting.data.mode != Mode::Watch && !me.is_some_and(|me| waiting.is_of(me))
+    };
+    // SAFETY: the caller holds the lock; nothing is kept.
+    unsafe { list.find(counts) }.is_some()
 }
 
 impl<T> Core<T> {
     pub(super) fn new(capacity: Option<usize>) -> Core<T> {
+        let state = State {
+            buffer: VecDeque::new(),
+            // Nothing ever fills the largest capacity.
+            capacity: capacity.unwrap_or(usize::MAX),
+            promises: 0,
+            grants: 0,
+            senders: Queue::new(),
+            receivers: Queue::new(),
+            claimants: Queue::new(),
+            claiming: 0,
+            disconnected: false,
+        };
         Core {
-            state: Waiters::new(State::new()),
+            state: Waiters::new(state),
             capacity,
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
+        }
+    }
+
+    /// Takes the lock.
+    #[inline(always)]
+    pub(super) fn turn(&self) -> Turn<'_, T> {
+        Turn {
+            state: self.state.lock(),
+            summons: Summons::default(),
+            retired: VecDeque::new(),
+        }
+    }
+
+    /// As [`Core::turn`], for a thread that knows already who it is.
+    #[inline(always)]
+    pub(super) fn turn_of(&self, caller: &Caller) -> Turn<'_, T> {
+        Turn {
+            state: self.state.lock_as(caller),
+            summons: Summons::default(),
+            retired: VecDeque::new(),
         }
     }
 
@@ -182,167 +550,39 @@ impl<T> Core<T> {
         self.capacity
     }
 
+    /// How many messages are there for anybody.
     pub(super) fn len(&self) -> usize {
-        self.state.lock().buffer.len()
+        self.state.lock().available()
+    }
+
+    /// Whether a send would have to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.state.lock().is_full()
+    }
+
+    /// Names the channel to observers.
+    pub(super) fn address(&self) -> usize {
+        core::ptr::from_ref(self) as usize
     }
 
     /// Brings a larger buffer, made outside the lock.
     #[cold]
-    fn grow(&self, room: usize) {
-        let mut larger = VecDeque::with_capacity(room);
+    pub(super) fn grow(&self) {
+        let len = self.state.lock().buffer.len();
+        // A rendezvous buffers what is promised; a small bounded channel may
+        // have to, too.
+        let most = self
+            .capacity
+            .map_or(usize::MAX, |capacity| capacity.max(len + 1));
+        let mut larger = VecDeque::with_capacity((len * 2).max(FIRST_ROOM).min(most));
         let mut state = self.state.lock();
-        if state.buffer.capacity() < room {
+        if state.buffer.capacity() < larger.capacity() {
             // Both fit, so this only moves.
             larger.append(&mut state.buffer);
             core::mem::swap(&mut state.buffer, &mut larger);
         }
         // The smaller buffer, empty, is freed after the lock.
         drop(state);
-    }
-
-    pub(super) fn try_send(&self, mut message: T) -> Result<(), TrySendError<T>> {
-        loop {
-            let attempt = attempt_send(&mut self.state.lock(), self.capacity, message);
-            match attempt {
-                Attempt::Sent => return Ok(()),
-                Attempt::Full(message) => return Err(TrySendError::Full(message)),
-                Attempt::Disconnected(message) => {
-                    return Err(TrySendError::Disconnected(message));
-                }
-                Attempt::NeedsRoom(back, room) => {
-                    message = back;
-                    self.grow(room);
-                }
-            }
-        }
-    }
-
-    pub(super) fn send(
-        &self,
-        mut message: T,
-        deadline: Option<Instant>,
-    ) -> Result<(), SendTimeoutError<T>> {
-        loop {
-            message = match self.try_send(message) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Disconnected(message)) => {
-                    return Err(SendTimeoutError::Disconnected(message));
-                }
-                Err(TrySendError::Full(message)) => match self.wait_to_send(message, deadline) {
-                    Ok(result) => return result,
-                    // There was room by the time we had the lock.
-                    Err(message) => message,
-                },
-            };
-        }
-    }
-
-    /// Waits with a message until it is taken; `Err` if there is room now.
-    #[cold]
-    fn wait_to_send(
-        &self,
-        message: T,
-        deadline: Option<Instant>,
-    ) -> Result<Result<(), SendTimeoutError<T>>, T> {
-        let Ok(wait) = wait::begin(&SENDING, self.address(), true) else {
-            cancel::deliver()
-        };
-        let node = Node::new(&wait, Slot::new(None));
-        {
-            let mut state = self.state.lock();
-            match attempt_send(&mut state, self.capacity, message) {
-                Attempt::Full(message) => {
-                    // SAFETY: nobody sees the node yet; it is removed below,
-                    // before the frame goes, unless popped.
-                    unsafe {
-                        node.data.put(message);
-                        state.senders.push(&node);
-                    }
-                }
-                other => {
-                    drop(state);
-                    let _ = wait.abandon();
-                    return match other {
-                        Attempt::Sent => Ok(Ok(())),
-                        Attempt::Disconnected(m) => Ok(Err(SendTimeoutError::Disconnected(m))),
-                        Attempt::NeedsRoom(message, _) | Attempt::Full(message) => Err(message),
-                    };
-                }
-            }
-        }
-        let outcome = wait.block(deadline);
-        if outcome != Outcome::Woken {
-            // SAFETY: pushed to this queue.
-            unsafe { self.state.lock().senders.remove(&node) };
-        }
-        // SAFETY: the wait is over, and the node is in no list.
-        let message = unsafe { node.data.take() };
-        match (outcome, message) {
-            (Outcome::Cancelled, message) => {
-                drop(message);
-                cancel::deliver()
-            }
-            (_, None) => Ok(Ok(())),
-            (Outcome::TimedOut, Some(message)) => Ok(Err(SendTimeoutError::Timeout(message))),
-            (_, Some(message)) => Ok(Err(SendTimeoutError::Disconnected(message))),
-        }
-    }
-
-    pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        attempt_recv(&mut self.state.lock())
-    }
-
-    pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        match self.try_recv() {
-            Ok(message) => Ok(message),
-            Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
-            Err(TryRecvError::Empty) => self.wait_to_recv(deadline),
-        }
-    }
-
-    #[cold]
-    fn wait_to_recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let Ok(wait) = wait::begin(&RECEIVING, self.address(), true) else {
-            cancel::deliver()
-        };
-        let node = Node::new(&wait, Slot::new(None));
-        let attempt = {
-            let mut state = self.state.lock();
-            let attempt = attempt_recv(&mut state);
-            if matches!(attempt, Err(TryRecvError::Empty)) {
-                // SAFETY: removed below, before the frame goes, unless popped.
-                unsafe { state.receivers.push(&node) };
-            }
-            attempt
-        };
-        match attempt {
-            Err(TryRecvError::Empty) => {}
-            Ok(message) => {
-                // A cancel that came meanwhile is delivered at the next wait.
-                let _ = wait.abandon();
-                return Ok(message);
-            }
-            Err(TryRecvError::Disconnected) => {
-                let _ = wait.abandon();
-                return Err(RecvTimeoutError::Disconnected);
-            }
-        }
-        let outcome = wait.block(deadline);
-        if outcome != Outcome::Woken {
-            // SAFETY: pushed to this queue.
-            unsafe { self.state.lock().receivers.remove(&node) };
-        }
-        // SAFETY: the wait is over, and the node is in no list.
-        match (outcome, unsafe { node.data.take() }) {
-            (_, Some(message)) => Ok(message),
-            (Outcome::Cancelled, None) => cancel::deliver(),
-            (Outcome::TimedOut, None) => Err(RecvTimeoutError::Timeout),
-            (_, None) => Err(RecvTimeoutError::Disconnected),
-        }
-    }
-
-    fn address(&self) -> usize {
-        core::ptr::from_ref(self) as usize
     }
 
     pub(super) fn sender_joined(&self) {
@@ -357,31 +597,36 @@ impl<T> Core<T> {
         // Relaxed: what the others sent comes before, by the lock, which each
         // had for the last time before it left.
         if self.senders.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let mut state = self.state.lock();
-            state.disconnected = true;
-            // SAFETY: we hold the lock and forget each node once woken.
-            while let Some(node) = unsafe { state.receivers.pop() } {
-                // An empty slot tells it that nothing will come.
-                state.wake(node.key());
-            }
+            self.disconnect(Side::Receiver);
         }
     }
 
     pub(super) fn receiver_left(&self) {
         // Relaxed: as in `sender_left`.
         if self.receivers.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let mut state = self.state.lock();
-            state.disconnected = true;
-            // SAFETY: as in `sender_left`.
-            while let Some(node) = unsafe { state.senders.pop() } {
-                // A full slot tells it that its message was not taken.
-                state.wake(node.key());
-            }
+            self.disconnect(Side::Sender);
             // Nobody will receive what is buffered: it is dropped, after the
             // lock, because dropping runs user code.
-            let buffered = core::mem::take(&mut state.buffer);
-            drop(state);
-            drop(buffered);
+            let buffered = core::mem::take(&mut self.state.lock().buffer);
+            drop_each(buffered);
+        }
+    }
+
+    /// Tells those who wait on one side that the other is gone: a place that is
+    /// as it was says so to a receiver and to a sender.
+    fn disconnect(&self, side: Side) {
+        loop {
+            let mut turn = self.turn();
+            turn.state.disconnected = true;
+            while turn.summons.is_none() {
+                let waiting = match side {
+                    Side::Sender => turn.next_sender(None),
+                    Side::Receiver => turn.next_receiver(None),
+                };
+                let Some(waiting) = waiting else { return };
+                turn.reach(waiting);
+            }
+            // A task is woken outside the lock.
         }
     }
 }

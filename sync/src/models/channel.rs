@@ -13,14 +13,14 @@ use crate::channel::{self, Receiver, RecvTimeoutError, SendTimeoutError, Sender}
 
 /// A message that loom reports if it is never dropped, with what its sender
 /// wrote before.
-struct Message {
+pub(super) struct Message {
     number: u32,
     news: Data,
     alive: Arc<()>,
     _track: Track<()>,
 }
 
-fn message(number: u32) -> Message {
+pub(super) fn message(number: u32) -> Message {
     let news = Data::new();
     news.add_one();
     Message {
@@ -31,27 +31,27 @@ fn message(number: u32) -> Message {
     }
 }
 
-fn number(message: Message) -> u32 {
+pub(super) fn number(message: Message) -> u32 {
     message.news.add_one();
     assert_eq!(message.news.get(), 2);
     message.number
 }
 
-fn send_all(sender: &Sender<Message>, numbers: impl IntoIterator<Item = u32>) {
+pub(super) fn send_all(sender: &Sender<Message>, numbers: impl IntoIterator<Item = u32>) {
     for number in numbers {
         assert!(sender.send(message(number)).is_ok());
     }
 }
 
 /// What comes until the last sender is gone.
-fn all(receiver: &Receiver<Message>) -> Vec<u32> {
+pub(super) fn all(receiver: &Receiver<Message>) -> Vec<u32> {
     receiver.iter().map(number).collect()
 }
 
 /// Unbounded, bounded, rendezvous.
-const KINDS: [Option<usize>; 3] = [None, Some(1), Some(0)];
+pub(super) const KINDS: [Option<usize>; 3] = [None, Some(1), Some(0)];
 
-fn make(capacity: Option<usize>) -> (Sender<Message>, Receiver<Message>) {
+pub(super) fn make(capacity: Option<usize>) -> (Sender<Message>, Receiver<Message>) {
     match capacity {
         None => channel::unbounded(),
         Some(capacity) => channel::bounded(capacity),

@@ -1,0 +1,243 @@
+//! Blocking on one channel.
+//!
+//! What a waiter needs is on its stack: a [`Place`]. A thread attempts its
+//! operation and, if it must wait, joins the list in the same turn. The wait
+//! itself is inlined into the caller of `send` or `recv`, because a `ret` that
+//! pairs with a `call` made by another thread costs more than the switch.
+
+#[allow(clippy::disallowed_types)] // see `Place`
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use std::time::Instant;
+
+use lisle_runtime::cancel;
+use lisle_runtime::wait::list::Queue;
+use lisle_runtime::wait::{Caller, Node, Outcome, Reason, Wait};
+
+use super::core::{Core, Sent, Taken, Turn};
+use super::ticket::{Ticket, Waiting};
+use super::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+
+pub(super) static SENDING: Reason = Reason::new("send on channel");
+pub(super) static RECEIVING: Reason = Reason::new("receive on channel");
+
+/// What a waiting thread has on its stack: its ticket, and its message or the
+/// place for one.
+#[allow(clippy::disallowed_types)]
+struct Place<T> {
+    message: UnsafeCell<Option<T>>,
+    waiting: UnsafeCell<MaybeUninit<Waiting>>,
+}
+
+#[allow(clippy::disallowed_types)]
+impl<T> Place<T> {
+    #[inline(always)]
+    fn new() -> Place<T> {
+        Place {
+            message: UnsafeCell::new(None),
+            waiting: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// Joins a list.
+    ///
+    /// # Safety
+    /// The caller holds the list's lock; the place stays where it is until it
+    /// has left the list.
+    #[inline]
+    unsafe fn join(&self, list: &mut Queue<Ticket>, wait: &Wait, message: Option<T>) {
+        // SAFETY: nobody else knows the place yet.
+        let waiting = unsafe {
+            *self.message.get() = message;
+            (*self.waiting.get()).write(Node::new(wait, Ticket::direct(self.message.get())))
+        };
+        // SAFETY: the caller's promise.
+        unsafe { list.push(waiting) };
+    }
+
+    /// The ticket.
+    ///
+    /// # Safety
+    /// The place has joined a list.
+    unsafe fn waiting(&self) -> &Waiting {
+        // SAFETY: written by `join`.
+        unsafe { (*self.waiting.get()).assume_init_ref() }
+    }
+
+    /// The message, when the wait is over and the place in no list.
+    ///
+    /// # Safety
+    /// As it says.
+    #[inline(always)]
+    unsafe fn take(&self) -> Option<T> {
+        // SAFETY: nobody else reaches the place any more.
+        unsafe { (*self.message.get()).take() }
+    }
+}
+
+/// Whether an operation is done, or there is a wait to be blocked on.
+enum Begun<R> {
+    Done(R),
+    Wait(Wait),
+}
+
+impl<T> Core<T> {
+    pub(super) fn try_send(&self, mut message: T) -> Result<(), TrySendError<T>> {
+        loop {
+            let sent = self.turn().send(message);
+            match sent {
+                Sent::Done => return Ok(()),
+                Sent::Full(message) => return Err(TrySendError::Full(message)),
+                Sent::Disconnected(message) => return Err(TrySendError::Disconnected(message)),
+                Sent::NeedsSpace(back) => message = back,
+            }
+            self.grow();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn send(
+        &self,
+        message: T,
+        deadline: Option<Instant>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        let place = Place::new();
+        match self.begin_send(message, &place) {
+            Begun::Done(result) => result,
+            Begun::Wait(wait) => {
+                let outcome = wait.block(deadline);
+                self.end_send(&place, outcome)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn begin_send(
+        &self,
+        mut message: T,
+        place: &Place<T>,
+    ) -> Begun<Result<(), SendTimeoutError<T>>> {
+        let caller = Caller::of_leaf();
+        loop {
+            let mut turn = self.turn_of(&caller);
+            match turn.send(message) {
+                Sent::Done => return Begun::Done(Ok(())),
+                Sent::Disconnected(message) => {
+                    return Begun::Done(Err(SendTimeoutError::Disconnected(message)));
+                }
+                Sent::NeedsSpace(back) => message = back,
+                Sent::Full(message) => {
+                    let Ok(wait) = caller.begin(&SENDING, self.address(), true) else {
+                        drop(turn);
+                        drop(message);
+                        cancel::deliver()
+                    };
+                    // SAFETY: the place leaves the list before its frame goes:
+                    // when reached, or in `end_send`.
+                    unsafe { place.join(&mut turn.state.senders, &wait, Some(message)) };
+                    return Begun::Wait(wait);
+                }
+            }
+            drop(turn);
+            self.grow();
+        }
+    }
+
+    #[inline(never)]
+    fn end_send(&self, place: &Place<T>, outcome: Outcome) -> Result<(), SendTimeoutError<T>> {
+        if outcome != Outcome::Woken {
+            // SAFETY: `begin_send` pushed it to this list.
+            unsafe { self.turn().state.senders.remove(place.waiting()) };
+        }
+        // SAFETY: the wait is over, and the ticket is in no list.
+        match (outcome, unsafe { place.take() }) {
+            (Outcome::Cancelled, message) => {
+                drop(message);
+                cancel::deliver()
+            }
+            (_, None) => Ok(()),
+            (Outcome::TimedOut, Some(message)) => Err(SendTimeoutError::Timeout(message)),
+            (_, Some(message)) => Err(SendTimeoutError::Disconnected(message)),
+        }
+    }
+
+    pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
+        let taken = self.turn().recv();
+        match taken {
+            Taken::Message(message) => Ok(message),
+            Taken::Empty => Err(TryRecvError::Empty),
+            Taken::Disconnected => Err(TryRecvError::Disconnected),
+            Taken::Claim => match self.claim() {
+                Some(message) => Ok(message),
+                None => self.try_recv(),
+            },
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        let place = Place::new();
+        loop {
+            match self.begin_recv(&place) {
+                Begun::Done(Some(result)) => return result,
+                Begun::Done(None) => {}
+                Begun::Wait(wait) => {
+                    let outcome = wait.block(deadline);
+                    if outcome == Outcome::Woken {
+                        // SAFETY: a place that is reached is in no list.
+                        if let Some(message) = unsafe { place.take() } {
+                            return Ok(message);
+                        }
+                    }
+                    if let Some(result) = self.end_recv(&place, outcome) {
+                        return result;
+                    }
+                }
+            }
+            // The sender who was met did not send after all.
+        }
+    }
+
+    #[inline(never)]
+    fn begin_recv(&self, place: &Place<T>) -> Begun<Option<Result<T, RecvTimeoutError>>> {
+        let caller = Caller::of_leaf();
+        let mut turn: Turn<'_, T> = self.turn_of(&caller);
+        let done = match turn.recv() {
+            Taken::Message(message) => Some(Ok(message)),
+            Taken::Disconnected => Some(Err(RecvTimeoutError::Disconnected)),
+            Taken::Claim => {
+                drop(turn);
+                self.claim().map(Ok)
+            }
+            Taken::Empty => {
+                let Ok(wait) = caller.begin(&RECEIVING, self.address(), true) else {
+                    drop(turn);
+                    cancel::deliver()
+                };
+                // SAFETY: the place leaves the list before its frame goes: when
+                // reached, or in `end_recv`.
+                unsafe { place.join(&mut turn.state.receivers, &wait, None) };
+                return Begun::Wait(wait);
+            }
+        };
+        Begun::Done(done)
+    }
+
+    /// All ends of a wait but the usual one.
+    #[cold]
+    #[inline(never)]
+    fn end_recv(&self, place: &Place<T>, outcome: Outcome) -> Option<Result<T, RecvTimeoutError>> {
+        // SAFETY: `begin_recv` made it join.
+        let waiting = unsafe { place.waiting() };
+        if outcome != Outcome::Woken {
+            // SAFETY: pushed to this list.
+            unsafe { self.turn().state.receivers.remove(waiting) };
+        }
+        match outcome {
+            Outcome::Cancelled => cancel::deliver(),
+            Outcome::TimedOut => Some(Err(RecvTimeoutError::Timeout)),
+            _ if waiting.data.granted.get() => self.claim().map(Ok),
+            _ => Some(Err(RecvTimeoutError::Disconnected)),
+        }
+    }
+}

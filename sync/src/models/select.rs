@@ -1,0 +1,176 @@
+//! Select: one wait on several channels, and exactly one operation granted.
+
+use lisle_lwp::explore::{model, outcomes};
+use lisle_runtime::thread::{self, spawn};
+use lisle_runtime::time;
+
+use super::channel::{KINDS, Message, all, make, message, number, send_all};
+use super::unless_cancelled;
+use crate::channel::{Receiver, Select, Sender, bounded, select_biased, unbounded};
+
+type End = (Sender<Message>, Receiver<Message>);
+
+/// Each message is received once, whichever arm takes it.
+#[test]
+fn select_against_send() {
+    for kind in KINDS {
+        let seen = outcomes(Some(2), move || {
+            let (a, b): (End, End) = (make(kind), make(kind));
+            let senders = [(a.0, 1), (b.0, 2)]
+                .map(|(sender, number)| spawn(move || send_all(&sender, [number])));
+            let first = select_biased! {
+                recv(a.1) -> message => number(message.unwrap()),
+                recv(b.1) -> message => number(message.unwrap()),
+            };
+            let rest = if first == 1 { &b.1 } else { &a.1 };
+            assert_eq!(all(rest), [3 - first]);
+            senders.map(|sender| sender.join().unwrap());
+            first
+        });
+        assert_eq!(Vec::from_iter(seen), [1, 2]);
+    }
+}
+
+/// The message of a selected send is made when somebody waits for it already.
+#[test]
+fn selected_send_against_recv() {
+    for kind in [Some(1), Some(0)] {
+        model(Some(3), move || {
+            let (sender, receiver) = make(kind);
+            let thread = spawn(move || {
+                for n in 1..=2 {
+                    select_biased! { send(sender, message(n)) -> sent => assert!(sent.is_ok()) }
+                }
+            });
+            assert_eq!(all(&receiver), [1, 2]);
+            thread.join().unwrap();
+        });
+    }
+}
+
+/// Both select on both channels: they meet on one of them.
+#[test]
+fn select_against_select() {
+    let seen = outcomes(Some(3), || {
+        let (a, b): (End, End) = (bounded(0), bounded(0));
+        let theirs = (a.1.clone(), b.0.clone());
+        let thread = spawn(move || {
+            select_biased! {
+                recv(theirs.0) -> message => number(message.unwrap()),
+                send(theirs.1, message(2)) -> sent => { assert!(sent.is_ok()); 0 }
+            }
+        });
+        let ours = select_biased! {
+            recv(b.1) -> message => number(message.unwrap()),
+            send(a.0, message(1)) -> sent => { assert!(sent.is_ok()); 0 }
+        };
+        let pair = (ours, thread.join().unwrap());
+        assert!(pair == (2, 0) || pair == (0, 1));
+        pair
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A select that gives up has taken nothing.
+#[test]
+fn select_timeout_against_send() {
+    for kind in [None, Some(1)] {
+        let seen = outcomes(Some(3), move || {
+            let (a, b): (End, End) = (make(kind), make(kind));
+            let thread = spawn(move || {
+                send_all(&a.0, [1]);
+                a.0
+            });
+            let mut select = Select::new_biased();
+            select.recv(&b.1);
+            select.recv(&a.1);
+            let got = match select.select_deadline(time::now()) {
+                Ok(operation) => Some(number(operation.recv(&a.1).unwrap())),
+                Err(_) => None,
+            };
+            let _sender = thread.join().unwrap();
+            let left = a.1.try_recv().map(number).ok();
+            assert_eq!(got.or(left), Some(1));
+            assert!(got.is_none() || left.is_none());
+            got
+        });
+        assert_eq!(seen.len(), 2);
+    }
+}
+
+#[test]
+fn select_cancel_against_send() {
+    let seen = outcomes(Some(2), || {
+        let (sender, receiver) = unbounded();
+        let this = thread::current();
+        let sending = spawn(move || {
+            send_all(&sender, [1]);
+            sender
+        });
+        let canceller = spawn(move || this.cancel());
+        let got = unless_cancelled(|| {
+            select_biased! { recv(receiver) -> message => message.unwrap() }
+        })
+        .map(number);
+        let _sender = sending.join().unwrap();
+        canceller.join().unwrap();
+        let left = receiver.try_recv().map(number).ok();
+        assert_eq!(got.or(left), Some(1));
+        assert!(got.is_none() || left.is_none());
+        got
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn select_against_disconnect() {
+    model(Some(3), || {
+        let (a, b): (End, End) = (unbounded(), unbounded());
+        let thread = spawn(move || drop(a.0));
+        let failed = select_biased! {
+            recv(a.1) -> message => message.is_err(),
+            recv(b.1) -> _ => false,
+        };
+        assert!(failed);
+        thread.join().unwrap();
+    });
+}
+
+/// Two selects, one message: the other one is not granted anything.
+#[test]
+fn select_against_recv() {
+    for kind in KINDS {
+        let seen = outcomes(Some(2), move || {
+            let (a, b): (End, End) = (make(kind), make(kind));
+            let other = a.1.clone();
+            let thread = spawn(move || other.recv().map_or(0, number));
+            let sending = spawn(move || {
+                send_all(&a.0, [1]);
+                drop(a.0);
+            });
+            let ours = select_biased! {
+                recv(a.1) -> message => message.map_or(0, number),
+                recv(b.1) -> _ => unreachable!(),
+            };
+            sending.join().unwrap();
+            (ours, thread.join().unwrap())
+        });
+        assert_eq!(Vec::from_iter(seen), [(0, 1), (1, 0)]);
+    }
+}
+
+/// A watcher is told of a message and leaves it to others.
+#[test]
+fn ready_against_send() {
+    for kind in KINDS {
+        model(Some(3), move || {
+            let (sender, receiver) = make(kind);
+            let thread = spawn(move || send_all(&sender, [1]));
+            let mut select = Select::new_biased();
+            select.recv(&receiver);
+            assert_eq!(select.ready(), 0);
+            assert_eq!(receiver.recv().map(number), Ok(1));
+            thread.join().unwrap();
+        });
+    }
+}
