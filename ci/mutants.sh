@@ -30,11 +30,16 @@ runtime/src/sched/sleepers.rs models::sleepers
 sync/src/semaphore.rs        models::semaphore
 sync/src/mutex.rs            models::mutex models::condvar
 sync/src/condvar.rs          models::condvar
-sync/src/channel/core.rs     models::channel models::select
-sync/src/channel/wait.rs     models::channel
-sync/src/channel/complete.rs models::select
+sync/src/channel/core.rs     models::channel models::select models::task
+sync/src/channel/wait.rs     models::channel models::select
+sync/src/channel/complete.rs models::select models::task
 sync/src/channel/operand.rs  models::select
 sync/src/channel/selecting.rs models::select
+sync/src/channel/future.rs   models::task
+sync/src/channel/signal.rs   models::shapes
+sync/src/channel/watch.rs    models::shapes
+sync/src/channel/broadcast.rs models::shapes
+sync/src/channel/oneshot.rs  models::shapes
 "
 # Models that play the part of code which cannot be modelled: only the table breaks them.
 players="

@@ -4,16 +4,22 @@
 //! seeded runtime's, which is virtual.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "channel/ada.rs"]
+mod ada;
 #[path = "channel/basics.rs"]
 mod basics;
 #[path = "channel/disconnect.rs"]
 mod disconnect;
 #[path = "channel/early.rs"]
 mod early;
+#[path = "channel/futures.rs"]
+mod futures;
 #[path = "channel/rendezvous.rs"]
 mod rendezvous;
 #[path = "channel/select.rs"]
 mod select;
+#[path = "channel/shapes.rs"]
+mod shapes;
 #[path = "channel/stress.rs"]
 mod stress;
 mod support;

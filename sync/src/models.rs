@@ -12,6 +12,8 @@ mod condvar;
 mod mutex;
 mod select;
 mod semaphore;
+mod shapes;
+mod task;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

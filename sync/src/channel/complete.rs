@@ -47,15 +47,22 @@ impl<T> Turn<'_, T> {
         self.state.claiming += 1;
     }
 
-    fn call_claimant(&mut self) -> bool {
+    /// Leaves the claimants, unless called.
+    pub(super) fn leave_claimants(&mut self, waiting: &Waiting) {
+        // SAFETY: where it joined.
+        if unsafe { self.state.claimants.remove(waiting) } {
+            self.state.claiming -= 1;
+        }
+    }
+
+    /// Wakes a claimant, if there is one.
+    fn call_claimant(&mut self) {
         // SAFETY: we hold the lock and forget the node once reached.
-        let Some(waiting) = (unsafe { self.state.claimants.pop() }) else {
-            return false;
-        };
-        self.state.claiming -= 1;
-        let reached = self.reach(waiting);
-        debug_assert!(reached, "a claimant waits for nothing else");
-        true
+        if let Some(waiting) = unsafe { self.state.claimants.pop() } {
+            self.state.claiming -= 1;
+            let reached = self.reach(waiting);
+            debug_assert!(reached, "a claimant waits for nothing else");
+        }
     }
 
     /// Sends what room was granted for. `Full`: whoever was met has gone.

@@ -5,6 +5,9 @@
 //!   rendezvous: a send waits until its message is taken.
 //! * [`after`], [`at`], [`tick`], [`never`]: receivers that nobody sends to.
 //! * [`select!`], [`select_biased!`], [`Select`]: several operations at once.
+//! * [`Sender::send_async`], [`Receiver::recv_async`]: for async tasks.
+//! * [`oneshot`], [`mpsc`], [`broadcast`], [`watch`], [`duplex`]: other shapes.
+//! * [`rendezvous`]: Ada's entry calls and `accept`.
 //!
 //! Both ends can be cloned and shared, between user threads, kernel threads and
 //! both mixed. When all senders are gone, what is buffered is still received;
@@ -19,23 +22,32 @@
 //! assert_eq!(receiver.iter().sum::<i32>(), 6);
 //! ```
 
+pub mod broadcast;
 mod complete;
 mod core;
+pub mod duplex;
 mod ends;
+mod future;
 mod iter;
 #[doc(hidden)]
 pub mod macros;
+pub mod mpsc;
+pub mod oneshot;
 mod operand;
+pub mod rendezvous;
 mod select;
 mod selecting;
+mod signal;
 mod ticket;
 mod timer;
 mod wait;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::ends::{Receiver, Sender};
+pub use self::future::{RecvFuture, SendFuture};
 pub use self::iter::{IntoIter, Iter, TryIter};
 pub use self::select::{Select, SelectedOperation};
 pub use crossbeam_channel::{

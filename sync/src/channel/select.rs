@@ -329,6 +329,17 @@ impl<'a> SelectedOperation<'a> {
         receiver.complete(grant)
     }
 
+    /// Whether completing it would fail.
+    pub(super) fn is_disconnected(&self) -> bool {
+        self.grant == Grant::Disconnected
+    }
+
+    /// Leaves an operation that would fail.
+    pub(super) fn forget(self) {
+        debug_assert!(self.is_disconnected());
+        core::mem::forget(self);
+    }
+
     fn into_grant(self) -> Grant {
         let grant = self.grant;
         core::mem::forget(self);

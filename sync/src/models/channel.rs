@@ -281,3 +281,15 @@ fn disconnect_against_recv() {
         senders.into_iter().for_each(|t| t.join().unwrap());
     });
 }
+
+/// A sender that waits for room gets what a receiver leaves.
+#[test]
+fn recv_against_waiting_send() {
+    model(Some(4), || {
+        let (sender, receiver) = channel::bounded(1);
+        let thread = spawn(move || send_all(&sender, 1..=2));
+        assert_eq!(receiver.recv().map(number), Ok(1));
+        thread.join().unwrap();
+        assert_eq!(receiver.recv().map(number), Ok(2));
+    });
+}

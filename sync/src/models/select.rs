@@ -24,7 +24,7 @@ fn select_against_send() {
             };
             let rest = if first == 1 { &b.1 } else { &a.1 };
             assert_eq!(all(rest), [3 - first]);
-            senders.map(|sender| sender.join().unwrap());
+            senders.into_iter().for_each(|t| t.join().unwrap());
             first
         });
         assert_eq!(Vec::from_iter(seen), [1, 2]);
@@ -173,4 +173,84 @@ fn ready_against_send() {
             thread.join().unwrap();
         });
     }
+}
+
+/// Whoever selected a receive gets its message without waiting for more.
+#[test]
+fn promised_message_is_not_taken_by_another() {
+    for kind in [None, Some(1)] {
+        let seen = outcomes(Some(2), move || {
+            let (a, b): (End, End) = (make(kind), make(kind));
+            let (first, second) = (a.1.clone(), b.1);
+            let selecting = spawn(move || {
+                select_biased! {
+                    recv(first) -> message => number(message.unwrap()),
+                    recv(second) -> message => number(message.unwrap()),
+                }
+            });
+            let receiver = a.1;
+            let trying = spawn(move || receiver.try_recv().map(number).is_ok());
+            send_all(&a.0, [1]);
+            let taken = trying.join().unwrap();
+            if taken {
+                send_all(&b.0, [2]);
+            }
+            assert_eq!(selecting.join().unwrap(), 1 + u32::from(taken));
+            taken
+        });
+        assert_eq!(seen.len(), 2);
+    }
+}
+
+/// Whoever selected a send has room for its message.
+#[test]
+fn granted_room_is_not_taken_by_another() {
+    let seen = outcomes(Some(3), || {
+        let (a, b): (End, End) = (bounded(1), bounded(1));
+        let (first, second) = (a.0.clone(), b.0);
+        let selecting = spawn(move || {
+            select_biased! {
+                send(first, message(1)) -> sent => assert!(sent.is_ok()),
+                send(second, message(2)) -> sent => assert!(sent.is_ok()),
+            }
+        });
+        let tried = a.0.try_send(message(3)).is_ok();
+        // Nobody has received anything.
+        selecting.join().unwrap();
+        let got = [a.1, b.1].map(|receiver| receiver.try_recv().map(number).ok());
+        let expected = if tried {
+            [Some(3), Some(2)]
+        } else {
+            [Some(1), None]
+        };
+        assert_eq!(got, expected);
+        tried
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A select that gives up keeps no room.
+#[test]
+fn select_send_timeout_against_recv() {
+    let seen = outcomes(Some(4), || {
+        let (sender, receiver) = bounded(1);
+        send_all(&sender, [1]);
+        let same = sender.clone();
+        let selecting = spawn(move || {
+            let mut select = Select::new_biased();
+            select.send(&same);
+            match select.select_deadline(time::now()) {
+                Ok(operation) => operation.send(&same, message(2)).is_ok(),
+                Err(_) => false,
+            }
+        });
+        assert_eq!(receiver.recv().map(number), Ok(1));
+        let sent = selecting.join().unwrap();
+        if !sent {
+            assert!(sender.try_send(message(2)).is_ok());
+        }
+        assert_eq!(receiver.try_recv().map(number), Ok(2));
+        sent
+    });
+    assert_eq!(seen.len(), 2);
 }

@@ -1,0 +1,346 @@
+//! Sending and receiving from async tasks.
+//!
+//! A task waits in the same lists as threads do, with its own ticket inside its
+//! future. A sending future's ticket is direct: its message is taken out of the
+//! future. A receiving future is promised its message and takes it when it is
+//! polled; if it is dropped before, the message goes to the next receiver.
+#![allow(clippy::disallowed_types)] // as in `wait`: models see the lock, not the places
+
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::future::Future;
+use core::marker::PhantomPinned;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use lisle_runtime::wait::Node;
+
+use super::core::{Core, Sent, Taken, Turn};
+use super::ends::{Receiver, Sender, Source};
+use super::ticket::{Mode, Ticket, Waiting};
+use super::timer::Timer;
+use super::{RecvError, SendError};
+
+/// The future of [`Sender::send_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct SendFuture<'a, T> {
+    sender: &'a Sender<T>,
+    message: UnsafeCell<Option<T>>,
+    /// There once it has waited.
+    waiting: Option<Waiting>,
+    finished: bool,
+    _pinned: PhantomPinned,
+}
+
+/// The future of [`Receiver::recv_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct RecvFuture<'a, T> {
+    receiver: &'a Receiver<T>,
+    waiting: Waiting,
+    stage: Stage,
+}
+
+/// How far a receive has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It has nothing and waits nowhere.
+    Idle,
+    /// It joined the receivers.
+    Waiting,
+    /// It was promised a message.
+    Promised,
+    /// It joined the claimants.
+    Claiming,
+    /// It has returned.
+    Finished,
+}
+
+// SAFETY: others reach its parts under the channel's lock only, and its message
+// may be sent.
+unsafe impl<T: Send> Send for SendFuture<'_, T> {}
+// SAFETY: as above; nothing can be done with a shared reference.
+unsafe impl<T: Send> Sync for SendFuture<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for RecvFuture<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for RecvFuture<'_, T> {}
+
+impl<T> Sender<T> {
+    /// As [`Sender::send`], for async tasks: the task waits, not the thread.
+    /// Dropping the future gives up; then the message is dropped, unless it has
+    /// been taken.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    ///
+    /// ```
+    /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+    /// let (sender, receiver) = lisle_sync::channel::bounded(1);
+    /// let mut future = pin!(sender.send_async(1));
+    /// let ready = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    /// assert_eq!(ready, Poll::Ready(Ok(())));
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// ```
+    pub fn send_async(&self, message: T) -> SendFuture<'_, T> {
+        SendFuture {
+            sender: self,
+            message: UnsafeCell::new(Some(message)),
+            waiting: None,
+            finished: false,
+            _pinned: PhantomPinned,
+        }
+    }
+}
+
+impl<T> Receiver<T> {
+    /// As [`Receiver::recv`], for async tasks: the task waits, not the thread.
+    /// Dropping the future gives up and loses no message.
+    ///
+    /// On a timer's receiver a helping thread is spawned for each wait.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`].
+    ///
+    /// ```
+    /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+    /// let (sender, receiver) = lisle_sync::channel::unbounded();
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// let mut future = pin!(receiver.recv_async());
+    /// assert_eq!(future.as_mut().poll(&mut context), Poll::Pending);
+    /// sender.send(1).unwrap();
+    /// assert_eq!(future.as_mut().poll(&mut context), Poll::Ready(Ok(1)));
+    /// ```
+    pub fn recv_async(&self) -> RecvFuture<'_, T> {
+        RecvFuture {
+            receiver: self,
+            waiting: Node::without_thread(Ticket::new(Mode::Promise)),
+            stage: Stage::Idle,
+        }
+    }
+}
+
+/// Replaces the waker of a ticket that still waits. Returns what is to be
+/// dropped outside the lock.
+fn still_waits(waiting: &Waiting, waker: &mut Option<Waker>) -> Option<Option<Waker>> {
+    let replace = || waiting.data.set_task(waker.take());
+    waiting.is_linked().then(replace)
+}
+
+impl<T> Future for SendFuture<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: nothing is moved out of the future but its message.
+        let this = unsafe { self.get_unchecked_mut() };
+        assert!(!this.finished, "polled after completion");
+        let core = &this.sender.core;
+        let mut waker = Some(context.waker().clone());
+        if let Some(waiting) = &this.waiting {
+            let turn = core.turn();
+            let outdated = still_waits(waiting, &mut waker);
+            drop(turn);
+            if outdated.is_some() {
+                return Poll::Pending;
+            }
+            this.finished = true;
+            // SAFETY: the ticket is in no list.
+            let message = unsafe { (*this.message.get()).take() };
+            // A message that was not taken: nobody is there to take it.
+            return Poll::Ready(message.map_or(Ok(()), |message| Err(SendError(message))));
+        }
+        loop {
+            // SAFETY: nobody else knows the place yet.
+            let message = unsafe { (*this.message.get()).take() }.expect("not sent yet");
+            let mut turn = core.turn();
+            match turn.send(message) {
+                Sent::Done => {
+                    this.finished = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Sent::Disconnected(message) => {
+                    this.finished = true;
+                    return Poll::Ready(Err(SendError(message)));
+                }
+                Sent::NeedsSpace(message) => {
+                    // SAFETY: as above.
+                    unsafe { *this.message.get() = Some(message) };
+                }
+                Sent::Full(message) => {
+                    // SAFETY: as above.
+                    unsafe { *this.message.get() = Some(message) };
+                    let ticket = Ticket::direct(this.message.get());
+                    ticket.set_task(waker);
+                    let waiting = this.waiting.insert(Node::without_thread(ticket));
+                    // SAFETY: the future is pinned, and dropping it removes the
+                    // node.
+                    unsafe { turn.state.senders.push(waiting) };
+                    return Poll::Pending;
+                }
+            }
+            drop(turn);
+            core.grow();
+        }
+    }
+}
+
+impl<T> Drop for SendFuture<'_, T> {
+    fn drop(&mut self) {
+        if let Some(waiting) = &self.waiting
+            && !self.finished
+        {
+            // SAFETY: pushed to this list.
+            unsafe { self.sender.core.turn().state.senders.remove(waiting) };
+        }
+    }
+}
+
+impl<T> RecvFuture<'_, T> {
+    fn poll_channel(
+        &mut self,
+        core: &Core<T>,
+        waker: &mut Option<Waker>,
+    ) -> Poll<Result<T, RecvError>> {
+        // Dropped after the lock.
+        let _outdated;
+        let mut turn = core.turn();
+        if matches!(self.stage, Stage::Waiting | Stage::Claiming) {
+            _outdated = still_waits(&self.waiting, waker);
+            if _outdated.is_some() {
+                return Poll::Pending;
+            }
+            let promised = self.stage == Stage::Claiming || self.waiting.data.granted.get();
+            self.stage = if promised {
+                Stage::Promised
+            } else {
+                Stage::Idle
+            };
+        }
+        loop {
+            if self.stage == Stage::Promised {
+                if let Some(message) = turn.take_promised() {
+                    return Poll::Ready(Ok(message));
+                }
+                if turn.may_claim() {
+                    return self.join(&mut turn, Stage::Claiming, waker);
+                }
+                // Whoever was met has gone.
+                self.stage = Stage::Idle;
+            }
+            match turn.recv() {
+                Taken::Message(message) => return Poll::Ready(Ok(message)),
+                Taken::Disconnected => return Poll::Ready(Err(RecvError)),
+                Taken::Empty => return self.join(&mut turn, Stage::Waiting, waker),
+                Taken::Claim => self.stage = Stage::Promised,
+            }
+        }
+    }
+
+    fn join<R>(
+        &mut self,
+        turn: &mut Turn<'_, T>,
+        stage: Stage,
+        waker: &mut Option<Waker>,
+    ) -> Poll<R> {
+        let ticket = &self.waiting.data;
+        ticket.granted.set(false);
+        let outdated = ticket.set_task(waker.take());
+        debug_assert!(outdated.is_none(), "taken when it was reached");
+        self.stage = stage;
+        // SAFETY: the future is pinned, and dropping it removes the node.
+        unsafe {
+            match stage {
+                Stage::Claiming => turn.join_claimants(&self.waiting),
+                _ => turn.state.receivers.push(&self.waiting),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<T> Future for RecvFuture<'_, T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: nothing is moved out of the future.
+        let this = unsafe { self.get_unchecked_mut() };
+        assert_ne!(this.stage, Stage::Finished, "polled after completion");
+        let polled = match &this.receiver.source {
+            Source::Channel(core) => {
+                let mut waker = Some(context.waker().clone());
+                this.poll_channel(core, &mut waker)
+            }
+            Source::Timer(timer) => poll_timer(timer, context.waker()),
+            Source::Never => Poll::Pending,
+        };
+        if polled.is_ready() {
+            this.stage = Stage::Finished;
+        }
+        polled
+    }
+}
+
+fn poll_timer<T>(timer: &Timer<T>, waker: &Waker) -> Poll<Result<T, RecvError>> {
+    if let Some(message) = timer.try_recv() {
+        return Poll::Ready(Ok(message));
+    }
+    if let Some(due) = timer.due() {
+        wake_at(due, waker.clone());
+    }
+    Poll::Pending
+}
+
+/// Wakes a task at an instant, from a thread; at once if there can be none.
+#[cfg(not(lisle_loom))]
+fn wake_at(due: Instant, waker: Waker) {
+    let same = waker.clone();
+    let helper = lisle_runtime::thread::Builder::new().spawn(move || {
+        lisle_runtime::time::sleep_until(due);
+        same.wake();
+    });
+    if helper.is_err() {
+        waker.wake();
+    }
+}
+
+/// Every instant has come in a model.
+#[cfg(lisle_loom)]
+fn wake_at(_: Instant, waker: Waker) {
+    waker.wake();
+}
+
+impl<T> Drop for RecvFuture<'_, T> {
+    fn drop(&mut self) {
+        let Source::Channel(core) = &self.receiver.source else {
+            return;
+        };
+        let granted = &self.waiting.data.granted;
+        match self.stage {
+            Stage::Idle | Stage::Finished => {}
+            Stage::Promised => core.withdraw_recv(),
+            Stage::Waiting => {
+                // SAFETY: pushed to this list.
+                unsafe { core.turn().state.receivers.remove(&self.waiting) };
+                if granted.get() {
+                    core.withdraw_recv();
+                }
+            }
+            Stage::Claiming => {
+                core.turn().leave_claimants(&self.waiting);
+                core.withdraw_recv();
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("SendFuture { .. }")
+    }
+}
+
+impl<T> fmt::Debug for RecvFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("RecvFuture { .. }")
+    }
+}

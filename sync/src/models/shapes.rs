@@ -1,0 +1,133 @@
+//! oneshot, broadcast and watch, which wait on one kind of signal.
+
+use lisle_lwp::explore::{model, outcomes};
+use lisle_runtime::thread::{self, spawn};
+use lisle_runtime::time;
+
+use super::channel::{message, number};
+use super::task::block_on;
+use super::unless_cancelled;
+use crate::channel::{RecvError, broadcast, oneshot, watch};
+
+#[test]
+fn oneshot_send_against_recv() {
+    model(Some(4), || {
+        let (sender, receiver) = oneshot::channel();
+        let thread = spawn(move || assert!(sender.send(message(1)).is_ok()));
+        assert_eq!(receiver.recv().map(number), Ok(1));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn oneshot_send_against_await() {
+    model(Some(4), || {
+        let (sender, receiver) = oneshot::channel();
+        let thread = spawn(move || assert!(sender.send(message(1)).is_ok()));
+        assert_eq!(block_on(receiver).map(number), Ok(1));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn oneshot_drop_against_recv() {
+    model(Some(4), || {
+        let (sender, receiver) = oneshot::channel::<u8>();
+        let thread = spawn(move || drop(sender));
+        assert_eq!(receiver.recv(), Err(RecvError));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn oneshot_send_against_timeout() {
+    let seen = outcomes(Some(4), || {
+        let (sender, mut receiver) = oneshot::channel();
+        let thread = spawn(move || assert!(sender.send(message(1)).is_ok()));
+        let got = receiver.recv_deadline(time::now()).map(number).ok();
+        thread.join().unwrap();
+        let left = receiver.try_recv().map(number).ok();
+        assert!(got.is_none() || left.is_none());
+        assert_eq!(got.or(left), Some(1));
+        got
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// The message is handed back or dropped, and the sender knows which.
+#[test]
+fn oneshot_send_against_drop() {
+    let seen = outcomes(Some(4), || {
+        let (sender, receiver) = oneshot::channel();
+        let thread = spawn(move || drop(receiver));
+        let sent = match sender.send(message(1)) {
+            Ok(()) => true,
+            Err(back) => number(back) != 1,
+        };
+        thread.join().unwrap();
+        sent
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn watch_send_against_changed() {
+    model(Some(3), || {
+        let (sender, mut receiver) = watch::channel(0);
+        let thread = spawn(move || {
+            sender.send_replace(1);
+            sender
+        });
+        assert_eq!(receiver.changed(), Ok(()));
+        assert_eq!(*receiver.borrow_and_update(), 1);
+        drop(thread.join().unwrap());
+        assert_eq!(receiver.changed(), Err(RecvError));
+    });
+}
+
+/// Who looks and who changes exclude each other.
+#[test]
+fn watch_borrow_against_send() {
+    model(Some(3), || {
+        let (sender, receiver) = watch::channel([0, 0]);
+        let thread = spawn(move || sender.send_modify(|value| *value = [1, 1]));
+        let value = receiver.borrow();
+        assert_eq!(value[0], value[1]);
+        drop(value);
+        thread.join().unwrap();
+        assert_eq!(*receiver.borrow(), [1, 1]);
+    });
+}
+
+#[test]
+fn watch_send_against_cancel() {
+    let seen = outcomes(Some(2), || {
+        let (sender, mut receiver) = watch::channel(0);
+        let this = thread::current();
+        let canceller = spawn(move || this.cancel());
+        let sending = spawn(move || sender.send_replace(1));
+        let changed = unless_cancelled(|| receiver.changed()).is_some();
+        canceller.join().unwrap();
+        sending.join().unwrap();
+        changed
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn broadcast_send_against_recv() {
+    model(Some(2), || {
+        let (sender, mut first) = broadcast::channel(2);
+        let mut second = sender.subscribe();
+        let thread = spawn(move || {
+            for n in 1..=2 {
+                assert_eq!(sender.send(n), Ok(2));
+            }
+        });
+        let other = spawn(move || [second.recv(), second.recv(), second.recv()]);
+        let got = [first.recv(), first.recv(), first.recv()];
+        let all = [Ok(1), Ok(2), Err(broadcast::RecvError::Closed)];
+        assert_eq!((got, other.join().unwrap()), (all, all));
+        thread.join().unwrap();
+    });
+}
