@@ -14,6 +14,10 @@ mod disconnect;
 mod early;
 #[path = "channel/futures.rs"]
 mod futures;
+#[path = "channel/guarantees.rs"]
+mod guarantees;
+#[path = "channel/linearizable.rs"]
+mod linearizable;
 #[path = "channel/rendezvous.rs"]
 mod rendezvous;
 #[path = "channel/select.rs"]

@@ -1,86 +1,91 @@
 //! The second half of a selected operation: coming for what was promised.
 //!
-//! *Protocol*. A receiver that holds a promise takes whatever the buffer holds;
-//! if that is nothing, the message is still being made by a selecting sender,
-//! and the receiver waits among the claimants until it comes. A sender that
-//! holds a grant puts its message into the buffer and wakes a claimant; without
-//! claimants and promises it sends like anybody else. Who drops what it holds
-//! gives it back: the message or the room goes to the next.
+//! *Protocol*. A receiver that holds a promise takes the message that is held for
+//! it; if there is none yet, it is still being made by a selecting sender, and the
+//! receiver waits at its place until it comes. A sender that met a receiver puts
+//! its message there and wakes it; one that was granted room sends like anybody
+//! else. Who drops what it holds gives it back: the message or the room goes to
+//! the next.
 //!
-//! *No claimant waits for ever*: it waits only while there are more grants than
-//! claimants, and each grant ends in a message or is withdrawn; whoever withdraws
-//! the last grant that a claimant counted on tells it so, and it receives anew.
+//! *No claimant waits for ever*: a place without a message belongs to one sender
+//! that was granted it, who fills it or withdraws. If the sender withdraws, the
+//! place is gone, and the receiver receives anew; if the receiver does, the sender
+//! sends to whoever comes.
 
 use lisle_runtime::wait::{Caller, Node, Reason};
 
-use super::core::{Core, Sent, Turn};
+use super::core::{Core, ROOM, Sent, Turn};
 use super::ticket::{Mode, Ticket, Waiting};
 use super::{SendError, SendTimeoutError};
 
 static MEETING: Reason = Reason::new("selected send on channel");
 
+/// What a receiver finds at its place.
+pub(super) enum Claimed<T> {
+    Message(T),
+    /// The message is still being made.
+    NotYet,
+    /// The sender has withdrawn.
+    Gone,
+}
+
 impl<T> Turn<'_, T> {
+    fn find(&self, promise: u64) -> Option<usize> {
+        let held = &self.state.held;
+        held.iter().position(|held| held.promise == promise)
+    }
+
     /// Takes a promised message, if it is there.
-    pub(super) fn take_promised(&mut self) -> Option<T> {
-        let message = self.state.buffer.pop_front()?;
-        self.state.promises -= 1;
-        Some(message)
-    }
-
-    /// Whether a claimant more would have somebody to wait for. If not, it gives
-    /// up its promise.
-    pub(super) fn may_claim(&mut self) -> bool {
-        let may = self.state.claiming < self.state.grants;
-        if !may {
-            self.state.promises -= 1;
-        }
-        may
-    }
-
-    /// Joins the claimants.
-    ///
-    /// # Safety
-    /// As [`Queue::push`](lisle_runtime::wait::list::Queue::push).
-    pub(super) unsafe fn join_claimants(&mut self, waiting: &Waiting) {
-        // SAFETY: passed on.
-        unsafe { self.state.claimants.push(waiting) };
-        self.state.claiming += 1;
-    }
-
-    /// Leaves the claimants, unless called.
-    pub(super) fn leave_claimants(&mut self, waiting: &Waiting) {
-        // SAFETY: where it joined.
-        if unsafe { self.state.claimants.remove(waiting) } {
-            self.state.claiming -= 1;
+    pub(super) fn take_promised(&mut self, promise: u64) -> Claimed<T> {
+        let Some(at) = self.find(promise) else {
+            return Claimed::Gone;
+        };
+        match self.state.held[at].message.take() {
+            None => Claimed::NotYet,
+            Some(message) => {
+                self.state.held.remove(at);
+                Claimed::Message(message)
+            }
         }
     }
 
-    /// Wakes a claimant, if there is one.
-    fn call_claimant(&mut self) {
-        // SAFETY: we hold the lock and forget the node once reached.
-        if let Some(waiting) = unsafe { self.state.claimants.pop() } {
-            self.state.claiming -= 1;
+    /// Waits, or not (null), for a message that is still being made. A waiting
+    /// ticket stays where it is until it is reached or this is undone.
+    pub(super) fn set_claimant(&mut self, promise: u64, claimant: *const Waiting) {
+        if let Some(at) = self.find(promise) {
+            self.state.held[at].claimant = claimant;
+        }
+    }
+
+    /// Wakes whoever waits at a place.
+    fn call(&mut self, claimant: *const Waiting) {
+        // SAFETY: a claimant stays where it is until it is reached.
+        if let Some(waiting) = unsafe { claimant.as_ref() } {
             let reached = self.reach(waiting);
             debug_assert!(reached, "a claimant waits for nothing else");
         }
     }
 
-    /// Sends what room was granted for. `Full`: whoever was met has gone.
-    fn send_granted(&mut self, message: T) -> Sent<T> {
-        if self.state.disconnected {
-            self.state.grants -= 1;
-            return Sent::Disconnected(message);
-        }
-        if !self.state.has_space() {
-            return Sent::NeedsSpace(message);
-        }
-        self.state.grants -= 1;
-        if self.state.promises > self.state.buffer.len() {
-            self.state.buffer.push_back(message);
-            self.call_claimant();
+    /// Sends what was granted.
+    fn send_granted(&mut self, grant: u64, message: T) -> Sent<T> {
+        if grant != ROOM {
+            let Some(at) = self.find(grant) else {
+                // Whoever was met has gone.
+                return self.send(message);
+            };
+            let held = &mut self.state.held[at];
+            held.message = Some(message);
+            let claimant = core::mem::replace(&mut held.claimant, core::ptr::null());
+            self.call(claimant);
             return Sent::Done;
         }
-        self.send(message)
+        self.state.grants -= 1;
+        let sent = self.send(message);
+        if let Sent::NeedsSpace(_) = sent {
+            // It will be tried again.
+            self.state.grants += 1;
+        }
+        sent
     }
 }
 
@@ -88,36 +93,36 @@ impl<T> Core<T> {
     /// Comes for a promised message. `None` if it was never made.
     #[cold]
     #[inline(never)]
-    pub(super) fn claim(&self) -> Option<T> {
+    pub(super) fn claim(&self, promise: u64) -> Option<T> {
         let caller = Caller::new();
-        loop {
-            let waiting;
-            let wait;
-            {
-                let mut turn = self.turn_of(&caller);
-                if let Some(message) = turn.take_promised() {
-                    return Some(message);
-                }
-                if !turn.may_claim() {
-                    return None;
-                }
-                // Not cancellable: the sender has been told of the meeting.
-                wait = caller
-                    .begin(&MEETING, self.address(), false)
-                    .expect("not cancellable");
-                waiting = Node::new(&wait, Ticket::new(Mode::Promise));
-                // SAFETY: reached before the wait is over, so before its frame
-                // goes.
-                unsafe { turn.join_claimants(&waiting) };
+        let waiting;
+        let wait;
+        {
+            let mut turn = self.turn_of(&caller);
+            match turn.take_promised(promise) {
+                Claimed::Message(message) => return Some(message),
+                Claimed::Gone => return None,
+                Claimed::NotYet => {}
             }
-            wait.block(None);
+            // Not cancellable: the sender has been told of the meeting.
+            wait = caller
+                .begin(&MEETING, self.address(), false)
+                .expect("not cancellable");
+            waiting = Node::new(&wait, Ticket::new(Mode::Promise));
+            // Reached before the wait is over, so before its frame goes.
+            turn.set_claimant(promise, &waiting);
+        }
+        wait.block(None);
+        match self.turn().take_promised(promise) {
+            Claimed::Message(message) => Some(message),
+            Claimed::NotYet | Claimed::Gone => None,
         }
     }
 
-    /// Sends what room was granted for.
-    pub(super) fn complete_send(&self, mut message: T) -> Result<(), SendError<T>> {
+    /// Sends what room, or a receiver, was granted for.
+    pub(super) fn complete_send(&self, grant: u64, mut message: T) -> Result<(), SendError<T>> {
         loop {
-            let sent = self.turn().send_granted(message);
+            let sent = self.turn().send_granted(grant, message);
             match sent {
                 Sent::Done => return Ok(()),
                 Sent::Disconnected(message) => return Err(SendError(message)),
@@ -134,25 +139,38 @@ impl<T> Core<T> {
     }
 
     /// Gives up a promise.
-    pub(super) fn withdraw_recv(&self) {
-        let mut turn = self.turn();
-        turn.state.promises -= 1;
-        turn.let_receivers_have();
+    pub(super) fn withdraw_recv(&self, promise: u64) {
+        loop {
+            let mut turn = self.turn();
+            let Some(at) = turn.find(promise) else {
+                return;
+            };
+            if turn.state.has_space() {
+                let held = turn.state.held.remove(at);
+                if let Some(message) = held.and_then(|held| held.message) {
+                    turn.give_again(message);
+                }
+                return;
+            }
+            drop(turn);
+            self.grow();
+        }
     }
 
     /// Gives up a grant.
-    pub(super) fn withdraw_send(&self) {
-        self.turn().state.grants -= 1;
-        loop {
+    pub(super) fn withdraw_send(&self, grant: u64) {
+        if grant != ROOM {
             let mut turn = self.turn();
-            if turn.state.claiming > turn.state.grants {
-                turn.call_claimant();
-            } else if turn.let_senders_in() {
-                return;
-            } else {
-                drop(turn);
-                self.grow();
+            if let Some(at) = turn.find(grant)
+                && let Some(held) = turn.state.held.remove(at)
+            {
+                turn.call(held.claimant);
             }
+            return;
+        }
+        self.turn().state.grants -= 1;
+        while !self.turn().let_senders_in() {
+            self.grow();
         }
     }
 }

@@ -15,23 +15,21 @@
 //! afterwards, and nobody on the channel's side knows where a selected receive
 //! puts its message. So these are told that they may go on, and complete the
 //! operation themselves ([`complete`](super::complete)). Until then the channel
-//! counts
-//! * `promises`: messages that belong to receivers who have yet to come for them;
-//! * `grants`: room that belongs to senders who have yet to fill it.
+//! keeps
+//! * `held`: for each receiver that was promised a message, that message;
+//! * `grants`: how much room belongs to senders who have yet to fill it.
 //!
-//! A promised message counts as received: [`State::available`] leaves it out.
-//! Where a selecting sender meets a receiver without a buffer between them, both
-//! counts rise, and the receiver waits in `claimants` until the sender has made
-//! its message.
+//! A message that is held has been received; it is that receiver's, so that
+//! nobody who comes first takes it in place of its own, which would upset the
+//! order. Where a selecting sender meets a receiver, the place is held without a
+//! message, and the receiver waits there until the sender has made it.
 //!
 //! *Invariants*, whenever the lock is free; watchers and waiters whose wait has
 //! ended do not count:
-//! * somebody waits to receive only if nothing is available and nobody waits to
+//! * somebody waits to receive only if the buffer is empty and nobody waits to
 //!   send;
 //! * somebody waits to send only if there is no room (a rendezvous never has
-//!   any) and nobody waits to receive;
-//! * nobody is in `claimants` while the buffer holds anything, and there are no
-//!   more claimants than grants.
+//!   any) and nobody waits to receive.
 //!
 //! The buffer grows outside the lock, where allocation is allowed: a sender that
 //! finds no capacity left brings a larger buffer and tries again. A large buffer
@@ -50,38 +48,63 @@ use super::ticket::{Mode, Summons, Ticket, Waiting};
 
 /// Where a buffer begins. In models it grows at once.
 const FIRST_ROOM: usize = if cfg!(lisle_loom) { 1 } else { 32 };
+/// Where the places begin that are held.
+const FIRST_HELD: usize = if cfg!(lisle_loom) { 1 } else { 4 };
 /// An empty buffer of more bytes is given back.
 const KEEP: usize = if cfg!(lisle_loom) { 0 } else { 1 << 16 };
+
+/// A place held for a receiver that was promised a message.
+pub(super) struct Held<T> {
+    pub(super) promise: u64,
+    /// Nothing yet if it is promised by a selecting sender.
+    pub(super) message: Option<T>,
+    /// The receiver, if it waits for the message.
+    pub(super) claimant: *const Waiting,
+}
+
+/// The promise of nothing.
+pub(super) const NONE: u64 = 0;
+/// The promise of room, rather than to a receiver.
+pub(super) const ROOM: u64 = 1;
 
 pub(super) struct State<T> {
     pub(super) buffer: VecDeque<T>,
     /// The largest number if unbounded.
     capacity: usize,
-    pub(super) promises: usize,
+    pub(super) held: VecDeque<Held<T>>,
+    last_promise: u64,
     pub(super) grants: usize,
     pub(super) senders: Queue<Ticket>,
     pub(super) receivers: Queue<Ticket>,
-    /// Receivers whose promised message is not made yet.
-    pub(super) claimants: Queue<Ticket>,
-    pub(super) claiming: usize,
     /// One side is gone for good.
     pub(super) disconnected: bool,
 }
 
 impl<T> State<T> {
-    /// How many messages are there for anybody.
-    pub(super) fn available(&self) -> usize {
-        self.buffer.len().saturating_sub(self.promises)
-    }
-
     /// Whether there is no room for one more.
     pub(super) fn is_full(&self) -> bool {
-        self.available().saturating_add(self.grants) >= self.capacity
+        self.buffer.len().saturating_add(self.grants) >= self.capacity
     }
 
     /// Whether one more message can be buffered without an allocation.
     pub(super) fn has_space(&self) -> bool {
         self.buffer.len() < self.buffer.capacity()
+    }
+
+    /// Whether one more place can be held without an allocation.
+    fn can_hold(&self) -> bool {
+        self.held.len() < self.held.capacity()
+    }
+
+    /// Holds a place for a receiver.
+    fn hold(&mut self, message: Option<T>) -> u64 {
+        self.last_promise += 1;
+        self.held.push_back(Held {
+            promise: self.last_promise,
+            message,
+            claimant: core::ptr::null(),
+        });
+        self.last_promise
     }
 }
 
@@ -110,8 +133,11 @@ pub(super) enum Sent<T> {
 /// What became of an attempt to receive.
 pub(super) enum Taken<T> {
     Message(T),
-    /// A selecting sender has been met: its message will come.
-    Claim,
+    /// A selecting sender has been met: its message will come under this
+    /// promise.
+    Claim(u64),
+    /// The channel must be able to hold one more place.
+    NeedsSpace,
     Empty,
     Disconnected,
 }
@@ -119,10 +145,10 @@ pub(super) enum Taken<T> {
 /// What became of an attempt to be promised a message or room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Promised {
-    Granted,
+    Granted(u64),
     NotReady,
     Disconnected,
-    /// The buffer must be able to take one more.
+    /// There must be space for one more.
     NeedsSpace,
 }
 
@@ -188,7 +214,7 @@ impl<T> Turn<'_, T> {
     /// does.
     fn hand_over(&mut self, mut message: T) -> Sent<T> {
         while let Some(first) = self.state.receivers.front() {
-            if first.data.mode == Mode::Promise && !self.state.has_space() {
+            if first.data.mode == Mode::Promise && !self.state.can_hold() {
                 return Sent::NeedsSpace(message);
             }
             let Some(waiting) = self.next_receiver(None) else {
@@ -208,56 +234,50 @@ impl<T> Turn<'_, T> {
                     // before it has had the lock.
                     message = unsafe { ticket.take() }.expect("nobody else takes it");
                 }
-                Mode::Promise => {
-                    self.state.buffer.push_back(message);
-                    if self.promise(waiting) {
-                        return Sent::Done;
-                    }
-                    message = self.state.buffer.pop_back().expect("just pushed");
-                }
+                Mode::Promise => match self.promise(waiting, Some(message)) {
+                    Ok(_) => return Sent::Done,
+                    Err(back) => message = back.expect("what was promised"),
+                },
             }
         }
         Sent::Full(message)
     }
 
-    /// Promises a waiting receiver a message. Returns `false` if its wait had
-    /// ended otherwise.
-    fn promise(&mut self, waiting: &Waiting) -> bool {
-        waiting.data.granted.set(true);
-        self.state.promises += 1;
+    /// Promises a waiting receiver a message, or one to come. Gives it back if
+    /// the receiver's wait had ended otherwise. There is space to hold it.
+    fn promise(&mut self, waiting: &Waiting, message: Option<T>) -> Result<u64, Option<T>> {
+        let promise = self.state.hold(message);
+        waiting.data.granted.set(promise);
         if self.reach(waiting) {
-            return true;
+            return Ok(promise);
         }
-        waiting.data.granted.set(false);
-        self.state.promises -= 1;
-        false
+        waiting.data.granted.set(NONE);
+        let held = self.state.held.pop_back();
+        Err(held.and_then(|held| held.message))
     }
 
-    /// Grants a waiting, selecting sender room. Returns `false` if its wait had
-    /// ended otherwise.
-    fn grant(&mut self, waiting: &Waiting) -> bool {
-        waiting.data.granted.set(true);
-        self.state.grants += 1;
-        if self.reach(waiting) {
-            return true;
+    /// Grants a waiting, selecting sender something. Returns `false` if its wait
+    /// had ended otherwise.
+    fn grant(&mut self, waiting: &Waiting, promise: u64) -> bool {
+        waiting.data.granted.set(promise);
+        let reached = self.reach(waiting);
+        if !reached {
+            waiting.data.granted.set(NONE);
         }
-        waiting.data.granted.set(false);
-        self.state.grants -= 1;
-        false
+        reached
     }
 
     /// Receives without waiting.
     #[inline]
     pub(super) fn recv(&mut self) -> Taken<T> {
-        if self.state.available() > 0 {
-            let message = self.state.buffer.pop_front();
+        if let Some(message) = self.state.buffer.pop_front() {
             if !self.state.senders.is_empty() {
                 // The place that the message left is theirs.
                 self.let_senders_in();
             } else if self.state.buffer.is_empty() {
                 self.retire_buffer();
             }
-            return Taken::Message(message.expect("one is available"));
+            return Taken::Message(message);
         }
         if !self.state.senders.is_empty() {
             match self.take_from_sender(None) {
@@ -275,6 +295,9 @@ impl<T> Turn<'_, T> {
     /// Takes the message of the first sender that gives it. A selecting sender
     /// has none yet: the caller is promised it.
     fn take_from_sender(&mut self, me: Option<WaitKey>) -> Taken<T> {
+        if !self.state.can_hold() && is_selecting(&self.state.senders) {
+            return Taken::NeedsSpace;
+        }
         while let Some(waiting) = self.next_sender(me) {
             let ticket = &waiting.data;
             match ticket.mode {
@@ -290,10 +313,11 @@ impl<T> Turn<'_, T> {
                     unsafe { ticket.put::<T>(message) };
                 }
                 Mode::Promise => {
-                    if self.grant(waiting) {
-                        self.state.promises += 1;
-                        return Taken::Claim;
+                    let promise = self.state.hold(None);
+                    if self.grant(waiting, promise) {
+                        return Taken::Claim(promise);
                     }
+                    self.state.held.pop_back();
                 }
             }
         }
@@ -313,7 +337,9 @@ impl<T> Turn<'_, T> {
             let ticket = &waiting.data;
             match ticket.mode {
                 Mode::Watch => _ = self.reach(waiting),
-                Mode::Promise => _ = self.grant(waiting),
+                Mode::Promise => {
+                    self.state.grants += usize::from(self.grant(waiting, ROOM));
+                }
                 Mode::Direct => {
                     // SAFETY: as in `take_from_sender`.
                     let message = unsafe { ticket.take() }.expect("a waiting sender has one");
@@ -329,60 +355,39 @@ impl<T> Turn<'_, T> {
         true
     }
 
-    /// A message has become available again: gives it to receivers that wait.
-    pub(super) fn let_receivers_have(&mut self) {
-        while self.state.available() > 0 {
-            let Some(waiting) = self.next_receiver(None) else {
-                return;
-            };
-            let ticket = &waiting.data;
-            match ticket.mode {
-                Mode::Watch => _ = self.reach(waiting),
-                Mode::Promise => _ = self.promise(waiting),
-                Mode::Direct => {
-                    let message = self.state.buffer.pop_front().expect("one is available");
-                    // SAFETY: as in `hand_over`.
-                    unsafe { ticket.put(message) };
-                    if !self.reach(waiting) {
-                        // SAFETY: as in `hand_over`.
-                        let message = unsafe { ticket.take() }.expect("nobody else takes it");
-                        self.state.buffer.push_front(message);
-                    }
-                }
-            }
+    /// A message has come back: gives it to a receiver that waits, or puts it in
+    /// front of the others. There is space for it.
+    pub(super) fn give_again(&mut self, message: T) {
+        if let Sent::Full(message) | Sent::NeedsSpace(message) = self.hand_over(message) {
+            self.state.buffer.push_front(message);
         }
     }
 
     /// Asks for a message, to be taken later. `me` is the caller's own wait, if
     /// it has begun: its tickets do not count.
     pub(super) fn ask_for_message(&mut self, me: Option<WaitKey>) -> Promised {
-        if self.state.available() > 0 {
-            if !self.state.senders.is_empty() && !self.state.has_space() {
-                return Promised::NeedsSpace;
-            }
-            self.state.promises += 1;
-            self.let_senders_in();
-            return Promised::Granted;
+        if self.state.buffer.is_empty() && self.state.senders.is_empty() {
+            return match self.state.disconnected {
+                true => Promised::Disconnected,
+                false => Promised::NotReady,
+            };
         }
-        if !self.state.senders.is_empty() {
-            if !self.state.has_space() {
-                return Promised::NeedsSpace;
-            }
-            match self.take_from_sender(me) {
-                Taken::Message(message) => {
-                    self.state.buffer.push_back(message);
-                    self.state.promises += 1;
-                    return Promised::Granted;
-                }
-                Taken::Claim => return Promised::Granted,
-                Taken::Empty | Taken::Disconnected => {}
-            }
+        if !self.state.can_hold() {
+            return Promised::NeedsSpace;
         }
-        if self.state.disconnected {
-            Promised::Disconnected
-        } else {
-            Promised::NotReady
-        }
+        let message = match self.state.buffer.pop_front() {
+            Some(message) => {
+                self.let_senders_in();
+                message
+            }
+            None => match self.take_from_sender(me) {
+                Taken::Message(message) => message,
+                Taken::Claim(promise) => return Promised::Granted(promise),
+                Taken::NeedsSpace => return Promised::NeedsSpace,
+                Taken::Empty | Taken::Disconnected => return Promised::NotReady,
+            },
+        };
+        Promised::Granted(self.state.hold(Some(message)))
     }
 
     /// Asks for room, to be filled later. `me` as above.
@@ -392,17 +397,16 @@ impl<T> Turn<'_, T> {
         }
         if !self.state.is_full() {
             self.state.grants += 1;
-            return Promised::Granted;
+            return Promised::Granted(ROOM);
+        }
+        if !self.state.receivers.is_empty() && !self.state.can_hold() {
+            return Promised::NeedsSpace;
         }
         while let Some(waiting) = self.next_receiver(me) {
-            match waiting.data.mode {
-                Mode::Watch => _ = self.reach(waiting),
-                Mode::Direct | Mode::Promise => {
-                    if self.promise(waiting) {
-                        self.state.grants += 1;
-                        return Promised::Granted;
-                    }
-                }
+            if waiting.data.mode == Mode::Watch {
+                self.reach(waiting);
+            } else if let Ok(promise) = self.promise(waiting, None) {
+                return Promised::Granted(promise);
             }
         }
         Promised::NotReady
@@ -410,7 +414,9 @@ impl<T> Turn<'_, T> {
 
     /// Whether a receive would not wait. `me` as above.
     pub(super) fn can_recv(&self, me: Option<WaitKey>) -> bool {
-        self.state.available() > 0 || self.state.disconnected || is_anybody(&self.state.senders, me)
+        !self.state.buffer.is_empty()
+            || self.state.disconnected
+            || is_anybody(&self.state.senders, me)
     }
 
     /// Whether a send would not wait. `me` as above.
@@ -495,6 +501,12 @@ unsafe fn take_first<'n>(list: &mut Queue<Ticket>, me: Option<WaitKey>) -> Optio
     }
 }
 
+/// Whether anybody who waits selects.
+fn is_selecting(list: &Queue<Ticket>) -> bool {
+    // SAFETY: the caller holds the lock; nothing is kept.
+    unsafe { list.find(|waiting| waiting.data.mode == Mode::Promise) }.is_some()
+}
+
 /// Whether anybody but `me` waits for more than news.
 fn is_anybody(list: &Queue<Ticket>, me: Option<WaitKey>) -> bool {
     let counts = |waiting: &Waiting| {
@@ -510,12 +522,11 @@ impl<T> Core<T> {
             buffer: VecDeque::new(),
             // Nothing ever fills the largest capacity.
             capacity: capacity.unwrap_or(usize::MAX),
-            promises: 0,
+            held: VecDeque::new(),
+            last_promise: ROOM,
             grants: 0,
             senders: Queue::new(),
             receivers: Queue::new(),
-            claimants: Queue::new(),
-            claiming: 0,
             disconnected: false,
         };
         Core {
@@ -550,9 +561,9 @@ impl<T> Core<T> {
         self.capacity
     }
 
-    /// How many messages are there for anybody.
+    /// How many messages are buffered.
     pub(super) fn len(&self) -> usize {
-        self.state.lock().available()
+        self.state.lock().buffer.len()
     }
 
     /// Whether a send would have to wait.
@@ -565,23 +576,30 @@ impl<T> Core<T> {
         core::ptr::from_ref(self) as usize
     }
 
-    /// Brings a larger buffer, made outside the lock.
+    /// Makes space for one more message, and for one more to be held.
     #[cold]
     pub(super) fn grow(&self) {
-        let len = self.state.lock().buffer.len();
-        // A rendezvous buffers what is promised; a small bounded channel may
-        // have to, too.
+        let (len, held) = {
+            let state = self.state.lock();
+            (state.buffer.len(), state.held.len())
+        };
+        // A message that comes back may exceed the capacity.
         let most = self
             .capacity
             .map_or(usize::MAX, |capacity| capacity.max(len + 1));
         let mut larger = VecDeque::with_capacity((len * 2).max(FIRST_ROOM).min(most));
+        let mut wider = VecDeque::with_capacity((held * 2).max(FIRST_HELD));
         let mut state = self.state.lock();
         if state.buffer.capacity() < larger.capacity() {
             // Both fit, so this only moves.
             larger.append(&mut state.buffer);
             core::mem::swap(&mut state.buffer, &mut larger);
         }
-        // The smaller buffer, empty, is freed after the lock.
+        if state.held.capacity() < wider.capacity() {
+            wider.append(&mut state.held);
+            core::mem::swap(&mut state.held, &mut wider);
+        }
+        // The smaller ones, empty, are freed after the lock.
         drop(state);
     }
 
@@ -628,5 +646,33 @@ impl<T> Core<T> {
             }
             // A task is woken outside the lock.
         }
+    }
+}
+
+#[cfg(all(test, not(lisle_loom)))]
+mod tests {
+    use super::super::unbounded;
+    use super::*;
+
+    #[test]
+    fn a_large_buffer_is_given_back_when_it_is_empty() {
+        let core = Core::new(None);
+        for n in 0..100_000_u64 {
+            assert!(core.try_send(n).is_ok());
+        }
+        assert!(core.state.lock().buffer.capacity() >= 100_000);
+        assert!((0..100_000).all(|n| core.try_recv() == Ok(n)));
+        assert_eq!(core.state.lock().buffer.capacity(), 0);
+        // A small one stays.
+        assert!(core.try_send(1).is_ok());
+        assert_eq!(core.try_recv(), Ok(1));
+        assert_eq!(core.state.lock().buffer.capacity(), FIRST_ROOM);
+    }
+
+    #[test]
+    fn an_empty_channel_is_small() {
+        let (sender, _receiver) = unbounded::<u64>();
+        assert!(size_of_val(&*sender.core) <= 192);
+        assert_eq!(size_of_val(&sender), size_of::<usize>());
     }
 }

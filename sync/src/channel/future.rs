@@ -16,7 +16,8 @@ use std::time::Instant;
 
 use lisle_runtime::wait::Node;
 
-use super::core::{Core, Sent, Taken, Turn};
+use super::complete::Claimed;
+use super::core::{Core, NONE, Sent, Taken};
 use super::ends::{Receiver, Sender, Source};
 use super::ticket::{Mode, Ticket, Waiting};
 use super::timer::Timer;
@@ -49,9 +50,9 @@ enum Stage {
     /// It joined the receivers.
     Waiting,
     /// It was promised a message.
-    Promised,
-    /// It joined the claimants.
-    Claiming,
+    Promised(u64),
+    /// It waits for a promised message to be made.
+    Claiming(u64),
     /// It has returned.
     Finished,
 }
@@ -204,57 +205,54 @@ impl<T> RecvFuture<'_, T> {
         // Dropped after the lock.
         let _outdated;
         let mut turn = core.turn();
-        if matches!(self.stage, Stage::Waiting | Stage::Claiming) {
-            _outdated = still_waits(&self.waiting, waker);
-            if _outdated.is_some() {
-                return Poll::Pending;
-            }
-            let promised = self.stage == Stage::Claiming || self.waiting.data.granted.get();
-            self.stage = if promised {
-                Stage::Promised
-            } else {
-                Stage::Idle
-            };
-        }
-        loop {
-            if self.stage == Stage::Promised {
-                if let Some(message) = turn.take_promised() {
-                    return Poll::Ready(Ok(message));
+        match self.stage {
+            Stage::Waiting => {
+                _outdated = still_waits(&self.waiting, waker);
+                if _outdated.is_some() {
+                    return Poll::Pending;
                 }
-                if turn.may_claim() {
-                    return self.join(&mut turn, Stage::Claiming, waker);
+                self.stage = match self.waiting.data.granted.replace(NONE) {
+                    NONE => Stage::Idle,
+                    promise => Stage::Promised(promise),
+                };
+            }
+            Stage::Claiming(promise) => {
+                _outdated = Some(self.waiting.data.set_task(None));
+                turn.set_claimant(promise, std::ptr::null());
+                self.stage = Stage::Promised(promise);
+            }
+            _ => {}
+        }
+        if let Stage::Promised(promise) = self.stage {
+            match turn.take_promised(promise) {
+                Claimed::Message(message) => return Poll::Ready(Ok(message)),
+                Claimed::NotYet => {
+                    self.waiting.data.set_task(waker.take());
+                    turn.set_claimant(promise, &self.waiting);
+                    self.stage = Stage::Claiming(promise);
+                    return Poll::Pending;
                 }
                 // Whoever was met has gone.
-                self.stage = Stage::Idle;
-            }
-            match turn.recv() {
-                Taken::Message(message) => return Poll::Ready(Ok(message)),
-                Taken::Disconnected => return Poll::Ready(Err(RecvError)),
-                Taken::Empty => return self.join(&mut turn, Stage::Waiting, waker),
-                Taken::Claim => self.stage = Stage::Promised,
+                Claimed::Gone => self.stage = Stage::Idle,
             }
         }
-    }
-
-    fn join<R>(
-        &mut self,
-        turn: &mut Turn<'_, T>,
-        stage: Stage,
-        waker: &mut Option<Waker>,
-    ) -> Poll<R> {
-        let ticket = &self.waiting.data;
-        ticket.granted.set(false);
-        let outdated = ticket.set_task(waker.take());
-        debug_assert!(outdated.is_none(), "taken when it was reached");
-        self.stage = stage;
-        // SAFETY: the future is pinned, and dropping it removes the node.
-        unsafe {
-            match stage {
-                Stage::Claiming => turn.join_claimants(&self.waiting),
-                _ => turn.state.receivers.push(&self.waiting),
+        match turn.recv() {
+            Taken::Message(message) => return Poll::Ready(Ok(message)),
+            Taken::Disconnected => return Poll::Ready(Err(RecvError)),
+            Taken::Claim(promise) => self.stage = Stage::Promised(promise),
+            Taken::NeedsSpace => {}
+            Taken::Empty => {
+                let outdated = self.waiting.data.set_task(waker.take());
+                debug_assert!(outdated.is_none(), "taken when it was reached");
+                self.stage = Stage::Waiting;
+                // SAFETY: the future is pinned, and dropping it removes the node.
+                unsafe { turn.state.receivers.push(&self.waiting) };
+                return Poll::Pending;
             }
         }
-        Poll::Pending
+        drop(turn);
+        core.grow();
+        self.poll_channel(core, waker)
     }
 }
 
@@ -314,20 +312,18 @@ impl<T> Drop for RecvFuture<'_, T> {
         let Source::Channel(core) = &self.receiver.source else {
             return;
         };
-        let granted = &self.waiting.data.granted;
         match self.stage {
             Stage::Idle | Stage::Finished => {}
-            Stage::Promised => core.withdraw_recv(),
+            Stage::Promised(promise) => core.withdraw_recv(promise),
             Stage::Waiting => {
                 // SAFETY: pushed to this list.
                 unsafe { core.turn().state.receivers.remove(&self.waiting) };
-                if granted.get() {
-                    core.withdraw_recv();
-                }
+                // Granted or not: no promise is found under `NONE`.
+                core.withdraw_recv(self.waiting.data.granted.get());
             }
-            Stage::Claiming => {
-                core.turn().leave_claimants(&self.waiting);
-                core.withdraw_recv();
+            Stage::Claiming(promise) => {
+                core.turn().set_claimant(promise, std::ptr::null());
+                core.withdraw_recv(promise);
             }
         }
     }

@@ -19,7 +19,7 @@ use super::ticket::{Mode, Waiting};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grant {
     /// A message or room: see [`core`](super::core).
-    Promise,
+    Promise(u64),
     /// Completing it fails.
     Disconnected,
     /// A timer's message.
@@ -52,11 +52,11 @@ pub(super) trait Operand {
     /// The ticket stays where it is until [`Operand::unregister`].
     unsafe fn register(&self, waiting: &Waiting, wait: Wait) -> Registered;
 
-    /// Leaves the list. Returns whether the ticket was granted something.
+    /// Leaves the list. Returns what the ticket was granted.
     ///
     /// # Safety
     /// The ticket was registered here.
-    unsafe fn unregister(&self, waiting: &Waiting) -> bool;
+    unsafe fn unregister(&self, waiting: &Waiting) -> u64;
 
     /// Gives a grant back.
     fn withdraw(&self, grant: Grant);
@@ -102,7 +102,7 @@ unsafe fn join<T>(turn: &mut Turn<'_, T>, side: Side, waiting: &Waiting, wait: W
         return Registered::Missed;
     }
     match ask(turn, side, Some(me)) {
-        Promised::Granted => Registered::Committed(Grant::Promise),
+        Promised::Granted(promise) => Registered::Committed(Grant::Promise(promise)),
         Promised::Disconnected => Registered::Committed(Grant::Disconnected),
         Promised::NotReady | Promised::NeedsSpace => Registered::Missed,
     }
@@ -119,7 +119,7 @@ fn attempt<T>(core: &super::core::Core<T>, side: Side) -> Option<Grant> {
     loop {
         let promised = ask(&mut core.turn(), side, None);
         match promised {
-            Promised::Granted => return Some(Grant::Promise),
+            Promised::Granted(promise) => return Some(Grant::Promise(promise)),
             Promised::Disconnected => return Some(Grant::Disconnected),
             Promised::NotReady => return None,
             Promised::NeedsSpace => core.grow(),
@@ -141,15 +141,15 @@ impl<T> Operand for Sender<T> {
         unsafe { join(&mut self.core.turn(), Side::Sender, waiting, wait) }
     }
 
-    unsafe fn unregister(&self, waiting: &Waiting) -> bool {
+    unsafe fn unregister(&self, waiting: &Waiting) -> u64 {
         // SAFETY: passed on.
         unsafe { self.core.turn().state.senders.remove(waiting) };
         waiting.data.granted.get()
     }
 
     fn withdraw(&self, grant: Grant) {
-        if grant == Grant::Promise {
-            self.core.withdraw_send();
+        if let Grant::Promise(promise) = grant {
+            self.core.withdraw_send(promise);
         }
     }
 
@@ -186,7 +186,7 @@ impl<T> Operand for Receiver<T> {
         }
     }
 
-    unsafe fn unregister(&self, waiting: &Waiting) -> bool {
+    unsafe fn unregister(&self, waiting: &Waiting) -> u64 {
         if let Source::Channel(core) = &self.source {
             // SAFETY: passed on.
             unsafe { core.turn().state.receivers.remove(waiting) };
@@ -195,8 +195,8 @@ impl<T> Operand for Receiver<T> {
     }
 
     fn withdraw(&self, grant: Grant) {
-        if let (Source::Channel(core), Grant::Promise) = (&self.source, grant) {
-            core.withdraw_recv();
+        if let (Source::Channel(core), Grant::Promise(promise)) = (&self.source, grant) {
+            core.withdraw_recv(promise);
         }
     }
 
@@ -216,7 +216,7 @@ impl<T> Sender<T> {
     /// Completes a committed send.
     pub(super) fn complete(&self, grant: Grant, message: T) -> Result<(), super::SendError<T>> {
         match grant {
-            Grant::Promise => self.core.complete_send(message),
+            Grant::Promise(promise) => self.core.complete_send(promise, message),
             _ => Err(super::SendError(message)),
         }
     }
@@ -226,7 +226,7 @@ impl<T> Receiver<T> {
     /// Completes a committed receive.
     pub(super) fn complete(&self, grant: Grant) -> Result<T, super::RecvError> {
         match (&self.source, grant) {
-            (Source::Channel(core), Grant::Promise) => match core.claim() {
+            (Source::Channel(core), Grant::Promise(promise)) => match core.claim(promise) {
                 Some(message) => Ok(message),
                 // The sender that was met withdrew: as if it had never come.
                 None => self.recv(),

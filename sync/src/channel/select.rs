@@ -19,6 +19,9 @@ use super::{
 /// random one is chosen, or the first one if the `Select` is
 /// [biased](Select::new_biased). Waiting is a cancellation point.
 ///
+/// A chosen receive has its message from then on. A chosen send has its room:
+/// until it is completed, others may find the channel full and empty at once.
+///
 /// ```
 /// use lisle_sync::channel::{Select, unbounded};
 ///

@@ -19,6 +19,7 @@ use std::time::Instant;
 use lisle_runtime::wait::{self, Caller, Node, Outcome, Reason, Wait};
 use lisle_runtime::{cancel, time};
 
+use super::core::NONE;
 use super::operand::{Grant, Operand, Registered};
 use super::ticket::{Mode, Ticket, Waiting};
 
@@ -80,7 +81,7 @@ pub(super) fn ready(arms: &mut [Arm<'_>], fair: bool, patience: Patience) -> Opt
     }
     let attempt = |arms: &[Arm<'_>], _| {
         let at = arms.iter().position(|arm| arm.operand.is_ready())?;
-        Some((at, Grant::Promise))
+        Some((at, Grant::Disconnected))
     };
     run(arms, patience, Mode::Watch, attempt).map(|(at, _)| at)
 }
@@ -161,9 +162,10 @@ fn unregister(arms: &[Arm<'_>], tickets: &[Waiting]) -> Committed {
     let mut granted = None;
     for (at, (arm, ticket)) in arms.iter().zip(tickets).enumerate() {
         // SAFETY: registered there.
-        if unsafe { arm.operand.unregister(ticket) } {
+        let promise = unsafe { arm.operand.unregister(ticket) };
+        if promise != NONE {
             debug_assert!(granted.is_none(), "one wait, one grant");
-            granted = Some((at, Grant::Promise));
+            granted = Some((at, Grant::Promise(promise)));
         }
     }
     granted

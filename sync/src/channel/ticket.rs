@@ -29,8 +29,8 @@ pub(super) struct Ticket {
     /// Of a direct ticket: an `Option` of the channel's message type.
     message: *mut (),
     pub(super) mode: Mode,
-    /// Whether the waiter was promised a message or room.
-    pub(super) granted: Cell<bool>,
+    /// What the waiter was promised: see [`core`](super::core).
+    pub(super) granted: Cell<u64>,
     task: Cell<Option<Waker>>,
 }
 
@@ -40,7 +40,7 @@ impl Ticket {
         Ticket {
             message: ptr::null_mut(),
             mode,
-            granted: Cell::new(false),
+            granted: Cell::new(super::core::NONE),
             task: Cell::new(None),
         }
     }

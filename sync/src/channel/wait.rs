@@ -14,7 +14,7 @@ use lisle_runtime::cancel;
 use lisle_runtime::wait::list::Queue;
 use lisle_runtime::wait::{Caller, Node, Outcome, Reason, Wait};
 
-use super::core::{Core, Sent, Taken, Turn};
+use super::core::{Core, NONE, Sent, Taken, Turn};
 use super::ticket::{Ticket, Waiting};
 use super::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
@@ -167,10 +167,14 @@ impl<T> Core<T> {
             Taken::Message(message) => Ok(message),
             Taken::Empty => Err(TryRecvError::Empty),
             Taken::Disconnected => Err(TryRecvError::Disconnected),
-            Taken::Claim => match self.claim() {
+            Taken::Claim(promise) => match self.claim(promise) {
                 Some(message) => Ok(message),
                 None => self.try_recv(),
             },
+            Taken::NeedsSpace => {
+                self.grow();
+                self.try_recv()
+            }
         }
     }
 
@@ -194,7 +198,7 @@ impl<T> Core<T> {
                     }
                 }
             }
-            // The sender who was met did not send after all.
+            // The sender who was met did not send after all, or space was made.
         }
     }
 
@@ -205,9 +209,14 @@ impl<T> Core<T> {
         let done = match turn.recv() {
             Taken::Message(message) => Some(Ok(message)),
             Taken::Disconnected => Some(Err(RecvTimeoutError::Disconnected)),
-            Taken::Claim => {
+            Taken::Claim(promise) => {
                 drop(turn);
-                self.claim().map(Ok)
+                self.claim(promise).map(Ok)
+            }
+            Taken::NeedsSpace => {
+                drop(turn);
+                self.grow();
+                None
             }
             Taken::Empty => {
                 let Ok(wait) = caller.begin(&RECEIVING, self.address(), true) else {
@@ -236,8 +245,10 @@ impl<T> Core<T> {
         match outcome {
             Outcome::Cancelled => cancel::deliver(),
             Outcome::TimedOut => Some(Err(RecvTimeoutError::Timeout)),
-            _ if waiting.data.granted.get() => self.claim().map(Ok),
-            _ => Some(Err(RecvTimeoutError::Disconnected)),
+            _ => match waiting.data.granted.get() {
+                NONE => Some(Err(RecvTimeoutError::Disconnected)),
+                promise => self.claim(promise).map(Ok),
+            },
         }
     }
 }

@@ -13,7 +13,7 @@
 //! sequential processes", 1978, section 6.1.
 //!
 //! ```text
-//! cargo run --release --example primes
+//! cargo run --release --example sieve
 //! ```
 
 use std::io;

@@ -1,0 +1,232 @@
+//! Randomised linearizability: histories of small crowds, recorded, against a
+//! sequential queue.
+//!
+//! Each operation notes a global clock before and after. A history is accepted if
+//! its operations can be put in an order that respects those intervals and that a
+//! queue of this capacity could have followed. (J. Wing and C. Gong, "Testing and
+//! verifying concurrent objects", 1993; their search, with memory.)
+//!
+//! A send that a select has chosen is two operations: it reserves room, so that
+//! others may find the queue full, and then fills it.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lisle::channel::{Receiver, Sender, select};
+use lisle::seeded;
+
+use super::channel;
+use super::support::{Log, child, emulated, end, on, runtime, watchdog};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Sent(u32),
+    Reserved(u32),
+    Filled(u32),
+    Full,
+    Received(u32),
+    Empty,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Event {
+    from: u64,
+    to: u64,
+    deed: Deed,
+}
+
+const THREADS: u32 = 3;
+const STEPS: u32 = 5;
+
+/// A small generator of choices (Steele, Lea and Flood's SplitMix64).
+struct Choices(u64);
+
+impl Choices {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// One thread's part: random operations that never wait for ever.
+fn act(
+    seed: u64,
+    thread: u32,
+    clock: &AtomicU64,
+    (sender, receiver): &(Sender<u32>, Receiver<u32>),
+    log: &Log<Event>,
+) {
+    let mut choices = Choices(seed ^ u64::from(thread) << 32);
+    for step in 0..STEPS {
+        let message = thread * STEPS + step;
+        let from = clock.fetch_add(1, Ordering::SeqCst);
+        let sent = |ok| if ok { Deed::Sent(message) } else { Deed::Full };
+        let received = |got: Option<u32>| got.map_or(Deed::Empty, Deed::Received);
+        let deed = match choices.below(4) {
+            0 => sent(sender.try_send(message).is_ok()),
+            1 => received(receiver.try_recv().ok()),
+            2 => select! {
+                send(sender, message) -> ok => {
+                    ok.unwrap();
+                    Deed::Filled(message)
+                }
+                default => Deed::Full,
+            },
+            _ => select! {
+                recv(receiver) -> got => received(got.ok()),
+                default => Deed::Empty,
+            },
+        };
+        let to = clock.fetch_add(1, Ordering::SeqCst);
+        if let Deed::Filled(message) = deed {
+            let deed = Deed::Reserved(message);
+            log.note(Event { from, to, deed });
+        }
+        log.note(Event { from, to, deed });
+    }
+}
+
+/// A queue, and what has room in it but is not there yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Queue {
+    messages: VecDeque<u32>,
+    reserved: BTreeSet<u32>,
+}
+
+impl Queue {
+    /// Whether a queue of this capacity could do this now; does it.
+    fn follows(&mut self, capacity: Option<usize>, deed: Deed) -> bool {
+        let len = self.messages.len() + self.reserved.len();
+        let full = capacity.is_some_and(|capacity| len >= capacity);
+        match deed {
+            Deed::Sent(_) | Deed::Reserved(_) if full => false,
+            Deed::Sent(message) => {
+                self.messages.push_back(message);
+                true
+            }
+            Deed::Reserved(message) => self.reserved.insert(message),
+            Deed::Filled(message) => {
+                self.messages.push_back(message);
+                self.reserved.remove(&message)
+            }
+            Deed::Full => full,
+            Deed::Received(message) => self.messages.pop_front() == Some(message),
+            Deed::Empty => self.messages.is_empty(),
+        }
+    }
+}
+
+/// Searches for an order. `done` is a set of events, as bits.
+fn is_linearizable(
+    events: &[Event],
+    capacity: Option<usize>,
+    done: u64,
+    queue: &Queue,
+    tried: &mut HashSet<(u64, Queue)>,
+) -> bool {
+    if done.count_ones() as usize == events.len() {
+        return true;
+    }
+    if !tried.insert((done, queue.clone())) {
+        return false;
+    }
+    let pending = |at: &usize| done & 1 << at == 0;
+    // Only what began before everything pending had ended can come next.
+    let first_end = (0..events.len())
+        .filter(pending)
+        .map(|at| events[at].to)
+        .min();
+    (0..events.len()).filter(pending).any(|at| {
+        let mut queue = queue.clone();
+        Some(events[at].from) < first_end
+            && queue.follows(capacity, events[at].deed)
+            && is_linearizable(events, capacity, done | 1 << at, &queue, tried)
+    })
+}
+
+fn check(events: &[Event], capacity: Option<usize>) {
+    let found = is_linearizable(events, capacity, 0, &Queue::default(), &mut HashSet::new());
+    assert!(
+        found,
+        "no queue of capacity {capacity:?} did this: {events:#?}"
+    );
+}
+
+const QUEUES: [Option<usize>; 3] = [None, Some(1), Some(2)];
+
+#[test]
+fn histories_under_seeds_are_linearizable() {
+    let _dog = watchdog();
+    let seeds = if emulated() { 50 } else { 1000 };
+    for capacity in QUEUES {
+        for seed in 0..seeds {
+            let crowd = move || {
+                let ends = channel(capacity);
+                let (clock, log) = (Arc::new(AtomicU64::new(0)), Log::new());
+                let threads: Vec<_> = (0..THREADS)
+                    .map(|thread| {
+                        let (clock, ends, log) = (clock.clone(), ends.clone(), log.clone());
+                        child(move || act(seed, thread, &clock, &ends, &log))
+                    })
+                    .collect();
+                threads
+                    .into_iter()
+                    .for_each(|thread| thread.join().unwrap());
+                log.take()
+            };
+            // SAFETY: as in `under_seeds`.
+            check(&unsafe { seeded::run(seed, crowd) }, capacity);
+        }
+    }
+}
+
+#[test]
+fn histories_of_a_mixed_crowd_are_linearizable() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let rounds = if emulated() { 20 } else { 500 };
+    for capacity in QUEUES {
+        for seed in 0..rounds {
+            let ends = channel(capacity);
+            let (clock, log) = (Arc::new(AtomicU64::new(0)), Log::new());
+            let part = |thread| {
+                let (clock, ends, log) = (clock.clone(), ends.clone(), log.clone());
+                move || act(seed, thread, &clock, &ends, &log)
+            };
+            let light = [on(&rt, part(0)), on(&rt, part(1))];
+            let kernel = std::thread::spawn(part(2));
+            light.into_iter().for_each(|thread| thread.join().unwrap());
+            kernel.join().unwrap();
+            check(&log.take(), capacity);
+        }
+    }
+    end(rt);
+}
+
+#[test]
+fn the_checker_refuses_what_no_queue_does() {
+    let event = |from, to, deed| Event { from, to, deed };
+    let refused = |events: &[Event], capacity| {
+        !is_linearizable(events, capacity, 0, &Queue::default(), &mut HashSet::new())
+    };
+    let (a, b) = (event(0, 1, Deed::Sent(1)), event(2, 3, Deed::Sent(2)));
+    assert!(
+        refused(&[a, b, event(4, 5, Deed::Received(2))], None),
+        "out of order"
+    );
+    assert!(refused(&[a, b], Some(1)), "one too many");
+    assert!(refused(&[a, event(2, 3, Deed::Empty)], None), "lost");
+    let twice = event(4, 5, Deed::Received(1));
+    assert!(
+        refused(&[a, twice, event(6, 7, Deed::Received(1))], None),
+        "twice"
+    );
+    assert!(!refused(
+        &[event(0, 5, Deed::Sent(1)), event(2, 3, Deed::Empty)],
+        None
+    ));
+}
