@@ -29,7 +29,7 @@
 //! |---|---|---|
 //! | [`thread`] | spawning, joining, parking, observing user threads; [`local!`] | `std::thread` |
 //! | [`sync`] | semaphores, mutexes, condition variables | `std::sync` |
-//! | [`channel`] | asynchronous, bounded and rendezvous channels | `crossbeam-channel` |
+//! | [`channel`] | channels and select; oneshot, mpsc, broadcast, watch, duplex, rendezvous | `crossbeam-channel` |
 //! | [`net`], [`os`] | TCP, UDP and Unix sockets | `std::net`, `std::os::unix::net` |
 //! | [`io`] | waiting for any descriptor | tokio's `AsyncFd` |
 //! | [`future`] | `block_on`, streams for async crates | |

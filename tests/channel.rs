@@ -61,11 +61,12 @@ const BUFFERED: [Option<usize>; 3] = [None, Some(3), Some(100)];
 /// The flavours in which a send can wait.
 const WITH_WAITING_SENDS: [usize; 3] = [0, 1, 3];
 
-/// Runs the test under many seeds.
+/// Runs the test under many seeds: `LISLE_TEST_SEEDS` of them, or some hundreds.
 fn under_seeds(test: impl Fn() + Send + Sync + Clone + 'static) {
+    let seeds = std::env::var("LISLE_TEST_SEEDS").map_or(many(200), |text| text.parse().unwrap());
     // SAFETY: the tests' closures touch thread-locals only in leaves that do
     // not wait and are not inlined.
-    unsafe { seeded::check(0..many(200) as u64, test) }
+    unsafe { seeded::check(0..seeds as u64, test) }
 }
 
 fn is_cancelled<T>(outcome: std::thread::Result<T>) -> bool {

@@ -252,6 +252,12 @@ impl Caller {
         }
     }
 
+    /// Whether LWPs run it, rather than a kernel thread of its own.
+    #[inline]
+    pub fn is_user_thread(&self) -> bool {
+        self.thread.is_user()
+    }
+
     /// Enters the runtime, unless it is entered already.
     #[inline(always)]
     pub(crate) fn enter(&self) -> crate::Entry {

@@ -21,6 +21,10 @@ use super::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 pub(super) static SENDING: Reason = Reason::new("send on channel");
 pub(super) static RECEIVING: Reason = Reason::new("receive on channel");
 
+/// How often a kernel thread lets others run before it sleeps: a sleep and a wake
+/// cost as much as hundreds of messages.
+const PATIENCE: u32 = if cfg!(lisle_loom) { 0 } else { 8 };
+
 /// What a waiting thread has on its stack: its ticket, and its message or the
 /// place for one.
 #[allow(clippy::disallowed_types)]
@@ -118,6 +122,7 @@ impl<T> Core<T> {
         place: &Place<T>,
     ) -> Begun<Result<(), SendTimeoutError<T>>> {
         let caller = Caller::of_leaf();
+        let mut patient = caller.is_user_thread();
         loop {
             let mut turn = self.turn_of(&caller);
             match turn.send(message) {
@@ -126,6 +131,13 @@ impl<T> Core<T> {
                     return Begun::Done(Err(SendTimeoutError::Disconnected(message)));
                 }
                 Sent::NeedsSpace(back) => message = back,
+                Sent::Full(back) if !patient => {
+                    drop(turn);
+                    patient = true;
+                    message = back;
+                    self.let_others_run(&caller, |turn| turn.can_send(None));
+                    continue;
+                }
                 Sent::Full(message) => {
                     let Ok(wait) = caller.begin(&SENDING, self.address(), true) else {
                         drop(turn);
@@ -205,8 +217,15 @@ impl<T> Core<T> {
     #[inline(never)]
     fn begin_recv(&self, place: &Place<T>) -> Begun<Option<Result<T, RecvTimeoutError>>> {
         let caller = Caller::of_leaf();
-        let mut turn: Turn<'_, T> = self.turn_of(&caller);
-        let done = match turn.recv() {
+        let mut turn = self.turn_of(&caller);
+        let mut taken = turn.recv();
+        if matches!(taken, Taken::Empty) && !caller.is_user_thread() {
+            drop(turn);
+            self.let_others_run(&caller, |turn| turn.can_recv(None));
+            turn = self.turn_of(&caller);
+            taken = turn.recv();
+        }
+        let done = match taken {
             Taken::Message(message) => Some(Ok(message)),
             Taken::Disconnected => Some(Err(RecvTimeoutError::Disconnected)),
             Taken::Claim(promise) => {
@@ -230,6 +249,19 @@ impl<T> Core<T> {
             }
         };
         Begun::Done(done)
+    }
+
+    /// Lets other kernel threads run until the operation may succeed, or not
+    /// for long.
+    #[cold]
+    #[inline(never)]
+    fn let_others_run(&self, caller: &Caller, is_ready: impl Fn(&Turn<'_, T>) -> bool) {
+        for _ in 0..PATIENCE {
+            lisle_runtime::thread::yield_now();
+            if is_ready(&self.turn_of(caller)) {
+                return;
+            }
+        }
     }
 
     /// All ends of a wait but the usual one.
