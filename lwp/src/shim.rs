@@ -113,7 +113,7 @@ mod imp {
 
     /// A loom cell: concurrent access is reported as a race.
     #[derive(Debug, Default)]
-    pub struct Cell<T>(loom::cell::UnsafeCell<T>);
+    pub struct Cell<T: ?Sized>(loom::cell::UnsafeCell<T>);
 
     impl<T> Cell<T> {
         /// Wraps a value.
@@ -125,7 +125,9 @@ mod imp {
         pub fn into_inner(self) -> T {
             self.0.into_inner()
         }
+    }
 
+    impl<T: ?Sized> Cell<T> {
         /// Calls `f` with a pointer for reading.
         #[track_caller]
         pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {

@@ -80,8 +80,17 @@ pub fn deliver() -> ! {
 
 /// Whether the calling thread unwinds because of a panic, rather than a cancel.
 /// For primitives that poison.
+///
+/// Inlined: std looks at a count of the whole process first, and at the
+/// thread-local only if that is not zero, in a function that it never inlines.
+#[inline]
 pub fn panicking() -> bool {
-    is_unwinding() && me().cancelling.load(Ordering::Relaxed) == 0
+    std::thread::panicking() && !is_cancelling()
+}
+
+#[cold]
+fn is_cancelling() -> bool {
+    me().cancelling.load(Ordering::Relaxed) != 0
 }
 
 /// Whether a cancel would be delivered to the calling thread `me` now.

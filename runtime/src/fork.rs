@@ -5,8 +5,8 @@
 //! threads give errors, and the default runtime starts anew when it is wanted.
 //! Every control block carries the generation of the process that made it.
 //!
-//! The pools' locks are taken over the fork, so that the child finds the pools
-//! whole. What the program's own primitives guard is as it is after any fork of
+//! The locks of the pools and of the lot are taken over the fork, so that the
+//! child finds them whole. What the program's own primitives guard is as it is after any fork of
 //! a multithreaded program.
 
 use std::sync::Once;
@@ -16,6 +16,7 @@ use lisle_lwp::shim::{AtomicPtr, AtomicU32, Ordering};
 use crate::io::slot;
 use crate::sched::running;
 use crate::tcb::Kind;
+use crate::wait::{inherit, lot};
 use crate::{donors, pool};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -37,6 +38,8 @@ pub(crate) fn install() {
 }
 
 extern "C" fn before() {
+    lot::lock_for_fork();
+    inherit::lock_for_fork();
     pool::lock_for_fork();
     slot::lock_for_fork();
     donors::lock_for_fork();
@@ -50,6 +53,8 @@ extern "C" fn in_parent() {
         donors::unlock_after_fork();
         slot::unlock_after_fork();
         pool::unlock_after_fork();
+        inherit::unlock_after_fork();
+        lot::unlock_after_fork();
     }
 }
 

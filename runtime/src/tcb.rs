@@ -52,6 +52,15 @@ pub(crate) const SUSPEND_ASKED: u8 = 1;
 /// The thread has been picked and is held; `resume` makes it ready.
 pub(crate) const SUSPENDED: u8 = 2;
 
+/// How many boosts there have been: policies that order by priority look again when it
+/// changes.
+#[cfg(not(lisle_loom))]
+pub(crate) static BOOSTS: AtomicU64 = AtomicU64::new(0);
+#[cfg(lisle_loom)]
+loom::lazy_static! {
+    pub(crate) static ref BOOSTS: AtomicU64 = AtomicU64::new(0);
+}
+
 /// See the module documentation.
 #[repr(C, align(64))]
 pub(crate) struct Tcb {
@@ -76,6 +85,8 @@ pub(crate) struct Tcb {
     /// Kind as a number; fixed while the block is in use.
     pub(crate) kind: AtomicU8,
     pub(crate) priority: AtomicU8,
+    /// What it inherits from those who wait for it: see [`crate::wait::inherit`].
+    pub(crate) boost: AtomicU8,
     pub(crate) suspension: AtomicU8,
     /// Nesting of `cancel::shield`; the thread itself only.
     pub(crate) shields: AtomicU32,
@@ -142,6 +153,7 @@ impl Tcb {
             wait: WaitWord::new(),
             kind: AtomicU8::new(Kind::Kernel as u8),
             priority: AtomicU8::new(0),
+            boost: AtomicU8::new(0),
             suspension: AtomicU8::new(RUNNABLE),
             shields: AtomicU32::new(0),
             cancelling: AtomicU8::new(0),
@@ -188,6 +200,20 @@ impl Tcb {
     #[inline(always)]
     pub(crate) fn is_user(&self) -> bool {
         self.kind.load(Ordering::Relaxed) >= Kind::Light as u8
+    }
+
+    /// The priority with which it is scheduled: its own, or what it inherits.
+    #[inline]
+    pub(crate) fn effective_priority(&self) -> u8 {
+        let own = self.priority.load(Ordering::Relaxed);
+        own.max(self.boost.load(Ordering::Relaxed))
+    }
+
+    /// Sets what it inherits. If it is ready, its place in the queue changes.
+    pub(crate) fn set_boost(&self, boost: u8) {
+        self.boost.store(boost, Ordering::Relaxed);
+        // Release: the boost; pairs with the Acquire in the policy.
+        BOOSTS.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn name(&self) -> Option<&str> {

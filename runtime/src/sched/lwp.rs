@@ -236,6 +236,11 @@ impl Lwp {
             .set(self.counters.switches.load(Ordering::Relaxed));
     }
 
+    /// Whether its runtime has no other LWP.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// Begins the next round at this time: half as long as the last one if that
     /// took long, twice as long if it was short.
     pub(crate) fn begin_round(&self, now: u64) {

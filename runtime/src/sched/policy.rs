@@ -11,7 +11,7 @@ use core::time::Duration;
 use lisle_lwp::shim::Ordering;
 
 pub use super::queue::ReadyList;
-use crate::tcb::Tcb;
+use crate::tcb::{BOOSTS, Tcb};
 
 /// How many priorities there are.
 pub const PRIORITIES: usize = 64;
@@ -30,9 +30,10 @@ impl ReadyThread {
         self.0.id.load(Ordering::Relaxed)
     }
 
-    /// The thread's priority, below [`PRIORITIES`]; higher is more urgent.
+    /// The thread's priority, below [`PRIORITIES`]; higher is more urgent. It may
+    /// have inherited it.
     pub fn priority(&self) -> u8 {
-        self.0.priority.load(Ordering::Relaxed)
+        self.0.effective_priority()
     }
 
     /// Appends the thread to a list.
@@ -167,6 +168,8 @@ pub struct Priority {
     occupied: u64,
     passed_over: [u32; PRIORITIES],
     len: usize,
+    /// How many boosts it has heeded: see [`BOOSTS`].
+    boosts: u64,
 }
 
 impl Priority {
@@ -180,6 +183,23 @@ impl Priority {
             occupied: 0,
             passed_over: [0; PRIORITIES],
             len: 0,
+            boosts: 0,
+        }
+    }
+
+    /// Some thread has inherited a priority, or lost one, perhaps while it was ready
+    /// here: puts each in the level that is its own now.
+    #[cold]
+    fn sort_again(&mut self) {
+        let mut all = ReadyList::new();
+        for level in &mut self.levels {
+            while let Some(thread) = ReadyThread::pop_from(level) {
+                thread.push_to(&mut all);
+            }
+        }
+        (self.occupied, self.len) = (0, 0);
+        while let Some(thread) = ReadyThread::pop_from(&mut all) {
+            self.push(thread);
         }
     }
 
@@ -217,6 +237,11 @@ unsafe impl Policy for Priority {
         self.len += 1;
     }
     fn pop(&mut self) -> Option<ReadyThread> {
+        // Acquire: pairs with the Release in `set_boost`.
+        let boosts = BOOSTS.load(Ordering::Acquire);
+        if core::mem::replace(&mut self.boosts, boosts) != boosts {
+            self.sort_again();
+        }
         let level = self.choose()?;
         let thread = ReadyThread::pop_from(&mut self.levels[level]);
         if self.levels[level].is_empty() {

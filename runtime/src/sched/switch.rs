@@ -64,7 +64,7 @@ impl Tcb {
     /// The LWP that runs it. A hint for everybody but the holder of the LWP
     /// inside the runtime: see [`enter`].
     #[inline(always)]
-    pub(super) fn own_lwp(&self) -> Option<&'static Lwp> {
+    pub(crate) fn own_lwp(&self) -> Option<&'static Lwp> {
         // SAFETY: LWPs outlive the threads they run.
         unsafe { self.lwp.load(Ordering::Relaxed).as_ref() }
     }

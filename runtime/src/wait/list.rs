@@ -241,6 +241,22 @@ impl<S> Waiters<S> {
             entry,
         }
     }
+
+    /// Takes the lock without a guard, over a fork.
+    #[cfg(not(lisle_loom))]
+    pub(super) fn lock_raw(&self) {
+        self.inner.lock_raw();
+    }
+
+    /// Releases what [`Waiters::lock_raw`] took.
+    ///
+    /// # Safety
+    /// The caller holds the lock, and no guard of it is alive.
+    #[cfg(not(lisle_loom))]
+    pub(super) unsafe fn unlock_raw(&self) {
+        // SAFETY: passed on.
+        unsafe { self.inner.unlock_raw() };
+    }
 }
 
 /// Holds the lock of a [`Waiters`]; releasing it makes the woken threads ready.

@@ -16,7 +16,9 @@
 //! the primitive cleans up as for a timeout and calls
 //! [`cancel::deliver`](crate::cancel::deliver).
 
+pub mod inherit;
 pub mod list;
+pub mod lot;
 pub mod word;
 
 use core::marker::PhantomData;
@@ -378,6 +380,20 @@ impl Wait {
             }
         }
     }
+}
+
+/// Whether what the caller is about to wait for may happen while it spins: not
+/// if it is up to threads that share its only LWP.
+#[cfg(not(lisle_loom))]
+pub fn may_spin() -> bool {
+    let me = crate::sched::running().filter(|me| me.is_user());
+    !me.is_some_and(|me| me.own_lwp().is_some_and(|lwp| lwp.is_alone()))
+}
+
+/// Loom explores schedules by itself.
+#[cfg(lisle_loom)]
+pub fn may_spin() -> bool {
+    false
 }
 
 #[cfg(not(lisle_loom))]
