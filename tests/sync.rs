@@ -1,15 +1,28 @@
-//! Semaphores, mutexes and condition variables through the facade, between
-//! light threads, kernel threads and both mixed. Order, counts and results are
+//! Everything in `lisle::sync` through the facade, between light threads, kernel threads and both mixed. Order, counts and results are
 //! asserted, never time; where time matters it is a seeded runtime's, which is
 //! virtual.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 #[path = "sync/condvar.rs"]
 mod condvar;
+#[path = "sync/inheritance.rs"]
+mod inheritance;
+#[path = "sync/meeting.rs"]
+mod meeting;
 #[path = "sync/mutex.rs"]
 mod mutex;
+#[path = "sync/mutex_fairness.rs"]
+mod mutex_fairness;
 #[path = "sync/mutex_waiting.rs"]
 mod mutex_waiting;
+#[path = "sync/once.rs"]
+mod once;
+#[path = "sync/parking_lot.rs"]
+mod parking_lot;
+#[path = "sync/permits.rs"]
+mod permits;
+#[path = "sync/rwlock.rs"]
+mod rwlock;
 #[path = "sync/semaphore.rs"]
 mod semaphore;
 #[path = "sync/semaphore_early.rs"]
@@ -57,4 +70,11 @@ fn they_can_be_shared() {
     is_shared::<lisle::sync::Semaphore>();
     is_shared::<lisle::sync::Condvar>();
     is_shared::<lisle::sync::Mutex<std::cell::Cell<u8>>>();
+    is_shared::<lisle::sync::PriorityMutex<std::cell::Cell<u8>>>();
+    is_shared::<lisle::sync::RwLock<u8>>();
+    is_shared::<lisle::sync::Once>();
+    is_shared::<lisle::sync::OnceLock<u8>>();
+    is_shared::<lisle::sync::Barrier>();
+    is_shared::<lisle::sync::WaitGroup>();
+    is_shared::<lisle::sync::Unparker>();
 }

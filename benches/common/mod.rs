@@ -275,8 +275,13 @@ pub(crate) fn group(c: &mut Criterion, name: &str, contestants: &[(&str, Measure
 
 /// Whether to print the table of targets: they are set for one worker, and only `cargo bench` measures.
 pub(crate) fn wants_targets() -> bool {
+    *WORKERS == 1 && measures()
+}
+
+/// Whether `cargo bench` runs this, to measure.
+pub(crate) fn measures() -> bool {
     let given = |flag| std::env::args().any(|arg| arg == flag);
-    *WORKERS == 1 && given("--bench") && !given("--test") && !given("--list")
+    given("--bench") && !given("--test") && !given("--list")
 }
 
 /// Nanoseconds per operation of each contestant, the least of many rounds; the contestants take turns, so that a

@@ -12,14 +12,40 @@
 //!
 //! This crate is an implementation detail of `lisle`; depend on that instead.
 
+mod barrier;
 pub mod channel;
 mod condvar;
 #[cfg(all(test, lisle_loom))]
 mod models;
 mod mutex;
+mod once;
+mod parker;
+#[cfg(not(lisle_loom))]
+pub mod parking_lot;
+mod poison;
+mod priority_mutex;
+mod queue;
+mod rwlock;
 mod semaphore;
+mod spin;
+mod wait_group;
 
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
+pub use mutex::raw::RawMutex;
 pub use mutex::{Mutex, MutexGuard};
-pub use semaphore::{AcquireError, AcquireTimeoutError, ReleaseError, Semaphore, TryAcquireError};
+pub use once::lazy_lock::LazyLock;
+pub use once::once_lock::OnceLock;
+pub use once::{Once, OnceState};
+pub use parker::{Parker, Unparker};
+pub use priority_mutex::{PriorityMutex, PriorityMutexGuard};
+pub use rwlock::policy::{Fair, PreferReaders, PreferWriters, RwLockPolicy};
+pub use rwlock::raw::RawRwLock;
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockUpgradableGuard, RwLockWriteGuard};
+pub use semaphore::{
+    AcquireError, AcquireTimeoutError, OwnedSemaphorePermit, ReleaseError, Semaphore,
+    SemaphorePermit, TryAcquireError,
+};
+pub use wait_group::WaitGroup;
+
 pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};

@@ -10,6 +10,9 @@
 mod channel;
 mod condvar;
 mod mutex;
+mod once;
+mod queue;
+mod rwlock;
 mod select;
 mod semaphore;
 mod shapes;

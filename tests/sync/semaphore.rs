@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lisle::sync::{AcquireError, AcquireTimeoutError, ReleaseError, Semaphore, TryAcquireError};
+use lisle::sync::{
+    AcquireError, AcquireTimeoutError, ReleaseError, Semaphore, SemaphorePermit, TryAcquireError,
+};
 use lisle::thread::{self, JoinHandle};
 
 use super::support::{Log, child, end, many, message, on, runtime, until, until_waiting, watchdog};
@@ -14,16 +16,31 @@ fn permits_are_counted() {
     let permits = Semaphore::new(2);
     assert_eq!(permits.available_permits(), 2);
     permits.p();
-    permits.acquire().unwrap();
-    assert_eq!(permits.try_acquire(), Err(TryAcquireError::NoPermits));
+    permits.acquire().map(SemaphorePermit::forget).unwrap();
+    assert_eq!(
+        permits.try_acquire().map(SemaphorePermit::forget),
+        Err(TryAcquireError::NoPermits)
+    );
     assert_eq!(permits.available_permits(), 0);
     permits.v();
     permits.release_many(3).unwrap();
     assert_eq!(permits.available_permits(), 4);
-    permits.acquire_many(3).unwrap();
-    assert_eq!(permits.try_acquire_many(2), Err(TryAcquireError::NoPermits));
-    assert_eq!(permits.try_acquire_many(1), Ok(()));
-    permits.acquire_many(0).unwrap();
+    permits
+        .acquire_many(3)
+        .map(SemaphorePermit::forget)
+        .unwrap();
+    assert_eq!(
+        permits.try_acquire_many(2).map(SemaphorePermit::forget),
+        Err(TryAcquireError::NoPermits)
+    );
+    assert_eq!(
+        permits.try_acquire_many(1).map(SemaphorePermit::forget),
+        Ok(())
+    );
+    permits
+        .acquire_many(0)
+        .map(SemaphorePermit::forget)
+        .unwrap();
     permits.release_many(0).unwrap();
     assert_eq!(permits.available_permits(), 0);
 }
@@ -38,28 +55,32 @@ fn they_can_be_static() {
 
 #[test]
 fn overflow_is_an_error_and_gives_nothing() {
-    let permits = Semaphore::new(usize::MAX - 1);
+    const MOST: usize = Semaphore::MAX_PERMITS;
+    let permits = Semaphore::new(MOST - 1);
     let refused: Result<(), ReleaseError> = permits.release_many(2);
     assert!(refused.unwrap_err().to_string().contains("overflow"));
-    assert_eq!(permits.available_permits(), usize::MAX - 1);
+    assert_eq!(permits.available_permits(), MOST - 1);
     permits.v();
     let panic = std::panic::catch_unwind(|| permits.v()).unwrap_err();
     assert!(message(&*panic).contains("overflow"));
-    assert_eq!(permits.available_permits(), usize::MAX);
+    assert_eq!(permits.available_permits(), MOST);
 }
 
 /// Spawns threads that wait one after the other, each for so many permits.
 fn queue_up(
     rt: &lisle::Runtime,
     permits: &Arc<Semaphore>,
-    wanted: &[usize],
+    wanted: &[u32],
 ) -> (Log<usize>, Vec<JoinHandle<()>>) {
     let log = Log::new();
     let mut threads = Vec::new();
     for (number, &wanted) in wanted.iter().enumerate() {
         let (permits, log) = (permits.clone(), log.clone());
         let thread = on(rt, move || {
-            permits.acquire_many(wanted).unwrap();
+            permits
+                .acquire_many(wanted)
+                .map(SemaphorePermit::forget)
+                .unwrap();
             log.note(number);
         });
         until_waiting(thread.thread(), "semaphore");
@@ -92,7 +113,10 @@ fn a_permit_is_handed_over_before_the_waiter_runs() {
     // On the only LWP, so the waiter cannot run meanwhile.
     let thief = on(&rt, move || {
         same.v();
-        (same.available_permits(), same.try_acquire())
+        (
+            same.available_permits(),
+            same.try_acquire().map(SemaphorePermit::forget),
+        )
     });
     assert_eq!(thief.join().unwrap(), (0, Err(TryAcquireError::NoPermits)));
     threads.pop().unwrap().join().unwrap();
@@ -125,7 +149,10 @@ fn a_large_request_at_the_head_blocks_smaller_ones() {
     let permits = Arc::new(Semaphore::new(2));
     let (log, threads) = queue_up(&rt, &permits, &[3, 1]);
     assert_eq!(permits.available_permits(), 2);
-    assert_eq!(permits.try_acquire(), Err(TryAcquireError::NoPermits));
+    assert_eq!(
+        permits.try_acquire().map(SemaphorePermit::forget),
+        Err(TryAcquireError::NoPermits)
+    );
     permits.v();
     until(|| log.len() == 1);
     assert_eq!(log.take(), [0]);
@@ -146,13 +173,18 @@ fn closing_fails_all_that_wait_and_all_that_come() {
     let waiters: Vec<JoinHandle<Result<(), AcquireError>>> = (0..4)
         .map(|_| {
             let permits = permits.clone();
-            let waiter = on(&rt, move || permits.acquire_many(2));
+            let waiter = on(&rt, move || {
+                permits.acquire_many(2).map(SemaphorePermit::forget)
+            });
             until_waiting(waiter.thread(), "semaphore");
             waiter
         })
         .collect();
     let same = permits.clone();
-    let outside = std::thread::spawn(move || same.acquire_deadline(lisle::time::now() + LONG));
+    let outside = std::thread::spawn(move || {
+        same.acquire_deadline(lisle::time::now() + LONG)
+            .map(SemaphorePermit::forget)
+    });
     assert!(!permits.is_closed());
     permits.close();
     assert!(permits.is_closed());
@@ -160,12 +192,15 @@ fn closing_fails_all_that_wait_and_all_that_come() {
         waiter.join().unwrap().unwrap_err();
     }
     assert_eq!(outside.join().unwrap(), Err(AcquireTimeoutError::Closed));
-    assert_eq!(permits.try_acquire(), Err(TryAcquireError::Closed));
     assert_eq!(
-        permits.acquire_timeout(LONG),
+        permits.try_acquire().map(SemaphorePermit::forget),
+        Err(TryAcquireError::Closed)
+    );
+    assert_eq!(
+        permits.acquire_timeout(LONG).map(SemaphorePermit::forget),
         Err(AcquireTimeoutError::Closed)
     );
-    permits.acquire().unwrap_err();
+    permits.acquire().map(SemaphorePermit::forget).unwrap_err();
     let panic = std::panic::catch_unwind(|| permits.p()).unwrap_err();
     assert!(message(&*panic).contains("closed"));
     // Permits are given back all the same.

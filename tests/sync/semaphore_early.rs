@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lisle::cancel;
-use lisle::sync::{AcquireTimeoutError, Semaphore};
+use lisle::sync::{AcquireTimeoutError, Semaphore, SemaphorePermit};
 use lisle::thread::{self, JoinHandle};
 use lisle::time;
 
@@ -19,22 +19,33 @@ fn a_timeout_takes_nothing() {
     let _dog = watchdog();
     let permits = Semaphore::new(1);
     // What is there needs no time.
-    assert_eq!(permits.acquire_timeout(Duration::ZERO), Ok(()));
     assert_eq!(
-        permits.acquire_timeout(Duration::ZERO),
+        permits
+            .acquire_timeout(Duration::ZERO)
+            .map(SemaphorePermit::forget),
+        Ok(())
+    );
+    assert_eq!(
+        permits
+            .acquire_timeout(Duration::ZERO)
+            .map(SemaphorePermit::forget),
         Err(AcquireTimeoutError::Timeout)
     );
     assert_eq!(
-        permits.acquire_deadline(time::now()),
+        permits
+            .acquire_deadline(time::now())
+            .map(SemaphorePermit::forget),
         Err(AcquireTimeoutError::Timeout)
     );
     assert_eq!(
-        permits.acquire_timeout(TICK),
+        permits.acquire_timeout(TICK).map(SemaphorePermit::forget),
         Err(AcquireTimeoutError::Timeout)
     );
     permits.release_many(2).unwrap();
     assert_eq!(
-        permits.acquire_many_deadline(3, time::now() + TICK),
+        permits
+            .acquire_many_deadline(3, time::now() + TICK)
+            .map(SemaphorePermit::forget),
         Err(AcquireTimeoutError::Timeout)
     );
     assert_eq!(permits.available_permits(), 2);
@@ -46,7 +57,10 @@ fn a_timeout_beyond_the_clock_is_none() {
     let rt = runtime(1);
     let permits = Arc::new(Semaphore::new(0));
     let same = permits.clone();
-    let waiter = on(&rt, move || same.acquire_timeout(Duration::MAX));
+    let waiter = on(&rt, move || {
+        same.acquire_timeout(Duration::MAX)
+            .map(SemaphorePermit::forget)
+    });
     until_waiting(waiter.thread(), "semaphore");
     permits.v();
     assert_eq!(waiter.join().unwrap(), Ok(()));
@@ -59,7 +73,10 @@ fn the_timeout_of_a_large_request_lets_smaller_ones_through() {
     under_seeds(|| {
         let permits = Arc::new(Semaphore::new(2));
         let same = permits.clone();
-        let large = child(move || same.acquire_many_deadline(3, time::now() + TICK));
+        let large = child(move || {
+            same.acquire_many_deadline(3, time::now() + TICK)
+                .map(SemaphorePermit::forget)
+        });
         yield_until_waiting(large.thread(), "semaphore");
         let small: Vec<JoinHandle<()>> = (0..2)
             .map(|_| {
@@ -84,10 +101,12 @@ fn the_cancel_of_a_large_request_lets_smaller_ones_through() {
     let rt = runtime(2);
     let permits = Arc::new(Semaphore::new(1));
     let same = permits.clone();
-    let large = on(&rt, move || same.acquire_many(2));
+    let large = on(&rt, move || {
+        same.acquire_many(2).map(SemaphorePermit::forget)
+    });
     until_waiting(large.thread(), "semaphore");
     let same = permits.clone();
-    let small = on(&rt, move || same.acquire());
+    let small = on(&rt, move || same.acquire().map(SemaphorePermit::forget));
     until_waiting(small.thread(), "semaphore");
     large.thread().cancel();
     assert!(is_cancelled(large.join()));
@@ -204,7 +223,12 @@ fn timeouts_neither_leak_nor_steal_under_seeds() {
             .map(|n| {
                 let permits = permits.clone();
                 // Deadlines that coincide with the releases below.
-                child(move || permits.acquire_timeout(TICK * (n % 3 + 1)).is_ok())
+                child(move || {
+                    permits
+                        .acquire_timeout(TICK * (n % 3 + 1))
+                        .map(SemaphorePermit::forget)
+                        .is_ok()
+                })
             })
             .collect();
         for _ in 0..3 {
@@ -227,7 +251,11 @@ fn timeouts_and_permits_in_a_storm() {
         move || {
             for round in 0..rounds {
                 let patience = Duration::from_micros((round * step % 40) as u64);
-                if permits.acquire_timeout(patience).is_ok() {
+                if permits
+                    .acquire_timeout(patience)
+                    .map(SemaphorePermit::forget)
+                    .is_ok()
+                {
                     thread::yield_now();
                     permits.v();
                 }
@@ -241,6 +269,9 @@ fn timeouts_and_permits_in_a_storm() {
     light.into_iter().for_each(|thread| thread.join().unwrap());
     kernel.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(permits.available_permits(), 2);
-    assert_eq!(permits.acquire_timeout(LONG), Ok(()));
+    assert_eq!(
+        permits.acquire_timeout(LONG).map(SemaphorePermit::forget),
+        Ok(())
+    );
     end(rt);
 }

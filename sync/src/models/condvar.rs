@@ -66,7 +66,7 @@ impl Monitor {
 
 #[test]
 fn notify_against_wait() {
-    model(Some(5), || {
+    model(Some(2), || {
         let monitor = Monitor::new();
         let other = monitor.clone();
         let adder = spawn(move || other.add());
@@ -78,7 +78,7 @@ fn notify_against_wait() {
 
 #[test]
 fn notify_all_against_waiters() {
-    model(Some(3), || {
+    model(Some(1), || {
         let monitor = Monitor::new();
         let waiters =
             [monitor.clone(), monitor.clone()].map(|monitor| spawn(move || monitor.take()));
@@ -91,7 +91,7 @@ fn notify_all_against_waiters() {
 
 #[test]
 fn notify_against_timeout() {
-    let seen = outcomes(Some(5), || {
+    let seen = outcomes(Some(2), || {
         let monitor = Monitor::new();
         let other = monitor.clone();
         let adder = spawn(move || other.add());
@@ -106,7 +106,7 @@ fn notify_against_timeout() {
 /// One notify ends at most one wait.
 #[test]
 fn notify_one_against_waiters() {
-    let seen = outcomes(Some(2), || {
+    let seen = outcomes(Some(1), || {
         let monitor = Monitor::new();
         let (other, notifier) = (monitor.clone(), monitor.clone());
         let other = spawn(move || other.is_notified());
@@ -121,7 +121,7 @@ fn notify_one_against_waiters() {
 /// A notify that meets a waiter whose time was up goes to the next.
 #[test]
 fn notify_passed_on_when_waiter_timed_out() {
-    let seen = outcomes(Some(2), || {
+    let seen = outcomes(Some(1), || {
         let monitor = Monitor::new();
         let (hasty, patient) = (monitor.clone(), monitor.clone());
         let hasty = spawn(move || {

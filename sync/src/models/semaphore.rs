@@ -7,7 +7,7 @@ use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
 use super::unless_cancelled;
-use crate::{AcquireTimeoutError, Semaphore};
+use crate::{AcquireTimeoutError, Semaphore, SemaphorePermit};
 
 fn semaphore(permits: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(permits))
@@ -71,7 +71,10 @@ fn v_against_timeout() {
         let semaphore = semaphore(0);
         let given = semaphore.clone();
         let giver = spawn(move || given.v());
-        let taken = semaphore.acquire_deadline(time::now()).is_ok();
+        let taken = semaphore
+            .acquire_deadline(time::now())
+            .map(SemaphorePermit::forget)
+            .is_ok();
         giver.join().unwrap();
         assert_eq!(semaphore.available_permits(), usize::from(!taken));
         taken
@@ -86,7 +89,10 @@ fn v_passed_on_when_waiter_timed_out() {
         let semaphore = semaphore(0);
         let (hasty, patient) = (semaphore.clone(), semaphore.clone());
         let hasty = spawn(move || {
-            let taken = hasty.acquire_deadline(time::now()).is_ok();
+            let taken = hasty
+                .acquire_deadline(time::now())
+                .map(SemaphorePermit::forget)
+                .is_ok();
             if taken {
                 hasty.v();
             }
@@ -108,7 +114,12 @@ fn large_request_given_up() {
     let seen = outcomes(Some(5), || {
         let semaphore = semaphore(1);
         let large = semaphore.clone();
-        let large = spawn(move || large.acquire_many_deadline(2, time::now()).is_ok());
+        let large = spawn(move || {
+            large
+                .acquire_many_deadline(2, time::now())
+                .map(SemaphorePermit::forget)
+                .is_ok()
+        });
         semaphore.p();
         assert!(!large.join().unwrap());
         semaphore.available_permits()
@@ -123,10 +134,10 @@ fn large_request_against_small() {
         let semaphore = semaphore(1);
         let large = semaphore.clone();
         let large = spawn(move || {
-            large.acquire_many(2).unwrap();
+            large.acquire_many(2).map(SemaphorePermit::forget).unwrap();
             large.release_many(2).unwrap();
         });
-        let small = semaphore.try_acquire().is_ok();
+        let small = semaphore.try_acquire().map(SemaphorePermit::forget).is_ok();
         semaphore.v();
         if small {
             semaphore.v();
@@ -161,11 +172,13 @@ fn close_against_p() {
         let (given, closed) = (semaphore.clone(), semaphore.clone());
         let giver = spawn(move || given.v());
         let closer = spawn(move || closed.close());
-        let taken = semaphore.acquire().is_ok();
+        let taken = semaphore.acquire().map(SemaphorePermit::forget).is_ok();
         giver.join().unwrap();
         closer.join().unwrap();
         assert_eq!(semaphore.available_permits(), usize::from(!taken));
-        let late = semaphore.acquire_deadline(time::now());
+        let late = semaphore
+            .acquire_deadline(time::now())
+            .map(SemaphorePermit::forget);
         assert_eq!(late, Err(AcquireTimeoutError::Closed));
         taken
     });

@@ -1,28 +1,29 @@
 //! `Condvar`: condition variables with std's names and behaviour.
 //!
-//! *Protocol*. A waiter enters the list before it unlocks the mutex, so a
-//! notify that comes after the mutex is free finds it: release and wait are one
-//! step. Notifies wake in the order of waiting. A notify that meets a waiter
-//! whose time was up, or which was cancelled, goes to the next one.
-//!
-//! A cancelled waiter takes the mutex again before it unwinds, as in POSIX, so
-//! that destructors run under the mutex.
+//! The protocol stands in [`raw`](raw). A cancelled waiter
+//! takes the mutex again before it unwinds, as in POSIX, so that destructors run
+//! under the mutex.
 
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
-use lisle_runtime::wait::list::Queue;
-use lisle_runtime::wait::{self, Node, Outcome, Reason, Waiters};
+use lisle_runtime::wait::Outcome;
 use lisle_runtime::{cancel, time};
 
+pub(crate) mod raw;
+
+use self::raw::RawCondvar;
 use crate::mutex::MutexGuard;
 
-static REASON: Reason = Reason::new("condition variable");
-
-/// A condition variable. See the module documentation. Spurious wake-ups do not
-/// happen, but use [`Condvar::wait_while`] all the same: others may run between
-/// the notify and the waiter.
+/// A condition variable, as `std::sync::Condvar`. Spurious wake-ups do not happen,
+/// but use [`Condvar::wait_while`] all the same: others may run between the notify
+/// and the waiter.
+///
+/// *Fairness*: notifies wake in the order of waiting; a notify that meets a waiter
+/// whose time was up, or which was cancelled, goes to the next. *Cancellation*: all
+/// waits are cancellation points; a cancelled waiter holds the mutex while it
+/// unwinds.
 ///
 /// ```
 /// use lisle_sync::{Condvar, Mutex};
@@ -40,7 +41,7 @@ static REASON: Reason = Reason::new("condition variable");
 /// ```
 #[derive(Debug)]
 pub struct Condvar {
-    waiters: Waiters<Queue<()>>,
+    raw: RawCondvar,
 }
 
 // No panic leaves it between two states.
@@ -68,7 +69,7 @@ impl Condvar {
     lisle_lwp::const_unless_loom! {
         /// A condition that nobody waits for.
         pub fn new() -> Condvar {
-            Condvar { waiters: Waiters::new(Queue::new()) }
+            Condvar { raw: RawCondvar::new() }
         }
     }
 
@@ -77,7 +78,7 @@ impl Condvar {
     ///
     /// # Errors
     /// If the mutex is poisoned when it is taken again.
-    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+    pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         match self.wait_until(guard, None) {
             Ok((guard, _)) => Ok(guard),
             Err(error) => Err(PoisonError::new(error.into_inner().0)),
@@ -88,7 +89,7 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`Condvar::wait`].
-    pub fn wait_while<'a, T>(
+    pub fn wait_while<'a, T: ?Sized>(
         &self,
         mut guard: MutexGuard<'a, T>,
         mut condition: impl FnMut(&mut T) -> bool,
@@ -103,7 +104,7 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`Condvar::wait`].
-    pub fn wait_timeout<'a, T>(
+    pub fn wait_timeout<'a, T: ?Sized>(
         &self,
         guard: MutexGuard<'a, T>,
         timeout: Duration,
@@ -115,7 +116,7 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`Condvar::wait`].
-    pub fn wait_deadline<'a, T>(
+    pub fn wait_deadline<'a, T: ?Sized>(
         &self,
         guard: MutexGuard<'a, T>,
         deadline: Instant,
@@ -128,7 +129,7 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`Condvar::wait`].
-    pub fn wait_timeout_while<'a, T>(
+    pub fn wait_timeout_while<'a, T: ?Sized>(
         &self,
         mut guard: MutexGuard<'a, T>,
         timeout: Duration,
@@ -148,29 +149,15 @@ impl Condvar {
         }
     }
 
-    fn wait_until<'a, T>(
+    fn wait_until<'a, T: ?Sized>(
         &self,
         guard: MutexGuard<'a, T>,
         deadline: Option<Instant>,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
-        let mutex = guard.mutex();
-        let detail = core::ptr::from_ref(self) as usize;
-        let Ok(wait) = wait::begin(&REASON, detail, true) else {
-            // The guard is dropped, the mutex released, while unwinding.
-            cancel::deliver()
-        };
-        let node = Node::new(&wait, ());
-        // SAFETY: removed below, before the frame goes, unless popped. Unlocking
-        // cannot unwind.
-        unsafe { self.waiters.lock().push(&node) };
-        drop(guard);
-        let outcome = wait.block(deadline);
-        if outcome != Outcome::Woken {
-            // SAFETY: pushed to this queue.
-            unsafe { self.waiters.lock().remove(&node) };
-        }
-        let relocked = mutex.lock();
+        let (outcome, relocked) =
+            MutexGuard::released(guard, |mutex| self.raw.wait(mutex, deadline));
         if outcome == Outcome::Cancelled {
+            // The guard is dropped, the mutex released, while unwinding.
             cancel::deliver();
         }
         let result = WaitTimeoutResult(outcome == Outcome::TimedOut);
@@ -181,22 +168,14 @@ impl Condvar {
     }
 
     /// Wakes the thread that has waited longest, if any.
+    #[inline]
     pub fn notify_one(&self) {
-        let mut waiters = self.waiters.lock();
-        // SAFETY: we hold the lock and forget each node once woken.
-        while let Some(node) = unsafe { waiters.pop() } {
-            if waiters.wake(node.key()) {
-                return;
-            }
-        }
+        self.raw.notify_one();
     }
 
     /// Wakes all threads that wait.
+    #[inline]
     pub fn notify_all(&self) {
-        let mut waiters = self.waiters.lock();
-        // SAFETY: as in `notify_one`.
-        while let Some(node) = unsafe { waiters.pop() } {
-            waiters.wake(node.key());
-        }
+        self.raw.notify_all();
     }
 }

@@ -1,0 +1,105 @@
+//! Barriers, wait groups and parkers: nobody is forgotten in the queue.
+
+use std::sync::Arc;
+
+use lisle_lwp::explore::{Data, model, outcomes};
+use lisle_runtime::thread::{self, spawn};
+use lisle_runtime::time;
+
+use super::unless_cancelled;
+use crate::queue::Waited;
+use crate::{Barrier, Parker, WaitGroup};
+
+#[test]
+fn arrival_against_arrival() {
+    model(Some(3), || {
+        let (barrier, data) = (Arc::new(Barrier::new(2)), Data::new());
+        let (theirs, their_data) = (barrier.clone(), data.clone());
+        let thread = spawn(move || {
+            their_data.add_one();
+            let leads = theirs.wait().is_leader();
+            theirs.wait();
+            leads
+        });
+        let leads = barrier.wait().is_leader();
+        assert_eq!(data.get(), 1);
+        barrier.wait();
+        assert_ne!(thread.join().unwrap(), leads);
+    });
+}
+
+/// Who gives up does not count; who is counted goes on.
+#[test]
+fn arrival_against_timeout() {
+    let seen = outcomes(Some(4), || {
+        let barrier = Arc::new(Barrier::new(2));
+        let theirs = barrier.clone();
+        let thread = spawn(move || theirs.wait_deadline(time::now()).is_some());
+        let met = barrier.wait_deadline(time::now()).is_some();
+        assert_eq!(thread.join().unwrap(), met);
+        met
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn last_member_against_waiter() {
+    model(Some(4), || {
+        let (group, data) = (WaitGroup::new(), Data::new());
+        let (member, its_data) = (group.clone(), data.clone());
+        let thread = spawn(move || {
+            its_data.add_one();
+            drop(member);
+        });
+        group.wait();
+        assert_eq!(data.get(), 1);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn unpark_against_park() {
+    model(Some(4), || {
+        let (parker, data) = (Parker::new(), Data::new());
+        let (unparker, its_data) = (parker.unparker().clone(), data.clone());
+        let thread = spawn(move || {
+            its_data.add_one();
+            unparker.unpark();
+        });
+        parker.park();
+        assert_eq!(data.get(), 1);
+        thread.join().unwrap();
+    });
+}
+
+/// A token that meets a waiter whose time is up is there for the next park.
+#[test]
+fn unpark_against_timeout() {
+    let seen = outcomes(Some(4), || {
+        let parker = Parker::new();
+        let unparker = parker.unparker().clone();
+        let thread = spawn(move || unparker.unpark());
+        let in_time = parker.park_until(Some(time::now())) != Waited::TimedOut;
+        if !in_time {
+            parker.park();
+        }
+        thread.join().unwrap();
+        in_time
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn unpark_against_cancelled_park() {
+    let seen = outcomes(Some(3), || {
+        let (parker, me) = (Parker::new(), thread::current());
+        let unparker = parker.unparker().clone();
+        let unparker = spawn(move || unparker.unpark());
+        let canceller = spawn(move || me.cancel());
+        let parked = unless_cancelled(|| parker.park()).is_some();
+        unparker.join().unwrap();
+        canceller.join().unwrap();
+        parked
+    });
+    assert_eq!(seen.len(), 2);
+}

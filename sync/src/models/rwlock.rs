@@ -1,0 +1,179 @@
+//! The readers-writer lock: exclusion, no lost wake-up, upgrades. What it guards is a
+//! loom cell, so a reader beside a writer is a race.
+
+use std::sync::Arc;
+
+use lisle_lwp::explore::{model, outcomes};
+use lisle_runtime::thread::spawn;
+use lisle_runtime::time;
+
+use crate::{
+    Fair, PreferReaders, PreferWriters, RwLock, RwLockPolicy, RwLockUpgradableGuard,
+    RwLockWriteGuard,
+};
+
+fn lock<P>() -> Arc<RwLock<u32, P>> {
+    Arc::new(RwLock::with_policy(0))
+}
+
+fn add_one<P: RwLockPolicy>(lock: &RwLock<u32, P>) {
+    *lock.write().unwrap() += 1;
+}
+
+fn look<P: RwLockPolicy>(lock: &RwLock<u32, P>) -> u32 {
+    *lock.read().unwrap()
+}
+
+#[test]
+fn write_against_write() {
+    model(Some(3), || {
+        let lock = lock::<Fair>();
+        let other = lock.clone();
+        let thread = spawn(move || add_one(&other));
+        add_one(&lock);
+        thread.join().unwrap();
+        assert_eq!(look(&lock), 2);
+    });
+}
+
+#[test]
+fn read_against_write() {
+    let seen = outcomes(Some(3), || {
+        let lock = lock::<Fair>();
+        let other = lock.clone();
+        let writer = spawn(move || add_one(&other));
+        let seen = look(&lock);
+        writer.join().unwrap();
+        seen
+    });
+    assert_eq!(Vec::from_iter(seen), [0, 1]);
+}
+
+/// Two readers and a writer: the last reader lets the writer in.
+fn readers_against_writer<P: RwLockPolicy>() {
+    model(Some(2), || {
+        let lock = lock::<P>();
+        let (reader, writer) = (lock.clone(), lock.clone());
+        let held = lock.read().unwrap();
+        let writer = spawn(move || add_one(&writer));
+        let reader = spawn(move || look(&reader));
+        drop(held);
+        writer.join().unwrap();
+        assert!(reader.join().unwrap() <= 1);
+        assert_eq!(look(&lock), 1);
+    });
+}
+
+#[test]
+fn last_reader_lets_the_writer_in() {
+    readers_against_writer::<Fair>();
+}
+
+#[test]
+fn last_reader_lets_the_writer_in_although_readers_go_first() {
+    readers_against_writer::<PreferReaders>();
+}
+
+/// A writer lets both waiting readers in, one after the other.
+fn writer_against_readers<P: RwLockPolicy>() {
+    model(Some(2), || {
+        let lock = lock::<P>();
+        let mut held = lock.write().unwrap();
+        let readers = [lock.clone(), lock.clone()].map(|lock| spawn(move || look(&lock)));
+        *held += 1;
+        drop(held);
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_writer_lets_all_readers_in() {
+    writer_against_readers::<Fair>();
+}
+
+#[test]
+fn a_writer_lets_all_readers_in_although_writers_go_first() {
+    writer_against_readers::<PreferWriters>();
+}
+
+#[test]
+fn downgrade_lets_readers_in() {
+    let seen = outcomes(Some(3), || {
+        let lock = lock::<Fair>();
+        let other = lock.clone();
+        let mut held = lock.write().unwrap();
+        let reader = spawn(move || look(&other));
+        *held = 7;
+        let held = RwLockWriteGuard::downgrade(held);
+        // While the lock is still held for reading.
+        let seen = reader.join().unwrap();
+        drop(held);
+        seen
+    });
+    assert_eq!(Vec::from_iter(seen), [7]);
+}
+
+/// The upgrade waits for the reader, and the writer for the upgrade.
+#[test]
+fn upgrade_against_reader() {
+    model(Some(3), || {
+        let lock = lock::<Fair>();
+        let other = lock.clone();
+        let reader = spawn(move || look(&other));
+        let held = lock.upgradable_read().unwrap();
+        let before = *held;
+        *RwLockUpgradableGuard::upgrade(held) += 1;
+        assert_eq!(before, 0);
+        assert!(reader.join().unwrap() <= 1);
+        assert_eq!(look(&lock), 1);
+    });
+}
+
+/// Who gives an upgrade up lets in the reader that it kept out.
+#[test]
+fn upgrade_given_up() {
+    let seen = outcomes(Some(2), || {
+        let lock = lock::<Fair>();
+        let (first, second) = (lock.clone(), lock.clone());
+        let first = spawn(move || look(&first));
+        let held = lock.upgradable_read().unwrap();
+        let second = spawn(move || look(&second));
+        let upgraded = RwLockUpgradableGuard::upgrade_deadline(held, time::now());
+        let upgraded = match upgraded {
+            Ok(mut writer) => {
+                *writer = 1;
+                true
+            }
+            Err(_) => false,
+        };
+        let seen = first.join().unwrap() + second.join().unwrap();
+        assert!(upgraded || seen == 0);
+        upgraded
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A writer that gives up lets in the reader behind it.
+#[test]
+fn writer_given_up() {
+    let seen = outcomes(Some(2), || {
+        let lock = lock::<Fair>();
+        let (writer, reader) = (lock.clone(), lock.clone());
+        let held = lock.read().unwrap();
+        let writer = spawn(move || {
+            let late = writer.write_deadline(time::now());
+            late.map(|mut value| *value = 1).is_ok()
+        });
+        let reader = spawn(move || look(&reader));
+        // The reader gets in while the lock is held for reading, or the writer has
+        // been in before: that is what a wake-up lost here would prevent.
+        let seen = reader.join().unwrap();
+        drop(held);
+        let written = writer.join().unwrap();
+        assert_eq!(look(&lock), u32::from(written));
+        seen
+    });
+    assert_eq!(Vec::from_iter(seen), [0]);
+}

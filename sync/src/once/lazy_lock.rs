@@ -1,0 +1,112 @@
+//! `LazyLock`: a value that is made when it is first looked at, with std's names and
+//! behaviour.
+
+use core::fmt;
+use core::ops::Deref;
+use core::panic::{RefUnwindSafe, UnwindSafe};
+
+use lisle_lwp::shim::Cell;
+use lisle_runtime::cancel;
+
+use super::Once;
+
+/// A value that is made when it is first looked at, as `std::sync::LazyLock`.
+///
+/// *Poison*: if the initializer panics, all later looks panic. *Cancellation*: the
+/// initializer is shielded from cancels, because it can run only once.
+///
+/// ```
+/// use lisle_sync::LazyLock;
+/// static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| "a b c".split(' ').collect());
+/// assert_eq!(WORDS.len(), 3);
+/// ```
+pub struct LazyLock<T, F = fn() -> T> {
+    once: Once,
+    /// `Value` if and only if `once` is complete.
+    state: Cell<State<T, F>>,
+}
+
+enum State<T, F> {
+    Initializer(F),
+    Running,
+    Value(T),
+}
+
+// SAFETY: value and initializer go from thread to thread with the lock.
+unsafe impl<T: Send, F: Send> Send for LazyLock<T, F> {}
+// SAFETY: all threads share the value; the initializer is taken by one of them.
+unsafe impl<T: Send + Sync, F: Send> Sync for LazyLock<T, F> {}
+
+impl<T: UnwindSafe, F: UnwindSafe> UnwindSafe for LazyLock<T, F> {}
+impl<T: RefUnwindSafe + UnwindSafe, F: UnwindSafe> RefUnwindSafe for LazyLock<T, F> {}
+
+impl<T, F: FnOnce() -> T> LazyLock<T, F> {
+    lisle_lwp::const_unless_loom! {
+        /// A value that this initializer will make.
+        pub fn new(f: F) -> LazyLock<T, F> {
+            LazyLock { once: Once::new(), state: Cell::new(State::Initializer(f)) }
+        }
+    }
+
+    /// The value; makes it first, if it has not been made. What dereferencing does.
+    ///
+    /// # Panics
+    /// If the initializer panics, or has panicked.
+    #[inline]
+    pub fn force(this: &LazyLock<T, F>) -> &T {
+        if !this.once.is_completed() {
+            this.make();
+        }
+        // SAFETY: it is complete: nobody writes any more.
+        this.state.with(|state| match unsafe { &*state } {
+            State::Value(value) => value,
+            _ => unreachable!("complete"),
+        })
+    }
+
+    #[cold]
+    fn make(&self) {
+        self.once.call_once(|| {
+            let replace = |new| {
+                self.state.with_mut(|state| {
+                    // SAFETY: nobody reads before it is complete, nobody else runs
+                    // this.
+                    unsafe { core::mem::replace(&mut *state, new) }
+                })
+            };
+            if let State::Initializer(f) = replace(State::Running) {
+                replace(State::Value(cancel::shield(f)));
+            }
+        });
+    }
+}
+
+impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        LazyLock::force(self)
+    }
+}
+
+impl<T: Default> Default for LazyLock<T> {
+    fn default() -> Self {
+        LazyLock::new(T::default)
+    }
+}
+
+impl<T: fmt::Debug, F> fmt::Debug for LazyLock<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_tuple("LazyLock");
+        if self.once.is_completed() {
+            // SAFETY: as in `force`.
+            self.state.with(|state| match unsafe { &*state } {
+                State::Value(value) => shown.field(value),
+                _ => &mut shown,
+            });
+        } else {
+            shown.field(&format_args!("<uninit>"));
+        }
+        shown.finish()
+    }
+}

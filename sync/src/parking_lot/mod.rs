@@ -1,0 +1,76 @@
+//! parking_lot's locks, on lisle's waiting: no poison, and lock_api's features.
+//!
+//! The types are [`lock_api`]'s around [`RawMutex`] and [`RawRwLock`], as parking_lot's
+//! are: guards that can be mapped, guards that hold an `Arc`, reentrant mutexes,
+//! upgradable reads, fair unlocks, timeouts. A program ports by changing `use` lines.
+//!
+//! *Cancellation*: no cancellation points, but for the condition variable's waits.
+//!
+//! ```
+//! use lisle_sync::parking_lot::{Mutex, MutexGuard};
+//! static PAIR: Mutex<(u8, u8)> = Mutex::new((1, 2));
+//!
+//! let mut second = MutexGuard::map(PAIR.lock(), |pair| &mut pair.1);
+//! *second += 1;
+//! drop(second);
+//! assert_eq!(*PAIR.lock(), (1, 3));
+//! ```
+
+mod condvar;
+mod raw;
+
+pub use lock_api;
+
+pub use self::condvar::{Condvar, WaitTimeoutResult};
+pub use self::raw::RawThreadId;
+pub use crate::{RawMutex, RawRwLock};
+
+/// See `parking_lot::Mutex`.
+pub type Mutex<T> = lock_api::Mutex<RawMutex, T>;
+/// See `parking_lot::MutexGuard`.
+pub type MutexGuard<'a, T> = lock_api::MutexGuard<'a, RawMutex, T>;
+/// See `parking_lot::MappedMutexGuard`.
+pub type MappedMutexGuard<'a, T> = lock_api::MappedMutexGuard<'a, RawMutex, T>;
+/// See `parking_lot::ArcMutexGuard`.
+pub type ArcMutexGuard<T> = lock_api::ArcMutexGuard<RawMutex, T>;
+
+/// See `parking_lot::ReentrantMutex`.
+pub type ReentrantMutex<T> = lock_api::ReentrantMutex<RawMutex, RawThreadId, T>;
+/// See `parking_lot::ReentrantMutexGuard`.
+pub type ReentrantMutexGuard<'a, T> = lock_api::ReentrantMutexGuard<'a, RawMutex, RawThreadId, T>;
+/// See `parking_lot::MappedReentrantMutexGuard`.
+pub type MappedReentrantMutexGuard<'a, T> =
+    lock_api::MappedReentrantMutexGuard<'a, RawMutex, RawThreadId, T>;
+
+/// See `parking_lot::RwLock`. It is fair; for other policies name them.
+pub type RwLock<T, P = crate::Fair> = lock_api::RwLock<RawRwLock<P>, T>;
+/// See `parking_lot::RwLockReadGuard`.
+pub type RwLockReadGuard<'a, T, P = crate::Fair> = lock_api::RwLockReadGuard<'a, RawRwLock<P>, T>;
+/// See `parking_lot::RwLockWriteGuard`.
+pub type RwLockWriteGuard<'a, T, P = crate::Fair> = lock_api::RwLockWriteGuard<'a, RawRwLock<P>, T>;
+/// See `parking_lot::RwLockUpgradableReadGuard`.
+pub type RwLockUpgradableReadGuard<'a, T, P = crate::Fair> =
+    lock_api::RwLockUpgradableReadGuard<'a, RawRwLock<P>, T>;
+/// See `parking_lot::MappedRwLockReadGuard`.
+pub type MappedRwLockReadGuard<'a, T, P = crate::Fair> =
+    lock_api::MappedRwLockReadGuard<'a, RawRwLock<P>, T>;
+/// See `parking_lot::MappedRwLockWriteGuard`.
+pub type MappedRwLockWriteGuard<'a, T, P = crate::Fair> =
+    lock_api::MappedRwLockWriteGuard<'a, RawRwLock<P>, T>;
+/// See `parking_lot::ArcRwLockReadGuard`.
+pub type ArcRwLockReadGuard<T, P = crate::Fair> = lock_api::ArcRwLockReadGuard<RawRwLock<P>, T>;
+/// See `parking_lot::ArcRwLockWriteGuard`.
+pub type ArcRwLockWriteGuard<T, P = crate::Fair> = lock_api::ArcRwLockWriteGuard<RawRwLock<P>, T>;
+/// See `parking_lot::ArcRwLockUpgradableReadGuard`.
+pub type ArcRwLockUpgradableReadGuard<T, P = crate::Fair> =
+    lock_api::ArcRwLockUpgradableReadGuard<RawRwLock<P>, T>;
+
+/// See `parking_lot::const_mutex`.
+pub const fn const_mutex<T>(value: T) -> Mutex<T> {
+    Mutex::new(value)
+}
+
+/// See `parking_lot::const_rwlock`.
+pub const fn const_rwlock<T>(value: T) -> RwLock<T> {
+    RwLock::new(value)
+}
