@@ -28,7 +28,7 @@
 //! | module | what it holds | after the manner of |
 //! |---|---|---|
 //! | [`thread`] | spawning, joining, parking, observing user threads; [`local!`] | `std::thread` |
-//! | [`sync`] | semaphores, mutexes, condition variables | `std::sync` |
+//! | [`sync`] | locks, semaphores, barriers, what happens once | `std::sync`, parking_lot |
 //! | [`channel`] | channels and select; oneshot, mpsc, broadcast, watch, duplex, rendezvous | `crossbeam-channel` |
 //! | [`net`], [`os`] | TCP, UDP and Unix sockets | `std::net`, `std::os::unix::net` |
 //! | [`io`] | waiting for any descriptor | tokio's `AsyncFd` |
@@ -60,8 +60,9 @@
 //! # Rules that hold everywhere
 //!
 //! * A wake-up is never lost.
-//! * Whatever may wait has a form with a deadline (but for join and lock),
-//!   and is a cancellation point (but for lock). A wait that ends early leaves no trace.
+//! * Whatever may wait has a form with a deadline (but for join), and is a
+//!   cancellation point (but for locks, which have a form that is). A wait that
+//!   ends early leaves no trace.
 //! * Cancelling is not panicking: it poisons nothing.
 //! * Where std reports an error when resources run out, so does lisle.
 //!
@@ -100,10 +101,21 @@ pub mod os {
     }
 }
 
-/// What threads say to each other: semaphores, mutexes, condition variables.
+/// What threads say to each other: locks, semaphores, barriers.
 ///
-/// Everything works between user threads, kernel threads, and both mixed.
-/// Mutexes and condition variables have std's names and behaviour.
+/// Everything works between user threads, kernel threads, and both mixed. What std
+/// has too has std's names and behaviour; [`sync::parking_lot`] has parking_lot's.
+///
+/// | type | beyond std's | fairness | bytes, around `()` |
+/// |---|---|---|---|
+/// | [`sync::Mutex`] | deadlines, cancellable, fair unlock | first come first served; bypassed a bounded number of times | 8 |
+/// | [`sync::RwLock`] | policy, upgrades, recursion, deadlines, cancellable | as its policy says | 16 |
+/// | [`sync::Condvar`] | deadlines | first come first served | 1 |
+/// | [`sync::Once`], [`sync::OnceLock`], [`sync::LazyLock`] | deadlines | none is needed | 4 |
+/// | [`sync::Barrier`] | deadlines | none is needed | 40 |
+/// | [`sync::PriorityMutex`] | the holder inherits priorities | the most urgent first | 40 |
+/// | [`sync::Semaphore`] | all of it, after tokio | first come first served, by hand-off | 56 |
+/// | [`sync::WaitGroup`], [`sync::Parker`] | all of it, after crossbeam | none is needed | 8 |
 ///
 /// ```
 /// use lisle::sync::Semaphore;
