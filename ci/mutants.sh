@@ -27,9 +27,6 @@ runtime/src/wait/list.rs     models::list
 runtime/src/join.rs          models::join
 runtime/src/sched/queue.rs   models::queue
 runtime/src/sched/sleepers.rs models::sleepers
-sync/src/semaphore.rs        models::semaphore
-sync/src/mutex.rs            models::mutex models::condvar
-sync/src/condvar.rs          models::condvar
 sync/src/channel/core.rs     models::channel models::select models::task
 sync/src/channel/wait.rs     models::channel models::select
 sync/src/channel/complete.rs models::select models::task
@@ -40,6 +37,15 @@ sync/src/channel/signal.rs   models::shapes
 sync/src/channel/watch.rs    models::shapes
 sync/src/channel/broadcast.rs models::shapes
 sync/src/channel/oneshot.rs  models::shapes
+sync/src/semaphore/core.rs   models::semaphore
+sync/src/mutex/raw.rs        models::mutex models::condvar
+sync/src/condvar/raw.rs      models::condvar
+sync/src/rwlock/raw.rs       models::rwlock
+sync/src/once/mod.rs         models::once
+sync/src/queue.rs            models::queue
+sync/src/parker.rs           models::queue
+sync/src/barrier.rs          models::queue
+sync/src/priority_mutex.rs   models::priority_mutex
 "
 # Models that play the part of code which cannot be modelled: only the table breaks them.
 players="

@@ -84,10 +84,13 @@ impl Semaphore for lisle::sync::Semaphore {
         Self::new(permits)
     }
 
+    // Part of the measured loop, as where a program calls it.
+    #[inline(always)]
     fn p(&self) {
         self.p();
     }
 
+    #[inline(always)]
     fn v(&self) {
         self.v();
     }
@@ -125,10 +128,12 @@ impl Semaphore for may::sync::Semphore {
         Self::new(permits)
     }
 
+    #[inline(always)]
     fn p(&self) {
         self.wait();
     }
 
+    #[inline(always)]
     fn v(&self) {
         self.post();
     }

@@ -11,6 +11,7 @@ mod channel;
 mod condvar;
 mod mutex;
 mod once;
+mod priority_mutex;
 mod queue;
 mod rwlock;
 mod select;

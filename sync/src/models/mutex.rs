@@ -8,7 +8,7 @@ use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
 use super::unless_cancelled;
-use crate::Mutex;
+use crate::{Mutex, MutexGuard};
 
 fn add_one(mutex: &Mutex<u32>) {
     *mutex.lock().unwrap() += 1;
@@ -156,5 +156,22 @@ fn barging_against_waiter() {
         }
         waiter.join().unwrap();
         assert_eq!(*mutex.lock().unwrap(), 5);
+    });
+}
+
+/// A fair unlock and a lock order what they guard, as others do.
+#[test]
+fn fair_unlock_against_lock() {
+    model(Some(3), || {
+        let mutex = Arc::new(Mutex::new(0));
+        let other = mutex.clone();
+        let thread = spawn(move || add_one(&other));
+        for _ in 0..2 {
+            let mut held = mutex.lock().unwrap();
+            *held += 1;
+            MutexGuard::unlock_fair(held);
+        }
+        thread.join().unwrap();
+        assert_eq!(*mutex.lock().unwrap(), 3);
     });
 }

@@ -177,3 +177,17 @@ fn writer_given_up() {
     });
     assert_eq!(Vec::from_iter(seen), [0]);
 }
+
+#[test]
+fn fair_unlock_against_readers() {
+    model(Some(2), || {
+        let lock = lock::<Fair>();
+        let other = lock.clone();
+        let reader = spawn(move || look(&other));
+        let mut held = lock.write().unwrap();
+        *held += 1;
+        RwLockWriteGuard::unlock_fair(held);
+        assert!(reader.join().unwrap() <= 1);
+        assert_eq!(look(&lock), 1);
+    });
+}

@@ -31,7 +31,7 @@ fn v_against_p() {
 
 #[test]
 fn p_against_p() {
-    model(Some(3), || {
+    model(Some(2), || {
         let semaphore = semaphore(1);
         let shared = Data::new();
         let threads = [(); 2].map(|()| {
@@ -151,7 +151,7 @@ fn large_request_against_small() {
 
 #[test]
 fn v_against_cancel() {
-    let seen = outcomes(Some(3), || {
+    let seen = outcomes(Some(2), || {
         let semaphore = semaphore(0);
         let (given, waiter) = (semaphore.clone(), thread::current());
         let giver = spawn(move || given.v());
