@@ -9,6 +9,8 @@ mod condvar;
 mod inheritance;
 #[path = "sync/meeting.rs"]
 mod meeting;
+#[path = "sync/migration.rs"]
+mod migration;
 #[path = "sync/mutex.rs"]
 mod mutex;
 #[path = "sync/mutex_fairness.rs"]
