@@ -35,6 +35,33 @@ fn on_one_lwp_yielding_threads_take_turns() {
 }
 
 #[test]
+fn threads_that_yield_for_ever_let_others_begin() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    for full in [true, false] {
+        let begun = Arc::new(AtomicBool::new(false));
+        let yields = || {
+            let begun = begun.clone();
+            move || {
+                while !begun.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
+            }
+        };
+        let spinners = [(); 2].map(|()| match full {
+            true => thread::Builder::new().on(&rt).spawn(yields()).unwrap(),
+            false => on(&rt, yields()),
+        });
+        // From outside the runtime: the LWP must come to look for it.
+        let last = begun.clone();
+        let other = on(&rt, move || last.store(true, Ordering::Relaxed));
+        other.join().unwrap();
+        spinners.into_iter().for_each(|s| s.join().unwrap());
+    }
+    end(rt);
+}
+
+#[test]
 fn two_threads_yield_a_million_times() {
     let _dog = watchdog();
     let rt = runtime(1);
