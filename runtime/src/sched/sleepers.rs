@@ -78,6 +78,18 @@ impl Sleepers {
         self.counts.load(Ordering::Relaxed) != 0
     }
 
+    /// A word that is not zero while any LWP is idle, for those who look often.
+    /// A hint.
+    pub fn watch(&self) -> &AtomicU32 {
+        &self.counts
+    }
+
+    /// How many LWPs search and sleep. A hint.
+    pub fn idle(&self) -> (usize, usize) {
+        let counts = self.counts.load(Ordering::Relaxed);
+        ((counts & SEARCHERS) as usize, (counts / ASLEEP) as usize)
+    }
+
     /// Whether a submission would wake somebody. A hint.
     #[inline]
     pub fn would_wake(&self) -> bool {
