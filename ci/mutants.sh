@@ -25,6 +25,8 @@ runtime/src/wait/word.rs     models::wait models::park models::list
 runtime/src/wait/mod.rs      models::wait models::park models::list
 runtime/src/wait/list.rs     models::list
 runtime/src/join.rs          models::join
+runtime/src/jobs/offers.rs   models::jobs
+runtime/src/jobs/thief.rs    models::jobs
 runtime/src/sched/queue.rs   models::queue
 runtime/src/sched/sleepers.rs models::sleepers
 sync/src/channel/core.rs     models::channel models::select models::task
@@ -52,6 +54,7 @@ players="
 runtime/src/models/list.rs       models::list
 runtime/src/models/join.rs       models::join
 runtime/src/models/sleepers.rs   models::sleepers
+runtime/src/models/jobs.rs       models::jobs
 "
 
 say() { printf 'mutants: %s\n' "$*" >&2; }

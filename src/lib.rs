@@ -28,6 +28,7 @@
 //! | module | what it holds | after the manner of |
 //! |---|---|---|
 //! | [`thread`] | spawning, joining, parking, observing user threads; [`local!`] | `std::thread` |
+//! | [`jobs`] | [`join`], [`cobegin`](fn@cobegin), [`cobegin!`]: fork and join without threads | `rayon`, `chili` |
 //! | [`sync`] | locks, semaphores, barriers, what happens once | `std::sync`, parking_lot |
 //! | [`channel`] | channels and select; oneshot, mpsc, broadcast, watch, duplex, rendezvous | `crossbeam-channel` |
 //! | [`net`], [`os`] | TCP, UDP and Unix sockets | `std::net`, `std::os::unix::net` |
@@ -86,8 +87,12 @@ pub use lisle_sync::channel;
 pub use lisle_runtime::sched::policy;
 #[cfg(not(lisle_loom))]
 pub use lisle_runtime::{
-    Builder as RuntimeBuilder, Runtime, ShutdownError, blocking, local, lwp, run, seeded, upcall,
+    Builder as RuntimeBuilder, Runtime, ShutdownError, blocking, jobs, local, lwp, run, seeded,
+    upcall,
 };
+#[cfg(not(lisle_loom))]
+#[doc(inline)]
+pub use lisle_runtime::{cobegin, jobs::cobegin, jobs::join};
 #[cfg(not(lisle_loom))]
 pub use lisle_runtime::{future, io, net, process, signal};
 

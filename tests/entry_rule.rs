@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use lisle::net::{TcpListener, TcpStream};
 use lisle::policy::{Policy, PolicyKind, ReadyList, ReadyThread};
+use lisle::sync::Semaphore;
 use lisle::thread::{self, Builder};
 use lisle::{Runtime, cancel};
 
@@ -67,7 +68,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 /// One of everything a thread can do, with values on the heap.
 fn everything(n: u64) -> Box<u64> {
     let micros = Duration::from_micros(n % 50);
-    match n % 10 {
+    match n % 11 {
         0 => thread::yield_now(),
         1 => thread::sleep(micros),
         2 => {
@@ -110,6 +111,21 @@ fn everything(n: u64) -> Box<u64> {
             let named = Builder::new().name(format!("named-{n}"));
             let named = spawn(named, || HEAP.with(|heap| heap.iter().sum::<u64>()));
             assert_eq!(named.join().unwrap(), 140);
+        }
+        9 => {
+            // The second closure runs on a helper.
+            let go = Semaphore::new(0);
+            let (one, three) = lisle::join(
+                || {
+                    go.p();
+                    Box::new(n)
+                },
+                || {
+                    go.v();
+                    vec![n; 3]
+                },
+            );
+            assert_eq!(*one * 3, three.iter().sum());
         }
         _ => {
             let children: Vec<_> = (0..40).map(|i| child(move || Box::new(i))).collect();

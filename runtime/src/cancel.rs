@@ -78,6 +78,16 @@ pub fn deliver() -> ! {
     std::panic::resume_unwind(Box::new(Cancelled))
 }
 
+/// Unwinds the calling thread with the payload with which another flow, or the
+/// thread itself, had unwound.
+#[cfg(not(lisle_loom))]
+pub(crate) fn resume(payload: Box<dyn core::any::Any + Send>) -> ! {
+    let cancelled = payload.is::<Cancelled>();
+    me().cancelling
+        .store(u8::from(cancelled), Ordering::Relaxed);
+    std::panic::resume_unwind(payload)
+}
+
 /// Whether the calling thread unwinds because of a panic, rather than a cancel.
 /// For primitives that poison.
 ///

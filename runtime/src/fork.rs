@@ -69,6 +69,7 @@ extern "C" fn in_child() {
         me.thread_pointer.store(0, Ordering::Relaxed);
         me.shared.store(core::ptr::null_mut(), Ordering::Relaxed);
         me.generation.store(generation(), Ordering::Relaxed);
+        me.jobs.forget_helpers();
     }
     crate::runtime::forget_all();
 }

@@ -31,6 +31,10 @@ pub mod future;
 mod helpers;
 #[cfg(not(lisle_loom))]
 pub mod io;
+#[cfg(not(lisle_loom))]
+pub mod jobs;
+#[cfg(lisle_loom)]
+mod jobs;
 mod join;
 #[cfg(not(lisle_loom))]
 pub mod lwp;

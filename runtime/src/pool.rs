@@ -174,6 +174,7 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block.thread_pointer.store(0, Ordering::Relaxed);
     block.lwp.store(ptr::null_mut(), Ordering::Relaxed);
     block.shared.store(ptr::null_mut(), Ordering::Relaxed);
+    block.jobs.reset();
     block.wait.reset();
     block.join.reset();
     block.id.store(identity.id, Ordering::Relaxed);

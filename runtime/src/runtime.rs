@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::donors;
 use crate::fork::{self, Forgettable};
 use crate::io::reactor::Reactor;
+use crate::jobs::offers::Offers;
 use crate::random::Random;
 use crate::sched::idle;
 use crate::sched::lwp::Lwp;
@@ -50,6 +51,7 @@ pub struct Shared {
     itself: Weak<Shared>,
     // --- any thread, atomically or by their own locks ---
     pub(crate) injector: Injector,
+    pub(crate) offers: Offers,
     pub(crate) sleepers: Sleepers,
     pub(crate) reactor: Reactor,
     pub(crate) spawned_elsewhere: AtomicU64,
@@ -703,6 +705,7 @@ impl Builder {
             generation: fork::generation(),
             itself: itself.clone(),
             injector: Injector::new(),
+            offers: Offers::new(),
             sleepers: Sleepers::new(lwps),
             reactor,
             spawned_elsewhere: AtomicU64::new(0),

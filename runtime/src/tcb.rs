@@ -25,6 +25,8 @@ use lisle_lwp::{current::Slot, owner::Holder};
 
 #[cfg(not(lisle_loom))]
 use crate::footing::Footing;
+#[cfg(not(lisle_loom))]
+use crate::jobs::Scope;
 use crate::join::JoinSlot;
 #[cfg(not(lisle_loom))]
 use crate::thread::local::Locals;
@@ -104,6 +106,12 @@ pub(crate) struct Tcb {
     /// Why the thread waits, and for which one: see [`Reason`].
     pub(crate) reason: AtomicPtr<Reason>,
     pub(crate) reason_detail: AtomicUsize,
+
+    // --- the thread itself ---
+    #[cfg(not(lisle_loom))]
+    pub(crate) jobs: Scope,
+
+    // --- any thread, atomically ---
     /// Nanoseconds of CPU time, where the runtime accounts them.
     pub(crate) cpu_ns: AtomicU64,
     pub(crate) join: JoinSlot,
@@ -164,6 +172,8 @@ impl Tcb {
             accounts_cpu: AtomicU8::new(0),
             reason: AtomicPtr::new(ptr::null_mut()),
             reason_detail: AtomicUsize::new(0),
+            #[cfg(not(lisle_loom))]
+            jobs: Scope::blank(),
             cpu_ns: AtomicU64::new(0),
             join: JoinSlot::new(),
             random: AtomicU64::new(0),

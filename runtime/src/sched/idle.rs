@@ -33,6 +33,7 @@ use super::switch::{AFTER, NOTHING, depart, follow_up};
 use super::timers::NEVER;
 use super::{ending, handover};
 use crate::donors;
+use crate::jobs;
 use crate::runtime::Shared;
 use crate::tcb::Tcb;
 use crate::wait::Outcome;
@@ -61,6 +62,8 @@ struct Carrier<'a> {
     /// there without spinning: the next work will come from there, too, and who
     /// sends it may want the processor.
     served_by_poller: bool,
+    /// The system refused a thread for a job that is offered.
+    refused: bool,
 }
 
 /// The body of a kernel thread that carries LWPs: the one of its first order,
@@ -123,10 +126,13 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
         last_poll: 0,
         trimmed: true,
         served_by_poller: false,
+        refused: false,
     };
     let stopped = carrier.run();
     current::set_carried(core::ptr::null());
     if stopped {
+        // Idle for ever: so those who watch for idle LWPs see that it has ended.
+        shared.sleepers.start_search();
         // The runtime stops: what the LWP kept at hand goes back.
         // SAFETY: this kernel thread owns the LWP.
         unsafe {
@@ -251,6 +257,11 @@ impl Carrier<'_> {
         let queued = unsafe { lwp.ready() }.len();
         lwp.counters.queued.store(queued as u64, Ordering::Relaxed);
         self.take_injected();
+        if let Some(helper) = self.take_job() {
+            // So that a job does not wait for ever while no LWP is idle.
+            // SAFETY: owner, inside the runtime; the thread is ready.
+            unsafe { lwp.enqueue(helper) };
+        }
         let is_virtual = shared.clock.is_virtual();
         if !is_virtual && shared.earliest_deadline() <= now {
             self.expire_everywhere(now);
@@ -358,6 +369,18 @@ impl Carrier<'_> {
         unsafe { lwp.pick() }
             .or_else(|| self.expire_idle())
             .or_else(|| self.steal(last))
+            .or_else(|| self.take_job())
+    }
+
+    /// A new thread for a job that is offered.
+    fn take_job(&mut self) -> Option<&'static Tcb> {
+        if self.shared.offers.is_empty() {
+            return None;
+        }
+        // SAFETY: owner, in the idle context.
+        let started = unsafe { jobs::start(self.lwp) };
+        self.refused = started.is_err();
+        started.ok().flatten()
     }
 
     /// Expires deadlines when nothing is ready. Virtual time jumps to the next
@@ -407,12 +430,13 @@ impl Carrier<'_> {
     /// Whether others could take work from somewhere: step 3 of going to sleep.
     fn work_left(&self) -> bool {
         !self.shared.injector.is_empty()
+            || !self.shared.offers.is_empty()
             || self.shared.lwps.iter().any(|lwp| !lwp.stealer.is_empty())
     }
 
     fn sleep(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
-        if self.end_donors() {
+        if self.end_donors() || core::mem::take(&mut self.refused) {
             // The system refuses kernel threads, or there are many: once more,
             // after another look round, at readiness too.
             self.served_by_poller = false;

@@ -355,6 +355,7 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
 /// thread, is resolved.
 #[inline(never)]
 pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
+    me.jobs.before_wait();
     let Some(lwp) = enter(me) else {
         handover::leave(me, PARK);
         return Departure::STAY;

@@ -6,6 +6,7 @@ mod bound;
 mod builder;
 mod fresh;
 mod handle;
+pub(crate) mod helper;
 mod launch;
 mod list;
 pub(crate) mod local;

@@ -366,6 +366,8 @@ impl Wait {
     /// Waits on the sleeper.
     fn sleep(self, deadline: Option<Instant>) -> Outcome {
         let thread = self.thread;
+        #[cfg(not(lisle_loom))]
+        thread.jobs.before_wait();
         let _ = thread.wait.commit();
         loop {
             if let Some(outcome) = thread.wait.outcome() {
