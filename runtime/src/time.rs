@@ -67,6 +67,11 @@ pub(crate) fn with_timer(
     if earliest {
         shared.reactor.deadline_set(due);
     }
+    if lwp.is_none() && shared.clock.is_virtual() {
+        // The LWP may sleep already, and not in the poller: time jumps to the
+        // deadline only if it looks again.
+        shared.announce();
+    }
     body();
     let _entry = crate::Entry::new();
     timers.remove(&timer);

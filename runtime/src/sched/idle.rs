@@ -429,7 +429,10 @@ impl Carrier<'_> {
 
     /// Whether others could take work from somewhere: step 3 of going to sleep.
     fn work_left(&self) -> bool {
-        !self.shared.injector.is_empty()
+        // Virtual time jumps to any deadline there is.
+        let jumps = || self.shared.clock.is_virtual() && self.shared.earliest_deadline() != NEVER;
+        jumps()
+            || !self.shared.injector.is_empty()
             || !self.shared.offers.is_empty()
             || self.shared.lwps.iter().any(|lwp| !lwp.stealer.is_empty())
     }
