@@ -1,18 +1,18 @@
 //! Accepts connections and starts a user thread for each.
 //!
-//! # Light threads
+//! # Full and light threads
 //!
-//! Connections run on *light* threads: the cheapest kind, which may continue on another kernel
-//! thread after any call that blocks. The price is a promise, made in the two `unsafe` blocks
-//! below: **no function that contains, after inlining, a call that can block also touches a
-//! thread-local.** How this program keeps it:
+//! Connections run on full threads, like any code under `std::thread`. With `--light` they run on
+//! *light* threads: the cheapest kind, which borrow the thread-locals of whichever kernel thread
+//! runs them. The price is a promise, made in the `unsafe` block below: **no function that
+//! contains, after inlining, a call that can block also touches a thread-local.** How this program
+//! keeps it:
 //!
 //! - Nothing in it declares a thread-local, and nothing that blocks is called from a closure that
 //!   std runs inside one of its own.
 //! - What touches one somewhere inside is called only through `#[inline(never)]` functions that do
 //!   not block: printing (`report`), std's mutexes, which look at the panic count (the methods of
-//!   `registry.rs`), starting a thread (`start_connection`), files (`files.rs`), TLS (`tls.rs`), and
-//!   looking at the runtime (`stats.rs`).
+//!   `registry.rs`), files (`files.rs`), TLS (`tls.rs`), and looking at the runtime (`stats.rs`).
 //! - The rest of a connection's code is slices, vectors and calls into `lisle::net`. The memory
 //!   allocator is behind a call that is never inlined.
 
@@ -51,10 +51,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<(JoinHandle<()>, SocketA
         .stack_size(STACK_SIZE)
         .on(&shared.runtime);
     let shared = Arc::clone(shared);
-    // SAFETY: the contract of a light thread is that no function with a blocking call in it also
-    // touches a thread-local. `listen` blocks; it prints, locks and spawns only through
-    // never-inlined functions, as this module's header lists.
-    let handle = unsafe { builder.spawn_light(move || listen(&listener, &shared)) }?;
+    let handle = builder.spawn(move || listen(&listener, &shared))?;
     Ok((handle, address))
 }
 
@@ -109,10 +106,14 @@ fn start_connection(stream: TcpStream, mut ticket: Ticket) -> io::Result<()> {
         Some(_) => TLS_STACK_SIZE,
     };
     let builder = Builder::new().stack_size(stack_size);
-    // SAFETY: as for the listener: what `serve` calls and blocks in (`Wire`'s reads and writes)
-    // touches no thread-local; what does touch one is behind never-inlined functions that do not
-    // block, as this module's header lists.
-    let handle = unsafe { builder.spawn_light(move || serve(stream, ticket)) }?;
+    let handle = if shared.options.light {
+        // SAFETY: what `serve` calls and blocks in (`Wire`'s reads and writes) touches no
+        // thread-local; what does touch one is behind never-inlined functions that do not block,
+        // as this module's header lists.
+        unsafe { builder.spawn_light(move || serve(stream, ticket)) }?
+    } else {
+        builder.spawn(move || serve(stream, ticket))?
+    };
     shared.registry.attach(key, handle.thread().clone());
     Ok(())
 }

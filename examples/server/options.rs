@@ -19,6 +19,7 @@ Usage: server [OPTIONS]
   --tls CERT KEY           speaks HTTPS, with this certificate chain and private key (PEM)
   --lwps N                 virtual processors [LISLE_LWPS, or one for each processor]
   --per-request            one thread and one connection per request: no keep-alive
+  --light                  connections on light threads in place of full ones: half the memory
   --max-connections N      how many connections at once; more wait to be accepted [10000]
   --max-body BYTES         the largest request body accepted [16777216]
   --read-timeout-ms MS     how long a client may stay silent, and how long it may take
@@ -45,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) lwps: Option<usize>,
     pub(crate) per_request: bool,
+    pub(crate) light: bool,
     pub(crate) max_connections: usize,
     pub(crate) max_body: u64,
     /// Never zero: a zero timeout is an error to the socket.
@@ -66,6 +68,7 @@ impl Default for Options {
             tls: None,
             lwps: None,
             per_request: false,
+            light: false,
             max_connections: 10_000,
             max_body: 16 << 20,
             read_timeout: Duration::from_secs(30),
@@ -91,6 +94,7 @@ impl Options {
                 }
                 Arg::Long("lwps") => options.lwps = Some(positive(&mut parser, "--lwps")?),
                 Arg::Long("per-request") => options.per_request = true,
+                Arg::Long("light") => options.light = true,
                 Arg::Long("max-connections") => {
                     options.max_connections = positive(&mut parser, "--max-connections")?;
                 }

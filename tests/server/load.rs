@@ -46,7 +46,12 @@ fn busy_clients_in_parallel() {
 
 #[test]
 fn one_request_per_connection_if_so_asked() {
-    let server = Server::start(&["--per-request"]);
+    one_request_per_connection(&["--per-request"]);
+    one_request_per_connection(&["--per-request", "--light"]);
+}
+
+fn one_request_per_connection(flags: &[&str]) {
+    let server = Server::start(flags);
     for _ in 0..20 {
         let mut client = server.connect();
         // The second request finds nobody.

@@ -162,6 +162,7 @@ fn the_command_line() {
         "--tls",
         "--lwps",
         "--per-request",
+        "--light",
         "--max-connections",
         "--drain",
         "--help",
