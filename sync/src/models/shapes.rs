@@ -101,7 +101,7 @@ fn watch_borrow_against_send() {
 
 #[test]
 fn watch_send_against_cancel() {
-    let seen = outcomes(Some(2), || {
+    let seen = outcomes(Some(1), || {
         let (sender, mut receiver) = watch::channel(0);
         let this = thread::current();
         let canceller = spawn(move || this.cancel());
@@ -116,7 +116,7 @@ fn watch_send_against_cancel() {
 
 #[test]
 fn broadcast_send_against_recv() {
-    model(Some(2), || {
+    model(Some(1), || {
         let (sender, mut first) = broadcast::channel(2);
         let mut second = sender.subscribe();
         let thread = spawn(move || {
