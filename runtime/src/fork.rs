@@ -44,6 +44,7 @@ extern "C" fn before() {
     slot::lock_for_fork();
     donors::lock_for_fork();
     lisle_lwp::stack::StackPool::global().lock_for_fork();
+    lisle_lwp::donor::before_fork();
 }
 
 extern "C" fn in_parent() {
@@ -62,6 +63,7 @@ extern "C" fn in_child() {
     in_parent();
     GENERATION.fetch_add(1, Ordering::Relaxed);
     lisle_lwp::current::set_carried(core::ptr::null());
+    lisle_lwp::donor::after_fork_in_child();
     donors::forget();
     if let Some(me) = running() {
         me.kind.store(Kind::Kernel as u8, Ordering::Relaxed);

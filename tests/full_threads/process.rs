@@ -149,6 +149,33 @@ fn a_forked_child_leaves_the_parents_threads_behind() {
     );
 }
 
+/// In the child libc uses the stack of the kernel thread that carried the forking
+/// thread again, and gives it back; the kernel must not write there.
+#[test]
+fn a_forked_child_outlives_the_stack_of_its_carrier() {
+    let _dog = watchdog();
+    alone(
+        "process::a_forked_child_outlives_the_stack_of_its_carrier",
+        || {
+            // More stacks than libc keeps.
+            let rt = runtime(40);
+            for _ in 0..10 {
+                let forking = Builder::new().on(&rt).spawn(|| {
+                    forked(|| {
+                        for _ in 0..20 {
+                            let kernel = std::thread::spawn(std::thread::yield_now);
+                            kernel.join().unwrap();
+                            std::thread::yield_now();
+                        }
+                    })
+                });
+                assert_eq!(forking.unwrap().join().unwrap(), 0);
+            }
+            end(rt);
+        },
+    );
+}
+
 /// In the child of a full thread that returns, the process ends with it.
 #[test]
 fn a_full_thread_that_returns_in_the_child_ends_it() {

@@ -259,8 +259,9 @@ fn block_signals() {
     }
 }
 
-/// Ends the calling thread's registration for restartable sequences, if libc has made one.
-unsafe fn unregister_rseq(pointer: usize) {
+/// Ends the calling kernel thread's registration for restartable sequences, if libc has made one for
+/// the thread with this pointer.
+pub(super) unsafe fn unregister_rseq(pointer: usize) {
     const RSEQ_FLAG_UNREGISTER: usize = 1;
     const AT_RSEQ_FEATURE_SIZE: libc::c_ulong = 27;
     const AT_RSEQ_ALIGN: libc::c_ulong = 28;

@@ -50,11 +50,13 @@ use crate::stack::{Stack, StackPool, StackSize};
 use crate::sys::{self, Call};
 
 mod end;
+mod fork;
 mod host;
 mod list;
 mod setxid;
 
 pub use end::{Ended, Finale};
+pub use fork::{after_fork_in_child, before_fork};
 pub use host::{Unsupported, support};
 pub use list::{Donors, List, Stage};
 pub use setxid::{Carrier, register_carrier};

@@ -87,6 +87,18 @@ pub fn register_carrier() -> Carrier {
     }
 }
 
+/// The thread pointer of the calling kernel thread, if it is on the register.
+pub(super) fn own_pointer() -> Option<usize> {
+    let tid = sys::gettid();
+    let own = entries().find(|entry| entry.tid.load(Ordering::Relaxed) == tid);
+    own.map(|entry| entry.pointer.load(Ordering::Relaxed))
+}
+
+/// In a forked child: its kernel threads may get the ids of the parent's.
+pub(super) fn forget_carriers() {
+    entries().for_each(|entry| entry.tid.store(0, Ordering::Relaxed));
+}
+
 impl Carrier {
     /// The kernel thread's own thread pointer.
     pub fn thread_pointer(&self) -> usize {
@@ -152,10 +164,8 @@ unsafe extern "C" fn under_own_pointer(
     // SAFETY: stored by `wrap` before this handler was set.
     let handler: Handler = unsafe { core::mem::transmute(WRAPPED.load(Ordering::Relaxed)) };
     // Cannot fail, so it writes no `errno`.
-    let tid = sys::gettid();
-    let own = entries().find(|entry| entry.tid.load(Ordering::Relaxed) == tid);
     let running = native::thread_pointer();
-    let own = own.map_or(running, |entry| entry.pointer.load(Ordering::Relaxed));
+    let own = own_pointer().unwrap_or(running);
     // SAFETY: the kernel thread's own pointer, for the time of the handler, on which no full thread
     // can come in between: the handler does not wait in the runtime.
     unsafe {
