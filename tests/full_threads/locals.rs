@@ -1,5 +1,7 @@
 //! Thread-locals: each full thread's own, wherever it runs, and destroyed as
 //! std destroys them.
+// Those that are initialised when first used are meant.
+#![allow(clippy::missing_const_for_thread_local)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -114,7 +116,8 @@ fn a_fresh_threads_destructors_run_once_each_in_stds_order_and_before_join() {
 /// Destructors see the thread's own lisle identity, and may wait.
 #[test]
 fn a_destructor_may_block_and_knows_who_it_is() {
-    struct Blocks(RefCell<Option<Log<(thread::ThreadId, Option<String>)>>>);
+    type Names = Log<(thread::ThreadId, Option<String>)>;
+    struct Blocks(RefCell<Option<Names>>);
     impl Drop for Blocks {
         fn drop(&mut self) {
             if let Some(log) = self.0.take() {
@@ -288,6 +291,7 @@ fn keys_of_libc_are_destroyed_once() {
     let mut key = 0;
     // SAFETY: writes a key.
     assert_eq!(
+        // SAFETY: writes a key; `destroy` takes what the threads store.
         unsafe { libc::pthread_key_create(&mut key, Some(destroy)) },
         0
     );

@@ -61,6 +61,7 @@ async fn ask(
     sender: &mut http1::SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
 ) -> (u16, Vec<u8>) {
+    sender.ready().await.expect("the connection stands");
     let answer: Response<_> = sender.send_request(request).await.expect("an answer");
     let code = answer.status().as_u16();
     let body = answer.into_body().collect().await.expect("a body");

@@ -16,8 +16,9 @@ pub enum KernelState {
     Blocked,
 }
 
-/// What the kernel thread `tid` of this process does: `/proc/self/task/TID/syscall`, 5 µs; where
-/// that may not be read, the state in `stat`. Allocates nothing.
+/// What the kernel thread `tid` of this process does, which is not the calling one:
+/// `/proc/self/task/TID/syscall`, 5 µs; where that may not be read, the state in `stat`. Allocates
+/// nothing.
 ///
 /// # Errors
 /// If there is no such thread, no `/proc`, or no descriptor left.
@@ -140,6 +141,7 @@ pub fn become_idle_on(cpu: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shim::{AtomicBool, Ordering};
 
     #[test]
     fn a_sleeper_is_blocked_and_a_runner_is_not() {
@@ -152,11 +154,22 @@ mod tests {
         let tid = tid.recv().unwrap();
         while kernel_state_of(tid).unwrap() != KernelState::Blocked {}
         while state_by_stat(tid).unwrap() != KernelState::Blocked {}
-        let own = crate::sys::gettid() as u32;
-        assert_eq!(kernel_state_of(own).unwrap(), KernelState::Running);
-        assert_eq!(state_by_stat(own).unwrap(), KernelState::Running);
         drop(wake);
         sleeper.join().unwrap();
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let (sent, tid) = std::sync::mpsc::channel();
+        let runner = std::thread::spawn({
+            let stop = stop.clone();
+            move || {
+                sent.send(crate::sys::gettid() as u32).unwrap();
+                while !stop.load(Ordering::Relaxed) {}
+            }
+        });
+        let tid = tid.recv().unwrap();
+        while kernel_state_of(tid).unwrap() != KernelState::Running {}
+        while state_by_stat(tid).unwrap() != KernelState::Running {}
+        stop.store(true, Ordering::Relaxed);
+        runner.join().unwrap();
     }
 
     #[test]
