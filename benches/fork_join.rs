@@ -205,7 +205,7 @@ fn main() {
 fn targets() {
     let [call, join, scope, rayon_one, chili_one] = common::least(ONE.map(|(_, m)| (m, JOINS)));
     let [join_two, scope_two, twice, rayon_two, chili_two] =
-        common::least(TWO.map(|(_, m)| (m, 4 * JOINS)));
+        common::least(TWO.map(|(_, m)| (m, JOINS)));
     let [alone, idle, _, _] = common::least(EMPTY.map(|(_, m)| (m, 1 << 20)));
     common::target("join <= 0.5 x rayon", join, rayon_one, |r| r <= 0.5);
     common::target("Scope::join <= 1.2 x chili", scope, chili_one, |r| r <= 1.2);
