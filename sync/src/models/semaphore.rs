@@ -184,3 +184,24 @@ fn close_against_p() {
     });
     assert_eq!(seen.len(), 2);
 }
+
+/// A permit that went through the queue orders as much as one that did not.
+#[test]
+fn queue_left_against_p() {
+    let seen = outcomes(Some(3), || {
+        let (semaphore, news) = (semaphore(0), Data::new());
+        let (given, its_news) = (semaphore.clone(), news.clone());
+        let giver = spawn(move || {
+            its_news.add_one();
+            given.v();
+            given.forget_permits(0);
+        });
+        let taken = semaphore.try_p();
+        if taken {
+            assert_eq!(news.get(), 1);
+        }
+        giver.join().unwrap();
+        taken
+    });
+    assert_eq!(seen.len(), 2);
+}

@@ -241,9 +241,9 @@ impl Core {
                     }
                 }
                 Word::One(node) if permits == 1 && self.limit > 0 => {
-                    // AcqRel: the node, published by the exchange to `ONE`; and the
-                    // waiter may have to withdraw from what follows.
-                    match self.exchange(word, free(0), Ordering::AcqRel) {
+                    // Acquire: the node, published by the exchange to `ONE`. The wake
+                    // releases what the waiter acquires.
+                    match self.exchange(word, free(0), Ordering::Acquire) {
                         // SAFETY: the exchange made the node ours.
                         Ok(()) if hand_over(unsafe { &*node }) => return Ok(()),
                         // Its wait had ended otherwise.
