@@ -8,7 +8,7 @@
 //!
 //! *Protocol*. Locking a free mutex and unlocking one that nobody waits for is one
 //! exchange each. Everything else happens under the lock of the graph of
-//! [`inherit`](lisle_runtime::wait::inherit): a waiter sets `AWAITED`, enters the graph
+//! [`inherit`]: a waiter sets `AWAITED`, enters the graph
 //! and so lends its priority; an unlock that finds `AWAITED` hands the mutex to the most
 //! urgent waiter, which inherits from those that are left.
 //!

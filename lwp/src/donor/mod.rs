@@ -163,7 +163,7 @@ impl Donor {
         self.control().host.with(|host| unsafe { (*host).pointer })
     }
 
-    /// Its word for the current flow: see [`current`].
+    /// Its word for the current flow: see [`current`](crate::current).
     #[inline]
     pub fn slot(&self) -> Slot {
         // SAFETY: as above.

@@ -15,7 +15,7 @@ use crate::io::{Interest, Source};
 const SIGNALS: usize = 65;
 
 /// How often each signal came. Release in the handler and Acquire in
-/// [`Signals::take`]: what the sender did before is seen after.
+/// `take`: what the sender did before is seen after.
 static COUNTS: [AtomicU64; SIGNALS] = [const { AtomicU64::new(0) }; SIGNALS];
 
 /// The event descriptor that handlers write to; -1 before there is one.

@@ -14,7 +14,7 @@
 //!
 //! | | notices | after |
 //! |---|---|---|
-//! | the thread itself | [`blocking`]: it says so | at once |
+//! | the thread itself | [`blocking()`]: it says so | at once |
 //! | [`sentinel`]s, one per CPU | blocked threads: a sentinel runs when its CPU has nothing else to do | some 20 µs |
 //! | the [`monitor`] | blocked threads if no CPU ever idles; threads that compute for a whole time slice | a tick, a slice |
 //!
@@ -57,7 +57,7 @@ pub enum Source {
     /// The monitor alone: blocked threads are noticed after a tick.
     Monitor,
     /// Nobody looks: a thread that blocks or computes on takes its LWP with it,
-    /// unless it says so ([`blocking`]).
+    /// unless it says so ([`blocking()`]).
     Off,
 }
 

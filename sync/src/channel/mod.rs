@@ -3,7 +3,7 @@
 //! * [`unbounded`]: asynchronous. A send never waits; the buffer grows.
 //! * [`bounded`]: a send waits while the buffer is full. `bounded(0)` is the
 //!   rendezvous: a send waits until its message is taken.
-//! * [`after`], [`at`], [`tick`], [`never`]: receivers that nobody sends to.
+//! * [`after`], [`at`], [`tick`], [`never`](fn@never): receivers that nobody sends to.
 //! * [`select!`], [`select_biased!`], [`Select`]: several operations at once.
 //! * [`Sender::send_async`], [`Receiver::recv_async`]: for async tasks.
 //! * [`oneshot`], [`mpsc`], [`broadcast`], [`watch`], [`duplex`]: other shapes.

@@ -1,6 +1,6 @@
 //! `Condvar`: condition variables with std's names and behaviour.
 //!
-//! The protocol stands in [`raw`](raw). A cancelled waiter
+//! The protocol stands in [`raw`]. A cancelled waiter
 //! takes the mutex again before it unwinds, as in POSIX, so that destructors run
 //! under the mutex.
 

@@ -2,7 +2,7 @@
 //!
 //! E. W. Dijkstra, "Cooperating sequential processes", 1965. A semaphore holds
 //! permits; P takes some, waiting until they are there, V gives some. The protocol
-//! stands in [`core`](self::core); names of the forms that hand out permits as values
+//! stands in [`core`](mod@self::core); names of the forms that hand out permits as values
 //! are tokio's.
 
 mod core;
