@@ -273,5 +273,5 @@ extern "C" fn donate(control: *mut c_void) -> *mut c_void {
     core::ptr::null_mut()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(lisle_model)))]
 mod tests;
