@@ -41,15 +41,6 @@ pub(super) enum Patience {
     Until(Option<Instant>),
 }
 
-impl Patience {
-    fn deadline(self) -> Option<Instant> {
-        match self {
-            Patience::None => None,
-            Patience::Until(deadline) => deadline,
-        }
-    }
-}
-
 /// Puts arms in random order.
 fn shuffle(arms: &mut [Arm<'_>]) {
     for left in (2..=arms.len()).rev() {
@@ -92,48 +83,62 @@ fn run(
     mode: Mode,
     attempt: impl Fn(&[Arm<'_>], bool) -> Option<(usize, Grant)>,
 ) -> Option<(usize, Grant)> {
+    let deadline = match patience {
+        Patience::None => return attempt(arms, false),
+        Patience::Until(deadline) => deadline,
+    };
+    let mut ended = Ended::Early;
     let mut waited = false;
     loop {
         if let Some(committed) = attempt(arms, waited) {
             return Some(committed);
         }
-        if patience == Patience::None {
+        let is_late = deadline.is_some_and(|deadline| deadline <= time::now());
+        if is_late || ended == Ended::Late {
             return None;
         }
-        let deadline = patience.deadline();
-        if deadline.is_some_and(|deadline| deadline <= time::now()) {
-            return None;
-        }
-        if let Some(committed) = wait_once(arms, mode, deadline) {
-            return Some(committed);
+        ended = wait_once(arms, mode, deadline);
+        if let Ended::Granted(at, grant) = ended {
+            return Some((at, grant));
         }
         waited = true;
     }
 }
 
-/// Waits once. `None`: the caller has to look again.
-fn wait_once(arms: &[Arm<'_>], mode: Mode, deadline: Option<Instant>) -> Option<(usize, Grant)> {
-    let due = arms.iter().filter_map(|arm| arm.operand.due());
-    let deadline = due.chain(deadline).min();
+/// How one wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Granted(usize, Grant),
+    /// The caller has to look again.
+    Early,
+    /// At the caller's deadline.
+    Late,
+}
+
+fn wait_once(arms: &[Arm<'_>], mode: Mode, deadline: Option<Instant>) -> Ended {
+    let due = arms.iter().filter_map(|arm| arm.operand.due()).min();
+    let until = due.into_iter().chain(deadline).min();
     // Allocated before the wait begins, so that nothing can unwind from here on.
     let mut tickets: Vec<Waiting> = Vec::with_capacity(arms.len());
     let Ok(wait) = Caller::new().begin(&SELECTING, arms.len(), true) else {
         cancel::deliver()
     };
     tickets.extend(arms.iter().map(|_| Node::new(&wait, Ticket::new(mode))));
-    match register(arms, &tickets, wait) {
+    let (granted, outcome) = match register(arms, &tickets, wait) {
         Ok(wait) => {
-            let outcome = wait.block(deadline);
-            let granted = unregister(arms, &tickets);
-            if outcome == Outcome::Cancelled {
-                cancel::deliver();
-            }
-            granted
+            let outcome = wait.block(until);
+            (unregister(arms, &tickets), outcome)
         }
         Err((registered, committed)) => {
             let granted = unregister(&arms[..registered], &tickets);
-            granted.or(committed)
+            (granted.or(committed), Outcome::Abandoned)
         }
+    };
+    match (granted, outcome) {
+        (Some((at, grant)), _) => Ended::Granted(at, grant),
+        (None, Outcome::Cancelled) => cancel::deliver(),
+        (None, Outcome::TimedOut) if until == deadline => Ended::Late,
+        (None, _) => Ended::Early,
     }
 }
 

@@ -10,6 +10,12 @@ use crate::channel::{Receiver, Select, Sender, bounded, select_biased, unbounded
 
 type End = (Sender<Message>, Receiver<Message>);
 
+/// A deadline that has not come when a select looks at the clock, and has when it
+/// waits.
+fn soon() -> std::time::Instant {
+    time::now() + std::time::Duration::from_secs(3600)
+}
+
 /// Each message is received once, whichever arm takes it.
 #[test]
 fn select_against_send() {
@@ -84,7 +90,7 @@ fn select_timeout_against_send() {
             let mut select = Select::new_biased();
             select.recv(&b.1);
             select.recv(&a.1);
-            let got = match select.select_deadline(time::now()) {
+            let got = match select.select_deadline(soon()) {
                 Ok(operation) => Some(number(operation.recv(&a.1).unwrap())),
                 Err(_) => None,
             };
@@ -239,7 +245,7 @@ fn select_send_timeout_against_recv() {
         let selecting = spawn(move || {
             let mut select = Select::new_biased();
             select.send(&same);
-            match select.select_deadline(time::now()) {
+            match select.select_deadline(soon()) {
                 Ok(operation) => operation.send(&same, message(2)).is_ok(),
                 Err(_) => false,
             }
@@ -253,4 +259,20 @@ fn select_send_timeout_against_recv() {
         sent
     });
     assert_eq!(seen.len(), 2);
+}
+
+/// A watcher is told of a sender that selects.
+#[test]
+fn ready_against_select() {
+    model(Some(2), || {
+        let (sender, receiver) = bounded(0);
+        let thread = spawn(move || {
+            select_biased! { send(sender, message(1)) -> sent => assert!(sent.is_ok()) }
+        });
+        let mut select = Select::new_biased();
+        select.recv(&receiver);
+        assert_eq!(select.ready(), 0);
+        assert_eq!(receiver.recv().map(number), Ok(1));
+        thread.join().unwrap();
+    });
 }

@@ -1,6 +1,6 @@
 //! oneshot, broadcast and watch, which wait on one kind of signal.
 
-use lisle_lwp::explore::{model, outcomes};
+use lisle_lwp::explore::{Data, model, outcomes};
 use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
@@ -88,15 +88,17 @@ fn watch_send_against_changed() {
 /// Who looks and who changes exclude each other.
 #[test]
 fn watch_borrow_against_send() {
-    model(Some(3), || {
-        let (sender, receiver) = watch::channel([0, 0]);
-        let thread = spawn(move || sender.send_modify(|value| *value = [1, 1]));
+    let seen = outcomes(Some(3), || {
+        let (sender, receiver) = watch::channel(Data::new());
+        let thread = spawn(move || sender.send_modify(|value| value.add_one()));
         let value = receiver.borrow();
-        assert_eq!(value[0], value[1]);
+        let seen = value.get();
         drop(value);
         thread.join().unwrap();
-        assert_eq!(*receiver.borrow(), [1, 1]);
+        assert_eq!(receiver.borrow().get(), 1);
+        seen
     });
+    assert_eq!(Vec::from_iter(seen), [0, 1]);
 }
 
 #[test]
