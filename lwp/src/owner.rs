@@ -117,7 +117,9 @@ impl Holder {
     }
 
     fn id(&self) -> u64 {
-        self.held.load(Ordering::Relaxed) >> ID_SHIFT
+        // Acquire: who sees that it holds an LWP sees it inside, or out again;
+        // pairs with the Release in `hold`.
+        self.held.load(Ordering::Acquire) >> ID_SHIFT
     }
 }
 
@@ -203,8 +205,10 @@ impl OwnerWord {
             .0
             .compare_exchange(from, mine, Ordering::Acquire, Ordering::Relaxed);
         if held.is_ok() {
-            me.held.store(mine, Ordering::Relaxed);
             me.inside.store(true, Ordering::Relaxed);
+            // Last: nobody takes from a holder whose id is another than the
+            // word's. Release: pairs with the Acquire in `id`.
+            me.held.store(mine, Ordering::Release);
         }
         held.is_ok()
     }

@@ -673,10 +673,7 @@ impl Builder {
         }
         let stack_size = StackSize::new(self.stack_size)?;
         fork::install();
-        if sys::membarrier_register().is_err() {
-            // Old kernel, sandbox: every entry to the runtime runs a fence.
-            owner::require_fences();
-        }
+        choose_barrier();
         overflow::set_describe(thread::describe_running);
         overflow::install()?;
         let queues: Vec<Ready> = (0..lwps).map(|lwp| Ready::new(&self.policy, lwp)).collect();
@@ -719,6 +716,20 @@ impl Builder {
             started: AtomicU32::new(0),
             kernel_threads: Mutex::new(Vec::with_capacity(lwps)),
         }))
+    }
+}
+
+/// Chooses on which side of the owner words the fences are, once in a process:
+/// kernel threads that are inside the runtime rely on the choice.
+fn choose_barrier() {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if REGISTERED.load(Ordering::Relaxed) || owner::has_fences() {
+        return;
+    }
+    match sys::membarrier_register() {
+        Ok(()) => REGISTERED.store(true, Ordering::Relaxed),
+        // Old kernel, sandbox: every entry to the runtime runs a fence.
+        Err(_) => owner::require_fences(),
     }
 }
 

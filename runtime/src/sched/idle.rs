@@ -51,6 +51,9 @@ const LOOK_ROUND: Duration = Duration::from_millis(10);
 /// After how much idleness warm stacks are given back to the kernel.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
+/// After so many refused barriers a kernel thread naps before the next.
+const PATIENCE: u32 = 10;
+
 /// A kernel thread that carries an LWP.
 struct Carrier<'a> {
     shared: &'a Shared,
@@ -156,8 +159,33 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
 /// then this kernel thread is inside the runtime. Returns who carried it before.
 /// `None`: its holder has taken the offer back, or somebody else was faster.
 fn get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Option<Option<&'static Tcb>> {
+    loop {
+        let got = try_to_get_hold_of(shared, lwp, idle);
+        lwp.coming.fetch_sub(1, Ordering::Relaxed);
+        if got.is_some() {
+            return got;
+        }
+        // Who offered the LWP after we looked may have relied on us; pairs with
+        // the fence in `Lwp::is_expecting`.
+        fence(Ordering::SeqCst);
+        let outside = |holder: &Tcb| !holder.own.holder.is_inside();
+        let again = lwp.owner.is_offered() && lwp.carrier().is_some_and(outside);
+        if !again || shared.is_stopping() {
+            return None;
+        }
+        lwp.coming.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Looks once, but as often as it takes to find out.
+fn try_to_get_hold_of(
+    shared: &Shared,
+    lwp: &Lwp,
+    idle: &'static Tcb,
+) -> Option<Option<&'static Tcb>> {
     let me = &idle.own.holder;
     let id = shared.holder_id();
+    let mut tries = 0;
     while !lwp.owner.claim(me, id) {
         let holder = lwp.carrier()?;
         if lwp.owner.take(&holder.own.holder, me, id, barrier) {
@@ -169,7 +197,12 @@ fn get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Option<Option<
         if back || shared.is_stopping() {
             return None;
         }
-        lisle_lwp::sys::sched_yield();
+        tries += 1;
+        if tries < PATIENCE {
+            lisle_lwp::sys::sched_yield();
+        } else {
+            crate::runtime::nap(Duration::from_micros(500));
+        }
     }
     // Its last holder has given it away, or there was none.
     Some(lwp.carrier())

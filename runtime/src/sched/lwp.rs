@@ -33,7 +33,7 @@ use core::ptr;
 use crossbeam_deque::{Stealer, Worker};
 use lisle_lwp::donor::{Donor, Donors};
 use lisle_lwp::owner::OwnerWord;
-use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use lisle_lwp::sleep::Sleeper;
 use lisle_lwp::stack::StackCache;
 
@@ -124,6 +124,8 @@ pub(crate) struct Lwp {
     pub(crate) carrier: AtomicPtr<Tcb>,
     /// Why it was last offered: an upcall's kind.
     pub(crate) offered_for: AtomicU8,
+    /// How many kernel threads are on their way to carry it.
+    pub(crate) coming: AtomicU32,
 
     // --- immutable ---
     pub(crate) index: usize,
@@ -181,6 +183,7 @@ impl Lwp {
             counters: Counters::default(),
             carrier: AtomicPtr::new(ptr::null_mut()),
             offered_for: AtomicU8::new(0),
+            coming: AtomicU32::new(0),
             index,
             timed,
             alone,
@@ -196,6 +199,15 @@ impl Lwp {
         // SAFETY: null or a control block, and those live for ever. Acquire:
         // pairs with the Release in `idle::carry`.
         unsafe { self.carrier.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// After an offer: whether some kernel thread is on its way already, which
+    /// will see the offer.
+    pub(crate) fn is_expecting(&self) -> bool {
+        // Pairs with the fence in `idle::get_hold_of`: either we see that it has
+        // given up, or it sees our offer.
+        fence(Ordering::SeqCst);
+        self.coming.load(Ordering::Relaxed) > 0
     }
 
     #[inline(always)]

@@ -35,7 +35,9 @@ use lisle_lwp::shim::Ordering;
 use super::handover;
 use super::lwp::{Lwp, count, hold};
 use crate::footing::Footing;
+use crate::runtime::Shared;
 use crate::tcb::{Kind, RUNNABLE, SUSPENDED, Tcb};
+use crate::watch::Source;
 use crate::{donors, pool};
 
 /// What the destination of a switch does about the thread that was left; the
@@ -667,6 +669,20 @@ pub(crate) fn offer_own_lwp() {
         // SAFETY: the caller runs as `me`.
         lwp.owner
             .offer_and_leave(unsafe { &me.carrier().own.holder });
+        let shared = lwp.shared();
+        if shared.watch.source == Source::Off && !shared.clock.is_virtual() {
+            // Nobody else looks.
+            send_a_spare(shared, lwp);
+        }
+    }
+}
+
+#[cold]
+fn send_a_spare(shared: &Shared, lwp: &Lwp) {
+    if !lwp.is_expecting()
+        && let Ok(spare) = shared.spare()
+    {
+        spare.go(lwp);
     }
 }
 

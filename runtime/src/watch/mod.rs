@@ -57,9 +57,16 @@ pub enum Source {
     /// The monitor alone: blocked threads are noticed after a tick.
     Monitor,
     /// Nobody looks: a thread that blocks or computes on takes its LWP with it,
-    /// unless it says so ([`blocking()`]).
+    /// unless it says so ([`blocking()`]), which then wakes a kernel thread each time.
     Off,
 }
+
+/// Sentinels sleep.
+const REST: u32 = 0;
+/// Sentinels look at the LWPs.
+const RUN: u32 = 1;
+/// Sentinels end.
+const END: u32 = 2;
 
 /// What a runtime's monitor and sentinels share.
 #[derive(Debug)]
@@ -72,7 +79,8 @@ pub(crate) struct Watch {
     /// The monitor sleeps, and the sentinels with it, until an LWP gets up.
     asleep: AtomicBool,
     monitor: Sleeper,
-    /// Sentinels that are to run: 0 or 1, as a word to sleep on.
+    /// What sentinels are to do, as a word to sleep on: [`REST`], [`RUN`] or
+    /// [`END`], which is the last.
     sentinels: AtomicU32,
     /// How many sentinels there are.
     posted: AtomicU32,
@@ -86,7 +94,7 @@ impl Watch {
             log,
             asleep: AtomicBool::new(false),
             monitor: Sleeper::new(),
-            sentinels: AtomicU32::new(0),
+            sentinels: AtomicU32::new(REST),
             posted: AtomicU32::new(0),
         }
     }
@@ -105,15 +113,25 @@ impl Watch {
     pub(crate) fn stop(&self) {
         self.asleep.store(false, Ordering::Relaxed);
         self.monitor.wake();
-        self.call_sentinels(true);
+        self.sentinels.store(END, Ordering::Relaxed);
+        self.wake_sentinels();
     }
 
+    /// Called by the monitor only.
     fn call_sentinels(&self, run: bool) {
-        let before = self.sentinels.swap(u32::from(run), Ordering::Relaxed);
-        if run && before == 0 {
-            // Nobody may be there to wake.
-            let _ = lisle_lwp::sys::futex_wake(&self.sentinels, u32::MAX);
+        let (from, to) = if run { (REST, RUN) } else { (RUN, REST) };
+        // An exchange, because the runtime may stop meanwhile.
+        let changed =
+            self.sentinels
+                .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        if run && changed.is_ok() {
+            self.wake_sentinels();
         }
+    }
+
+    fn wake_sentinels(&self) {
+        // Nobody may be there to wake.
+        let _ = lisle_lwp::sys::futex_wake(&self.sentinels, u32::MAX);
     }
 }
 
@@ -140,10 +158,14 @@ fn post_sentinels(shared: &Shared) {
 }
 
 /// Offers an LWP whose thread blocks or computes on, and sends a spare for it
-/// if one waits. Takes no lock, allocates nothing. Returns whether one was sent.
+/// if one waits. Takes no lock, allocates nothing. Returns whether one comes.
 fn offer(shared: &Shared, lwp: &Lwp, why: Kind) -> bool {
-    lwp.offered_for.store(why as u8, Ordering::Relaxed);
-    let _ = lwp.owner.offer();
+    if lwp.owner.offer() {
+        lwp.offered_for.store(why as u8, Ordering::Relaxed);
+    }
+    if lwp.is_expecting() {
+        return true;
+    }
     match shared.spares.take() {
         Some(spare) => {
             spare.go(lwp);

@@ -77,7 +77,8 @@ fn sleep(shared: &Shared) {
 
 fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) {
     let Some(carrier) = lwp.carrier() else { return };
-    if carrier.own.holder.is_inside() {
+    let holder = &carrier.own.holder;
+    if holder.is_inside() || !lwp.owner.is_held_by(holder) {
         *seen = Seen::default();
         return;
     }
@@ -85,11 +86,7 @@ fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) {
     let switches = lwp.counters.switches.load(Ordering::Relaxed);
     if lwp.owner.is_offered() {
         // Nobody was there to take it, or whoever came found the holder back.
-        return send(
-            shared,
-            lwp,
-            Kind::of(lwp.offered_for.load(Ordering::Relaxed)),
-        );
+        return send(shared, lwp, Kind::Blocked);
     }
     if seen.tid != tid || seen.switches != switches {
         let cpu = sys::cpu_time_of(tid).unwrap_or_default();
@@ -97,14 +94,21 @@ fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) {
         return;
     }
     // The same thread as at the last look.
+    let used = || {
+        let cpu = sys::cpu_time_of(tid).unwrap_or_default();
+        cpu.saturating_sub(seen.cpu)
+    };
     match sys::kernel_state_of(tid) {
         Ok(KernelState::Blocked) => send(shared, lwp, Kind::Blocked),
+        // It cannot be looked at: no `/proc`, or no descriptor left. One that
+        // has not run at all blocks, or waits for the processor as would its
+        // successor.
+        Err(_) if used().is_zero() => send(shared, lwp, Kind::Blocked),
         _ => {
             let Some(slice) = shared.watch.slice else {
                 return;
             };
-            let used = sys::cpu_time_of(tid).unwrap_or_default();
-            let used = used.saturating_sub(seen.cpu);
+            let used = used();
             let patience = if has_other_work(shared, lwp) {
                 1
             } else {

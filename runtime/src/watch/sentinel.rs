@@ -15,7 +15,7 @@ use std::time::Duration;
 use lisle_lwp::shim::Ordering;
 use lisle_lwp::sys::{self, KernelState};
 
-use super::{Kind, offer};
+use super::{Kind, REST, RUN, offer};
 use crate::runtime::Shared;
 use crate::sched::lwp::Lwp;
 
@@ -32,17 +32,16 @@ pub(super) fn run(shared: &Shared, cpu: usize) {
     }
     let watch = &shared.watch;
     watch.posted.fetch_add(1, Ordering::Relaxed);
-    let mut seen = vec![0; shared.lwps.len()];
     let (mut in_vain, mut doze) = (0, DOZE.0);
     while !shared.is_stopping() {
-        if watch.sentinels.load(Ordering::Relaxed) == 0 {
-            let _ = sys::futex_wait(&watch.sentinels, 0, None);
+        if watch.sentinels.load(Ordering::Relaxed) == REST {
+            let _ = sys::futex_wait(&watch.sentinels, REST, None);
             continue;
         }
         sys::sched_yield();
         let mut found = false;
-        for (lwp, seen) in shared.lwps.iter().zip(&mut seen) {
-            found |= look(shared, lwp, seen);
+        for lwp in &shared.lwps {
+            found |= look(shared, lwp);
         }
         if found {
             (in_vain, doze) = (0, DOZE.0);
@@ -51,7 +50,8 @@ pub(super) fn run(shared: &Shared, cpu: usize) {
         }
         if in_vain >= LOOKS {
             in_vain = 0;
-            crate::runtime::nap(doze);
+            // A nap from which the end of the runtime wakes it.
+            let _ = sys::futex_wait(&watch.sentinels, RUN, Some(doze));
             doze = (doze * 2).min(DOZE.1);
         }
     }
@@ -59,24 +59,18 @@ pub(super) fn run(shared: &Shared, cpu: usize) {
 }
 
 /// Offers the LWP if its thread blocks. Returns whether it did.
-fn look(shared: &Shared, lwp: &Lwp, seen: &mut u64) -> bool {
+fn look(shared: &Shared, lwp: &Lwp) -> bool {
     let Some(carrier) = lwp.carrier() else {
         return false;
     };
-    if carrier.own.holder.is_inside() {
+    let holder = &carrier.own.holder;
+    if holder.is_inside() || !lwp.owner.is_held_by(holder) {
         return false;
     }
     let switches = lwp.counters.switches.load(Ordering::Relaxed);
     if lwp.owner.is_offered() {
         // It said so itself, or an offer found no spare.
-        return *seen != switches && {
-            *seen = switches;
-            offer(
-                shared,
-                lwp,
-                Kind::of(lwp.offered_for.load(Ordering::Relaxed)),
-            )
-        };
+        return offer(shared, lwp, Kind::Blocked);
     }
     let tid = carrier.own.tid.load(Ordering::Relaxed);
     if !matches!(sys::kernel_state_of(tid), Ok(KernelState::Blocked)) {
@@ -84,6 +78,6 @@ fn look(shared: &Shared, lwp: &Lwp, seen: &mut u64) -> bool {
     }
     // Only if it is still the same thread: the look took a while.
     lwp.counters.switches.load(Ordering::Relaxed) == switches
-        && !carrier.own.holder.is_inside()
+        && !holder.is_inside()
         && offer(shared, lwp, Kind::Blocked)
 }

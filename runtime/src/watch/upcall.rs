@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,7 +57,8 @@ pub struct Event {
 ///
 /// The methods are called by kernel threads of the runtime, by several at the
 /// same time, in the place of threads that could run meanwhile: they should be
-/// short, and must not call what waits.
+/// short, and must not call what waits. A panic ends the call and nothing else:
+/// the panic hook reports it.
 pub trait Handler: Send + Sync {
     /// An LWP begins to run.
     fn added(&self, _event: &Event) {}
@@ -128,12 +130,14 @@ impl Log {
             at: Instant::now(),
         };
         if let Some(handler) = &self.handler {
-            match kind {
+            let tell = AssertUnwindSafe(|| match kind {
                 Kind::Added => handler.added(&event),
                 Kind::Blocked => handler.blocked(&event),
                 Kind::Preempted => handler.preempted(&event),
                 Kind::Unblocked => handler.unblocked(&event),
-            }
+            });
+            // The kernel thread carries an LWP on, whatever a program's code does.
+            let _ = catch_unwind(tell);
         }
         let mut last = self.last.lock();
         if last.len() == KEPT {
