@@ -16,7 +16,8 @@
 //! the unlock is first, the waiter sees the mutex free and takes it; if not, the unlock
 //! sees `AWAITED` and finds the waiter under the graph's lock.
 //!
-//! *Ordering*: taking (Acquire) pairs with releasing (Release) on the word; on a
+//! *Ordering*: taking (Acquire) pairs with releasing (Release) on the word, and a
+//! waiter's look at the holder (Acquire) with the holder's taking (Release); on a
 //! hand-over the graph's lock and the wake carry the data over.
 
 use core::fmt;
@@ -187,9 +188,10 @@ impl<T: ?Sized> PriorityMutex<T> {
     #[inline]
     fn take(&self) -> bool {
         let me = Holder::current().to_number();
-        // Acquire: pairs with the Release of the unlocks.
+        // Acquire: pairs with the Release of the unlocks. Release: the holder's
+        // control block; pairs with the Acquire in `enlist`.
         self.word
-            .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
@@ -226,10 +228,10 @@ impl<T: ?Sized> PriorityMutex<T> {
                 0 => waiter.holder().to_number(),
                 held => held | AWAITED,
             };
-            // Acquire: as in `take`, if it is free.
+            // AcqRel: as in `take`, if it is free; else the holder's control block.
             match self
                 .word
-                .compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
             {
                 Ok(0) => return true,
                 Ok(held) => {

@@ -78,7 +78,7 @@ fn notify_against_wait() {
 
 #[test]
 fn notify_all_against_waiters() {
-    model(Some(1), || {
+    model(Some(2), || {
         let monitor = Monitor::new();
         let waiters =
             [monitor.clone(), monitor.clone()].map(|monitor| spawn(move || monitor.take()));
@@ -106,7 +106,7 @@ fn notify_against_timeout() {
 /// One notify ends at most one wait.
 #[test]
 fn notify_one_against_waiters() {
-    let seen = outcomes(Some(1), || {
+    let seen = outcomes(Some(2), || {
         let monitor = Monitor::new();
         let (other, notifier) = (monitor.clone(), monitor.clone());
         let other = spawn(move || other.is_notified());
@@ -121,7 +121,7 @@ fn notify_one_against_waiters() {
 /// A notify that meets a waiter whose time was up goes to the next.
 #[test]
 fn notify_passed_on_when_waiter_timed_out() {
-    let seen = outcomes(Some(1), || {
+    let seen = outcomes(Some(2), || {
         let monitor = Monitor::new();
         let (hasty, patient) = (monitor.clone(), monitor.clone());
         let hasty = spawn(move || {

@@ -8,7 +8,7 @@ use lisle_runtime::thread::spawn;
 use lisle_runtime::time;
 
 use crate::{
-    Fair, PreferReaders, PreferWriters, RwLock, RwLockPolicy, RwLockUpgradableGuard,
+    Barrier, Fair, PreferReaders, PreferWriters, RwLock, RwLockPolicy, RwLockUpgradableGuard,
     RwLockWriteGuard,
 };
 
@@ -189,5 +189,24 @@ fn fair_unlock_against_readers() {
         RwLockWriteGuard::unlock_fair(held);
         assert!(reader.join().unwrap() <= 1);
         assert_eq!(look(&lock), 1);
+    });
+}
+
+/// Two readers that wait for a writer come in beside each other: each stays until it
+/// has met the other.
+#[test]
+fn a_woken_reader_wakes_the_next() {
+    model(Some(1), || {
+        let (lock, met) = (lock::<Fair>(), Arc::new(Barrier::new(2)));
+        let held = lock.write().unwrap();
+        let readers = [(); 2].map(|()| {
+            let (lock, met) = (lock.clone(), met.clone());
+            spawn(move || {
+                let _reading = lock.read().unwrap();
+                met.wait();
+            })
+        });
+        drop(held);
+        readers.into_iter().for_each(|t| t.join().unwrap());
     });
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lisle_lwp::explore::{Data, model, outcomes};
+use lisle_lwp::explore::{Data, Turns, model, outcomes};
 use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
@@ -189,13 +189,15 @@ fn close_against_p() {
 #[test]
 fn queue_left_against_p() {
     let seen = outcomes(Some(3), || {
-        let (semaphore, news) = (semaphore(0), Data::new());
-        let (given, its_news) = (semaphore.clone(), news.clone());
+        let (semaphore, news, turns) = (semaphore(0), Data::new(), Turns::new());
+        let (given, its_news, its_turns) = (semaphore.clone(), news.clone(), turns.clone());
         let giver = spawn(move || {
             its_news.add_one();
             given.v();
             given.forget_permits(0);
+            its_turns.take();
         });
+        turns.take();
         let taken = semaphore.try_p();
         if taken {
             assert_eq!(news.get(), 1);
