@@ -59,7 +59,8 @@ static FENCES: AtomicBool = AtomicBool::new(false);
 /// Call it before the first LWP starts.
 #[cfg(not(lisle_loom))]
 pub fn require_fences() {
-    FENCES.store(true, Ordering::SeqCst);
+    // Relaxed: kernel threads that are to see it are started later.
+    FENCES.store(true, Ordering::Relaxed);
 }
 
 /// Whether entries run a fence, so that a taker needs only one of its own.
@@ -117,9 +118,9 @@ impl Holder {
     }
 
     fn id(&self) -> u64 {
-        // Acquire: who sees that it holds an LWP sees it inside, or out again;
-        // pairs with the Release in `hold`.
-        self.held.load(Ordering::Acquire) >> ID_SHIFT
+        // Relaxed: the taker's fence follows, so that who sees that it holds an
+        // LWP sees it inside, or out again; pairs with the Release in `hold`.
+        self.held.load(Ordering::Relaxed) >> ID_SHIFT
     }
 }
 
@@ -207,7 +208,7 @@ impl OwnerWord {
         if held.is_ok() {
             me.inside.store(true, Ordering::Relaxed);
             // Last: nobody takes from a holder whose id is another than the
-            // word's. Release: pairs with the Acquire in `id`.
+            // word's. Release: pairs with the taker's fence after `id`.
             me.held.store(mine, Ordering::Release);
         }
         held.is_ok()
@@ -245,10 +246,10 @@ impl OwnerWord {
         debug_assert!(me.is_inside());
         let held = me.held.load(Ordering::Relaxed);
         // If it fails, somebody else has made the same offer: the holder is
-        // inside, so nobody has taken it. Release: as in `offer`.
+        // inside, so nobody has taken it. Relaxed: the Release is in `leave`.
         let _ = self
             .0
-            .compare_exchange(held, held | OFFERED, Ordering::Release, Ordering::Relaxed);
+            .compare_exchange(held, held | OFFERED, Ordering::Relaxed, Ordering::Relaxed);
         me.leave();
     }
 
