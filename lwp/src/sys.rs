@@ -113,7 +113,8 @@ pub fn futex_wake(word: *const AtomicU32, count: u32) -> io::Result<usize> {
 
 fn timespec(time: Duration) -> libc::timespec {
     libc::timespec {
-        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+        // Not by its name, which is deprecated for musl.
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: time.subsec_nanos() as _,
     }
 }

@@ -126,7 +126,8 @@ pub fn become_idle_on(cpu: usize) -> io::Result<()> {
         libc::CPU_SET(cpu, &mut set);
         let size = size_of::<libc::cpu_set_t>();
         result(c_long::from(libc::sched_setaffinity(0, size, &set)))?;
-        let parameters = libc::sched_param { sched_priority: 0 };
+        // musl's has more fields.
+        let parameters: libc::sched_param = core::mem::zeroed();
         // Not libc's function, which musl does not have.
         result(libc::syscall(
             libc::SYS_sched_setscheduler,
