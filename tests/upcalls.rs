@@ -1,4 +1,5 @@
 //! Threads that block in the kernel, or compute on and on, and know nothing of lisle while they do.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod support;
 
