@@ -70,6 +70,16 @@ impl<T> Mailbox<T> {
             }
         }
     }
+
+    /// Takes the message out if there is one.
+    ///
+    /// # Panics
+    /// If a thread panicked in the mailbox.
+    pub fn try_take(&self) -> Option<T> {
+        let message = self.slot.lock().expect("not poisoned").take()?;
+        self.emptied.notify_one();
+        Some(message)
+    }
 }
 
 impl<T> Default for Mailbox<T> {
