@@ -17,7 +17,9 @@ mod signal;
 mod thread;
 
 pub use call::Call;
-pub use memory::{Advice, madvise, mincore, mmap_reserve, mprotect_none, munmap, page_size};
+pub use memory::{
+    Advice, madvise, mincore, mmap_reserve, mprotect_none, munmap, page_size, thread_stack_min,
+};
 pub use signal::{kernel_can_read, min_sig_stack, sigaction, sigaltstack};
 pub use thread::{KernelState, allowed_cpus, become_idle_on, cpu_time_of, kernel_state_of};
 

@@ -25,7 +25,7 @@ pub enum Unsupported {
     /// libc keeps a thread's id where it could not be found.
     ThreadId,
     /// The kernel does not tell which address it clears when a thread ends
-    /// (`PR_GET_TID_ADDRESS`).
+    /// (`PR_GET_TID_ADDRESS`), and this libc is not known to have said.
     TidAddress,
 }
 
@@ -68,7 +68,7 @@ fn tid_offset() -> Result<usize, Unsupported> {
         if cfg!(lisle_model) || !cfg!(any(target_env = "gnu", target_env = "musl")) {
             return Err(Unsupported::Build);
         }
-        if clear_tid_address().is_err() {
+        if clear_tid_address(core::ptr::null_mut()).is_err() {
             return Err(Unsupported::TidAddress);
         }
         let look = || std::thread::spawn(own_id_offsets).join();
@@ -100,12 +100,15 @@ fn own_word(offset: usize) -> *mut i32 {
     (block + offset) as *mut i32
 }
 
-/// Where the kernel writes 0 when the calling kernel thread ends.
-fn clear_tid_address() -> Result<*mut i32, i32> {
+/// Where the kernel writes 0 when the calling kernel thread ends. A kernel without
+/// `CONFIG_CHECKPOINT_RESTORE`, and user-mode emulators, do not tell; but glibc's joins
+/// wait for the very word in which a thread's id stands.
+fn clear_tid_address(tid_word: *mut i32) -> Result<*mut i32, i32> {
     let mut address: *mut i32 = core::ptr::null_mut();
     // SAFETY: the kernel writes one pointer.
     match unsafe { libc::prctl(PR_GET_TID_ADDRESS, &raw mut address, 0, 0, 0) } {
         0 => Ok(address),
+        _ if cfg!(target_env = "gnu") => Ok(tid_word),
         _ => Err(errno()),
     }
 }
@@ -178,6 +181,9 @@ impl Traits {
 
     /// Gives the kernel libc's robust list again.
     pub(super) fn restore_robust_list(&self) {
+        if self.robust_size == 0 {
+            return;
+        }
         // SAFETY: the list is the calling thread's own. A refusal leaves the thread without one,
         // which harms only robust mutexes that its destructors hold.
         unsafe {
@@ -216,13 +222,14 @@ pub(super) unsafe fn detach(stack: &Stack, gone: &AtomicU32) -> Result<Traits, i
         )
     };
     if got != 0 {
-        return Err(errno());
+        // A kernel without such lists, or an emulator: there is nothing to forget.
+        (robust_list, robust_size) = (core::ptr::null(), 0);
     }
     let traits = Traits {
         pointer: native::thread_pointer(),
         slot: current::slot(),
         tid_word,
-        clear_tid: clear_tid_address()?,
+        clear_tid: clear_tid_address(tid_word)?,
         robust_list,
         robust_size,
     };
@@ -233,7 +240,9 @@ pub(super) unsafe fn detach(stack: &Stack, gone: &AtomicU32) -> Result<Traits, i
         tid_word.write_volatile(stack.thread_number() as i32);
         unregister_rseq(traits.pointer);
         let none = core::ptr::null::<c_void>();
-        libc::syscall(libc::SYS_set_robust_list, none, robust_size);
+        if robust_size > 0 {
+            libc::syscall(libc::SYS_set_robust_list, none, robust_size);
+        }
         libc::syscall(libc::SYS_set_tid_address, core::ptr::from_ref(gone));
     }
     Ok(traits)

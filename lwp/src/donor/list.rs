@@ -149,7 +149,7 @@ impl Donors {
     /// The donor given last with a stack of this class.
     #[inline]
     pub fn take(&mut self, class: StackSize) -> Option<Donor> {
-        self.take_from(class.fitting().index())
+        self.take_from(class.fitting_libc().index())
     }
 
     /// Some donor.

@@ -103,14 +103,15 @@ unsafe impl Send for Starting {}
 const RED_ZONE: usize = 256;
 
 impl Donor {
-    /// Starts a thread that will become a donor with a stack of this class.
+    /// Starts a thread that will become a donor with a stack of this class, or of the smallest that
+    /// libc takes.
     ///
     /// # Errors
     /// If the system refuses a stack or a kernel thread; [`Unsupported`] where the technique does
     /// not work.
     pub fn start(class: StackSize) -> io::Result<Starting> {
         support()?;
-        let stack = StackPool::global().take(class)?;
+        let stack = StackPool::global().take(class.fitting_libc())?;
         let control = Box::into_raw(Box::new(Control {
             body: AtomicU32::new(1),
             error: Cell::new(0),
@@ -210,7 +211,7 @@ impl Starting {
     /// Whether its stack is of this class.
     pub fn is_of(&self, class: StackSize) -> bool {
         // SAFETY: the box lives as long as the donor; the stack stays in its place.
-        unsafe { self.0.as_ref() }.stack.class() == class.fitting()
+        unsafe { self.0.as_ref() }.stack.class() == class.fitting_libc()
     }
 
     /// Whether [`Starting::wait`] would return at once.

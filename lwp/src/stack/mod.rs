@@ -119,6 +119,13 @@ impl StackSize {
         self.max(StackSize::new(4 * sys::page_size()).unwrap_or(StackSize::MAX))
     }
 
+    /// The same for a stack that libc is to take for a thread.
+    pub(crate) fn fitting_libc(self) -> StackSize {
+        let least = sys::thread_stack_min() + sys::page_size();
+        let class = StackSize::new(least).unwrap_or(StackSize::MAX);
+        self.fitting().max(class)
+    }
+
     pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }

@@ -126,11 +126,26 @@ pub fn mincore(base: *const u8, resident: &mut [u8]) -> io::Result<()> {
 #[inline]
 pub fn page_size() -> usize {
     static SIZE: AtomicUsize = AtomicUsize::new(0);
-    match SIZE.load(Ordering::Relaxed) {
+    constant(&SIZE, libc::_SC_PAGESIZE)
+}
+
+/// The smallest stack in bytes, without a guard, that libc takes for a thread.
+#[inline]
+pub fn thread_stack_min() -> usize {
+    static SIZE: AtomicUsize = AtomicUsize::new(0);
+    // musl's takes any; this is its constant.
+    const FLOOR: usize = 2048;
+    constant(&SIZE, libc::_SC_THREAD_STACK_MIN).max(FLOOR)
+}
+
+/// Asks libc once; 0 says that it does not tell.
+#[inline]
+fn constant(known: &AtomicUsize, name: libc::c_int) -> usize {
+    match known.load(Ordering::Relaxed) {
         0 => {
             // SAFETY: sysconf has no preconditions.
-            let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-            SIZE.store(size, Ordering::Relaxed);
+            let size = unsafe { libc::sysconf(name) }.max(0) as usize;
+            known.store(size, Ordering::Relaxed);
             size
         }
         size => size,
