@@ -35,6 +35,8 @@ mod std_sync;
 #[path = "full_threads/storm.rs"]
 mod storm;
 mod support;
+#[path = "full_threads/surroundings.rs"]
+mod surroundings;
 #[path = "full_threads/travel.rs"]
 mod travel;
 #[path = "full_threads/turns.rs"]
