@@ -52,8 +52,10 @@ loader_of() { # loader_of VERSION: the words that start a program with that libc
 }
 
 unpack "$oldest"
-program=$(cargo rustc --quiet --test full_threads --message-format json -- \
-    -C "link-arg=--sysroot=$tools/$oldest" | program_of)
+old=$tools/$oldest
+# gcc looks where it is installed before it looks into a --sysroot, which alone the linker's scripts obey.
+flags=(--sysroot="$old" -B"$old/usr/lib/x86_64-linux-gnu/" -L"$old/usr/lib/x86_64-linux-gnu" -L"$old/lib/x86_64-linux-gnu")
+program=$(cargo rustc --quiet --test full_threads --message-format json -- "${flags[@]/#/-Clink-arg=}" | program_of)
 [ -x "$program" ] || die "cargo named no program"
 for version in "$@"; do
     unpack "$version"

@@ -350,10 +350,11 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
     shared.stop();
     forget_default_if(shared);
     let clean = shared.live() == 0;
+    let until = until.max(Instant::now() + STOP_GRACE);
     let handles = core::mem::take(&mut *shared.kernel_threads.lock());
     // LWPs that do not run a thread stop at once.
-    let until = Instant::now() + STOP_GRACE;
-    while !clean && handles.iter().any(|h| !h.is_finished()) && Instant::now() < until {
+    let grace = Instant::now() + STOP_GRACE;
+    while !clean && handles.iter().any(|h| !h.is_finished()) && Instant::now() < grace {
         nap(Duration::from_micros(200));
     }
     if clean {
@@ -366,7 +367,7 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
             // The monitor may have started one more.
             handles = core::mem::take(&mut *shared.kernel_threads.lock());
         }
-        count_out(shared);
+        count_out(shared, until);
         return Ok(());
     }
     // The threads left over refer to it for ever.
@@ -383,11 +384,11 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
 static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
 
 /// A runtime has ended, all its kernel threads included. The last one leaves no
-/// donors behind.
-fn count_out(shared: &Shared) {
+/// donors behind, or, after the deadline, those whose destructors still run.
+fn count_out(shared: &Shared, deadline: Instant) {
     let first = !shared.counted_out.swap(true, Ordering::Relaxed);
     if first && RUNTIMES.fetch_sub(1, Ordering::Relaxed) == 1 {
-        donors::close();
+        donors::close(deadline);
     }
 }
 
