@@ -90,34 +90,10 @@ make_linker() { # make_linker ROOT
     ar r "$root/lib/libunwind.a" "$root/lib/checked.o"
 }
 
-# A package with only what the test needs, so that no more is built.
-make_package() { # make_package DIRECTORY
-    mkdir -p "$1/src"
-    : >"$1/src/lib.rs"
-    cp Cargo.lock "$1/Cargo.lock"
-    cat >"$1/Cargo.toml" <<TOML
-[package]
-name = "full-threads-on-musl"
-version = "0.0.0"
-edition = "2024"
-
-[workspace]
-
-[dependencies]
-lisle = { path = "$PWD" }
-libc = "0.2"
-rand = "0.10"
-
-[[test]]
-name = "full_threads"
-path = "$PWD/tests/full_threads.rs"
-TOML
-}
-
 build_musl() (
     root=$tools/musl
     unpack_musl >&2
-    make_package "$tools/package"
+    full_threads_package "$tools/package"
     export RUSTC=$root/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$tools/built
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=$root/bin/linker
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-C link-self-contained=no -C relocation-model=static \

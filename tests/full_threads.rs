@@ -10,6 +10,10 @@
 mod checking;
 #[path = "full_threads/credentials.rs"]
 mod credentials;
+#[path = "full_threads/ends.rs"]
+mod ends;
+#[path = "full_threads/fallback.rs"]
+mod fallback;
 #[path = "full_threads/held.rs"]
 mod held;
 #[path = "full_threads/libraries.rs"]

@@ -291,7 +291,10 @@ impl Runtime {
 
     /// Waits until all threads of the runtime have ended, at most `deadline`,
     /// and stops its LWPs. Threads may still be spawned by its threads
-    /// meanwhile. Sockets that were made on the runtime are not served any more.
+    /// meanwhile. The end of the last runtime is that of pooled threads'
+    /// thread-locals, too: their destructors have until the deadline, and a tenth
+    /// of a second at least, then they are left to run.
+    /// Sockets that were made on the runtime are not served any more.
     /// If it was the default runtime, another one starts when it is wanted.
     ///
     /// # Errors

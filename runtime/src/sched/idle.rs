@@ -472,17 +472,17 @@ impl Carrier<'_> {
 
     fn sleep(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
-        if self.end_donors() || core::mem::take(&mut self.refused) {
-            // The system refuses kernel threads, or there are many: once more,
-            // after another look round, at readiness too.
-            self.served_by_poller = false;
-            return crate::runtime::nap(Duration::from_micros(200));
-        }
         // What it keeps at hand, others may need meanwhile.
         // SAFETY: owner, in the idle context; no other reference is alive.
         let own = unsafe { &mut *lwp.donors.get() };
         if !own.is_empty() {
             donors::spill(own, 0);
+        }
+        if self.end_donors() || core::mem::take(&mut self.refused) {
+            // The system refuses kernel threads, or there are many: once more,
+            // after another look round, at readiness too.
+            self.served_by_poller = false;
+            return crate::runtime::nap(Duration::from_micros(200));
         }
         let sleepers = &shared.sleepers;
         lwp.counters.queued.store(0, Ordering::Relaxed);
