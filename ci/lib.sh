@@ -28,13 +28,26 @@ target_dir() { realpath -m "${CARGO_TARGET_DIR:-target}"; }
 
 # --- Debian's packages, unpacked rather than installed ----------------------------------------------------------------
 
+# Where this machine gets Debian's packages from; nothing if it does not.
+debian_mirror() {
+    local mirror
+    mirror=$(known_debian_mirror)
+    # Whose packages a source has, apt knows when it has asked.
+    [ -n "$mirror" ] || { apt-get -qq update >&2 || true; mirror=$(known_debian_mirror); }
+    echo "$mirror"
+}
+
+known_debian_mirror() {
+    # shellcheck disable=SC2016 # apt's own variables
+    apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+        awk '$1 == "Debian" && $2 ~ /^http/ && !seen++ { print $2 }'
+}
+
 # debian_apt DIRECTORY RELEASE: makes an apt of its own there, for one of Debian's releases (bullseye, bookworm …) on this
 # machine's own mirror and keys, with an empty record of installed packages. Use it as APT_CONFIG=DIRECTORY/apt.conf.
 debian_apt() {
     local root=$1 mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg
-    # shellcheck disable=SC2016 # apt's own variables
-    mirror=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
-        awk '$1 == "Debian" && $2 ~ /^http/ { print $2; exit }')
+    mirror=$(debian_mirror)
     [ -n "$mirror" ] && [ -e "$keys" ] || die "this machine has no source of Debian's packages, or not its keys"
     mkdir -p "$root/lists/partial" "$root/cache/archives/partial"
     : >"$root/status"

@@ -8,6 +8,8 @@
 # oldest, so that one program runs with all, and is started by each one's loader. A test of the file itself makes sure that
 # the version is the one that was meant. What is left out stands in ci/full-threads-skips.txt, with the evidence.
 #
+# On a machine without a source of Debian's packages it says SKIPPED: Ubuntu's releases have not been tried.
+#
 # Needs: cargo, apt-get, dpkg-deb, gcc (links, and compiles the libraries that a test loads).
 set -euo pipefail
 exec </dev/null
@@ -23,6 +25,7 @@ releases="
 "
 oldest=2.31
 
+[ -n "$(debian_mirror)" ] || { echo "SKIPPED: this machine has no source of Debian's packages" && exit; }
 leave_out=()
 # shellcheck disable=SC2207 # a word each
 if [ "${1:-}" = -q ]; then shift && leave_out=($(slow_full_threads)); fi

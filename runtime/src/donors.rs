@@ -220,8 +220,8 @@ pub(crate) fn retire_excess() {
     retire(LIMIT.load(Ordering::Relaxed), BATCH);
 }
 
-/// Ends those that were not needed since the last call, but leaves as many as
-/// a runtime has asked for. Returns whether the next call may find more to end.
+/// Ends those above the limit, and those that were not needed since the last
+/// call, but leaves as many as a runtime has asked for. Returns whether the next call may find more to end.
 pub(crate) fn trim() -> bool {
     let _ = settle();
     let keep = KEPT.load(Ordering::Relaxed);
@@ -230,7 +230,8 @@ pub(crate) fn trim() -> bool {
         let warm = idle.warm.len();
         (warm, core::mem::replace(&mut idle.low, warm))
     };
-    retire(keep.max(warm - unused.min(warm)), usize::MAX);
+    let needed = keep.max(warm - unused.min(warm));
+    retire(needed.min(LIMIT.load(Ordering::Relaxed)), usize::MAX);
     WARM.load(Ordering::Relaxed) > keep
 }
 

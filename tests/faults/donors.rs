@@ -11,7 +11,7 @@ use lisle_lwp::sys::Call;
 use lisle_lwp::sys::fault::{self, Plan, Site};
 
 use super::Held;
-use crate::support::{end, until, watchdog};
+use crate::support::{alone, end, until, watchdog};
 
 static DESTROYED: AtomicUsize = AtomicUsize::new(0);
 
@@ -135,32 +135,34 @@ fn a_refused_end_is_tried_again() {
     before.assert_again(&"a refused end");
 }
 
-/// A shutdown waits for such a thread, and names it when its time is over.
+/// A shutdown waits for such a thread, and names it when its time is over. The
+/// runtime is lost then, hence a process of its own.
 #[test]
 fn a_thread_whose_end_is_refused_survives() {
     let _dog = watchdog();
-    let _faults = fault::exclusive();
-    let ([_, at_end], _) = settled();
-    let rt = Runtime::builder().lwps(2).build().unwrap();
-    let (made, plan) = (
-        destroyed(),
-        fault::arm(Plan::once(Call::Clone).at(at_end).times(100)),
-    );
-    let fresh = Builder::new().on(&rt).fresh(true);
-    let thread = fresh.spawn(|| COUNTED.with(|_| ())).unwrap();
-    end(rt);
-    assert!(thread.is_finished());
-    assert_eq!(destroyed(), made + 1);
-    assert_eq!(plan.fired(), 100);
-    drop(plan);
-    let rt = Runtime::builder().lwps(2).build().unwrap();
-    let plan = fault::arm(Plan::always(Call::Clone).at(at_end));
-    let fresh = Builder::new().on(&rt).fresh(true).name("refused".into());
-    drop(fresh.spawn(|| COUNTED.with(|_| ())).unwrap());
-    let error = rt.shutdown(Duration::from_millis(20)).unwrap_err();
-    assert_eq!(error.survivors().len(), 1);
-    assert_eq!(error.survivors()[0].name.as_deref(), Some("refused"));
-    drop(plan);
+    alone("donors::a_thread_whose_end_is_refused_survives", || {
+        let ([_, at_end], _) = settled();
+        let (made, plan) = (
+            destroyed(),
+            fault::arm(Plan::once(Call::Clone).at(at_end).times(100)),
+        );
+        let rt = Runtime::builder().lwps(2).build().unwrap();
+        let fresh = Builder::new().on(&rt).fresh(true);
+        let thread = fresh.spawn(|| COUNTED.with(|_| ())).unwrap();
+        end(rt);
+        assert!(thread.is_finished());
+        assert_eq!(destroyed(), made + 1);
+        assert_eq!(plan.fired(), 100);
+        drop(plan);
+        let rt = Runtime::builder().lwps(2).build().unwrap();
+        let plan = fault::arm(Plan::always(Call::Clone).at(at_end));
+        let fresh = Builder::new().on(&rt).fresh(true).name("refused".into());
+        drop(fresh.spawn(|| COUNTED.with(|_| ())).unwrap());
+        let error = rt.shutdown(Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.survivors().len(), 1);
+        assert_eq!(error.survivors()[0].name.as_deref(), Some("refused"));
+        drop(plan);
+    });
 }
 
 /// The pool keeps what it cannot end, and ends it with a later runtime.
@@ -190,8 +192,9 @@ fn a_pool_keeps_what_it_cannot_end() {
     assert_eq!(destroyed(), made);
     drop(plan);
     scenario();
-    // Those of the scenario are among them, but for its fresh one.
-    assert_eq!(destroyed(), made + 11);
+    // The scenario's fresh one, and its other one if it was not among them: donors
+    // are made in batches.
+    assert!((11..=12).contains(&(destroyed() - made)));
     before.assert_again(&"a pool");
 }
 

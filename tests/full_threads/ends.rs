@@ -196,16 +196,26 @@ fn a_panic_in_a_destructor_aborts() {
     }
 }
 
-/// A pool that keeps nothing: thread-locals end soon after their thread.
+/// A pool that keeps nothing: thread-locals end soon after their thread, on the
+/// only LWP, too.
 #[test]
 fn a_pool_may_keep_nothing() {
     let _dog = watchdog();
     alone("ends::a_pool_may_keep_nothing", || {
         let rt = Runtime::builder().lwps(1).idle_threads(0).build().unwrap();
-        for n in 1..=many(20) {
-            let thread = Builder::new().on(&rt).spawn(|| at_the_end(|| ()));
-            thread.unwrap().join().unwrap();
-            until(|| done() == n);
+        for n in 1..=3 {
+            let threads: Vec<_> = (0..5)
+                .map(|_| {
+                    let body = || {
+                        at_the_end(|| ());
+                        thread::park();
+                    };
+                    Builder::new().on(&rt).spawn(body).unwrap()
+                })
+                .collect();
+            threads.iter().for_each(|thread| thread.thread().unpark());
+            joined(threads);
+            until(|| done() == 5 * n);
         }
         end(rt);
     });

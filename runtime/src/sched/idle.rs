@@ -250,6 +250,7 @@ impl Carrier<'_> {
     /// over. Returns whether this kernel thread still carries the LWP.
     fn switch_to(&mut self, next: &'static Tcb) -> bool {
         count(&self.lwp.counters.switches, 1);
+        self.trimmed = false;
         let idle = self.idle;
         // SAFETY: `next` is ready and in no queue; we run as `idle` on this LWP.
         let arg = unsafe {

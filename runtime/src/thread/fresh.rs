@@ -154,13 +154,16 @@ unsafe fn finale<T>(block: *const (), ending: *mut ()) {
     // written, and the thread touches nothing of it afterwards.
     unsafe {
         let block: &'static Tcb = &*block.cast::<Tcb>();
-        // The block may be somebody else's in a moment.
+        // The block may be somebody else's in a moment. In a forked child it has no
+        // runtime.
         let shared = block.shared.load(Ordering::Relaxed);
         let Ending { scope, slot } = *Box::from_raw(ending.cast::<Ending<T>>());
         packet::publish(block, scope, &*slot);
         bound::let_go(block, slot);
         // Release: what the thread spawned; pairs with the Acquire in `live`. From
         // here on the runtime may be gone.
-        (*shared).ended_elsewhere.fetch_add(1, Ordering::Release);
+        if let Some(shared) = shared.as_ref() {
+            shared.ended_elsewhere.fetch_add(1, Ordering::Release);
+        }
     }
 }
