@@ -3,7 +3,8 @@
 #
 #   ci/sanitizers.sh [asan]
 #
-# To the sanitizer a full thread is what it is to libc: a thread, with its own stack; so nothing tells it of switches. Its
+# To the sanitizer a full thread is what it is to libc: a thread, with its own stack; so nothing tells it of switches, only
+# of stacks that are used again (`--cfg lisle_asan`). Its
 # leak check is off: it looks for each thread's kernel thread, which parked full threads do not have. So is its look for uses
 # of a stack after return: the tests use light threads, too, and those share what it keeps for each kernel thread.
 #
@@ -22,7 +23,7 @@ asan() {
     local package triple=x86_64-unknown-linux-gnu program
     package=$(target_dir)/asan/package
     full_threads_package "$package"
-    program=$(RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=$(target_dir)/asan/built \
+    program=$(RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address --cfg lisle_asan" CARGO_TARGET_DIR=$(target_dir)/asan/built \
         cargo test --quiet --manifest-path "$package/Cargo.toml" --target "$triple" --no-run --message-format json | program_of)
     [ -x "$program" ] || die "cargo named no program"
     grep -q __asan_report_load8 "$program" || die "$program is not instrumented"

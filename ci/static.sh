@@ -25,7 +25,7 @@ tools=$(target_dir)/static
 
 run() { # run WHERE LIBC PROGRAM
     [ -x "$3" ] || die "cargo named no program"
-    ! ldd "$3" >/dev/null 2>&1 || die "$3 is not static"
+    ! ldd "$3" 2>/dev/null | grep -q '=>' || die "$3 is not static"
     say "$1: $3"
     # shellcheck disable=SC2046 # words
     LISLE_TEST_LIBC=$2 run_full_threads "$1" "$3" $(full_threads_skips "$1") "${leave_out[@]}"
