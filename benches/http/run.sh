@@ -4,7 +4,7 @@
 #
 #   benches/http/run.sh [CASE...]      hello-64 hello-10000 file-64 file-10000 calm [all]
 #
-# ROUNDS [5], SECONDS_EACH [4] and SERVERS [lisle hyper may go; also lisle-light] may be set, and LAUNCHER, a command that starts servers
+# ROUNDS [5], SECONDS_EACH [4] and SERVERS [lisle hyper may go] may be set, and LAUNCHER, a command that starts servers
 # and load: LAUNCHER="chrt -r 1" keeps other programs on the machine out of the way. Prints for each case and server the
 # median over the rounds, and the ratio to the best of the peers in requests per second. CPU is what the server took for
 # a request, which other programs disturb less than the rate. "calm" asks about 1,000 times a second; memory is what is
@@ -48,7 +48,6 @@ ulimit -n "$(ulimit -Hn)"
 command_of() { # command_of SERVER PORT
     case $1 in
     lisle) echo "$work/lisle/release/examples/server --addr 127.0.0.1:$2 --root $root --max-connections 20000" ;;
-    lisle-light) echo "$(command_of lisle "$2") --light" ;;
     hyper | may) echo "$work/peers/release/peer-$1 $2 $root" ;;
     go) echo "$work/peer-go $2 $root" ;;
     esac
@@ -116,12 +115,12 @@ sort "$figures" | awk -v ticks="$ticks" '
             rate = median(rates[keys[i]])
             if (parts[2] != "lisle" && rate > best[parts[1]]) best[parts[1]] = rate
         }
-        printf "%-12s %-11s %10s %7s %9s %9s %9s %9s %7s %7s\n", "case", "server", "requests/s", "ratio", "p50 us", "p99 us", \
+        printf "%-12s %-6s %10s %7s %9s %9s %9s %9s %7s %7s\n", "case", "server", "requests/s", "ratio", "p50 us", "p99 us", \
             "p99.9 us", "CPU us", "MiB", "errors"
         for (i = 1; i <= count; i++) {
             key = keys[i]; split(key, parts, SUBSEP)
             rate = median(rates[key])
-            printf "%-12s %-11s %10.0f %7.2f %9.0f %9.0f %9.0f %9.2f %7d %7d\n", parts[1], parts[2], rate, \
+            printf "%-12s %-6s %10.0f %7.2f %9.0f %9.0f %9.0f %9.2f %7d %7d\n", parts[1], parts[2], rate, \
                 best[parts[1]] ? rate / best[parts[1]] : 0, median(p50[key]), median(p99[key]), median(p999[key]), \
                 median(cpu[key]), median(memory[key]), errors[key]
         }
