@@ -194,7 +194,9 @@ where
 
 /// Whether full threads are available on this system: user threads with
 /// thread-locals of their own. Where they are not, [`spawn`] gives each thread a
-/// kernel thread.
+/// kernel thread, and nobody takes the jobs of a
+/// [`join`](crate::jobs::join()) or [`cobegin`](crate::jobs::cobegin()), so that
+/// their closures must not wait for each other.
 ///
 /// # Errors
 /// Why they are not.
