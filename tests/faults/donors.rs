@@ -140,6 +140,8 @@ fn a_refused_end_is_tried_again() {
 #[test]
 fn a_thread_whose_end_is_refused_survives() {
     let _dog = watchdog();
+    // The child's pipes are descriptors, too.
+    let _faults = fault::exclusive();
     alone("donors::a_thread_whose_end_is_refused_survives", || {
         let ([_, at_end], _) = settled();
         let (made, plan) = (
