@@ -291,7 +291,10 @@ impl Runtime {
 
     /// Waits until all threads of the runtime have ended, at most `deadline`,
     /// and stops its LWPs. Threads may still be spawned by its threads
-    /// meanwhile. Sockets that were made on the runtime are not served any more.
+    /// meanwhile. The end of the last runtime is that of pooled threads'
+    /// thread-locals, too: their destructors have until the deadline, and a tenth
+    /// of a second at least, then they are left to run.
+    /// Sockets that were made on the runtime are not served any more.
     /// If it was the default runtime, another one starts when it is wanted.
     ///
     /// # Errors
@@ -350,10 +353,11 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
     shared.stop();
     forget_default_if(shared);
     let clean = shared.live() == 0;
+    let until = until.max(Instant::now() + STOP_GRACE);
     let handles = core::mem::take(&mut *shared.kernel_threads.lock());
     // LWPs that do not run a thread stop at once.
-    let until = Instant::now() + STOP_GRACE;
-    while !clean && handles.iter().any(|h| !h.is_finished()) && Instant::now() < until {
+    let grace = Instant::now() + STOP_GRACE;
+    while !clean && handles.iter().any(|h| !h.is_finished()) && Instant::now() < grace {
         nap(Duration::from_micros(200));
     }
     if clean {
@@ -366,7 +370,7 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
             // The monitor may have started one more.
             handles = core::mem::take(&mut *shared.kernel_threads.lock());
         }
-        count_out(shared);
+        count_out(shared, until);
         return Ok(());
     }
     // The threads left over refer to it for ever.
@@ -383,11 +387,11 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
 static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
 
 /// A runtime has ended, all its kernel threads included. The last one leaves no
-/// donors behind.
-fn count_out(shared: &Shared) {
+/// donors behind, or, after the deadline, those whose destructors still run.
+fn count_out(shared: &Shared, deadline: Instant) {
     let first = !shared.counted_out.swap(true, Ordering::Relaxed);
     if first && RUNTIMES.fetch_sub(1, Ordering::Relaxed) == 1 {
-        donors::close();
+        donors::close(deadline);
     }
 }
 

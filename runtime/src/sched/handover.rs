@@ -127,7 +127,6 @@ pub(super) unsafe fn follow_up(arg: usize) {
         END_DONOR => {
             // SAFETY: the idle context, and the thread has left its stack.
             unsafe { super::ending::end_donor_now(left) };
-            ended(left);
             false
         }
         HOLD => !hold(left),

@@ -250,6 +250,7 @@ impl Carrier<'_> {
     /// over. Returns whether this kernel thread still carries the LWP.
     fn switch_to(&mut self, next: &'static Tcb) -> bool {
         count(&self.lwp.counters.switches, 1);
+        self.trimmed = false;
         let idle = self.idle;
         // SAFETY: `next` is ready and in no queue; we run as `idle` on this LWP.
         let arg = unsafe {
@@ -472,17 +473,17 @@ impl Carrier<'_> {
 
     fn sleep(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
-        if self.end_donors() || core::mem::take(&mut self.refused) {
-            // The system refuses kernel threads, or there are many: once more,
-            // after another look round, at readiness too.
-            self.served_by_poller = false;
-            return crate::runtime::nap(Duration::from_micros(200));
-        }
         // What it keeps at hand, others may need meanwhile.
         // SAFETY: owner, in the idle context; no other reference is alive.
         let own = unsafe { &mut *lwp.donors.get() };
         if !own.is_empty() {
             donors::spill(own, 0);
+        }
+        if self.end_donors() || core::mem::take(&mut self.refused) {
+            // The system refuses kernel threads, or there are many: once more,
+            // after another look round, at readiness too.
+            self.served_by_poller = false;
+            return crate::runtime::nap(Duration::from_micros(200));
         }
         let sleepers = &shared.sleepers;
         lwp.counters.queued.store(0, Ordering::Relaxed);
