@@ -58,5 +58,6 @@ pub(crate) fn of(shared: &Shared) -> Vec<LwpInfo> {
         polls: read(&lwp.counters.polls),
         deadlines: lwp.timers.len(),
     };
-    shared.lwps.iter().map(look).collect()
+    let there = |lwp: &&crate::sched::lwp::Lwp| !lwp.owner.is_retired();
+    shared.lwps().iter().filter(there).map(look).collect()
 }

@@ -8,6 +8,7 @@
 //! `Shared` is leaked together with their stacks: the threads may still be made
 //! ready by others, to no effect.
 
+use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -30,11 +31,12 @@ use crate::sched::idle;
 use crate::sched::lwp::Lwp;
 use crate::sched::policy::{PolicyKind, Ready};
 use crate::sched::queue::Injector;
+use crate::sched::roster::Roster;
 use crate::sched::sleepers::Sleepers;
 use crate::sched::timers::NEVER;
 use crate::spares::{Spare, Spares};
 use crate::thread::{self, ThreadInfo};
-use crate::watch::{self, Handler, Log, Source, Watch};
+use crate::watch::{self, Handler, Log, Processors, Source, Watch};
 
 /// What the LWPs of a runtime share.
 #[derive(Debug)]
@@ -52,6 +54,7 @@ pub struct Shared {
     // --- any thread, atomically or by their own locks ---
     pub(crate) injector: Injector,
     pub(crate) offers: Offers,
+    pub(crate) roster: Roster,
     pub(crate) sleepers: Sleepers,
     pub(crate) reactor: Reactor,
     pub(crate) spawned_elsewhere: AtomicU64,
@@ -87,6 +90,46 @@ impl Shared {
         }
     }
 
+    /// The LWPs that there are or have been.
+    #[inline]
+    pub(crate) fn lwps(&self) -> &[Lwp] {
+        &self.lwps[..self.roster.most()]
+    }
+
+    /// Whether no LWP is awake. A hint.
+    pub(crate) fn all_sleep(&self) -> bool {
+        self.sleepers.asleep() >= self.roster.serving()
+    }
+
+    /// Has so many LWPs from now on; those that go do so as soon as they can.
+    pub(crate) fn resize(&self, lwps: usize) -> io::Result<()> {
+        if self.is_stopping() {
+            return Err(stopped());
+        }
+        self.roster.want(lwps);
+        for (index, lwp) in self.lwps.iter().enumerate() {
+            if self.roster.revive(index, &lwp.owner) {
+                match self.spare() {
+                    Ok(spare) => spare.go(lwp),
+                    Err(refused) => {
+                        self.roster.give_up(&lwp.owner);
+                        self.roster.want_instead_of(lwps, index);
+                        return Err(refused);
+                    }
+                }
+            } else if !self.roster.wants(index)
+                && let Some(bed) = self.sleepers.rouse_one(index)
+            {
+                self.wake(bed);
+            }
+        }
+        // Others are busy now, perhaps: the monitor and the poller's sleeper
+        // are to look round.
+        self.watch.look_out();
+        self.reactor.end_long_sleep();
+        Ok(())
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         // Acquire: pairs with the Release in `stop`.
         self.stopping.load(Ordering::Acquire)
@@ -99,7 +142,7 @@ impl Shared {
 
     /// The earliest deadline of all LWPs, or [`NEVER`].
     pub(crate) fn earliest_deadline(&self) -> u64 {
-        self.lwps
+        self.lwps()
             .iter()
             .map(|lwp| lwp.timers.earliest())
             .min()
@@ -284,9 +327,48 @@ impl Runtime {
         &self.handle.shared
     }
 
-    /// How many LWPs it has.
+    /// How many LWPs it has, or will have as soon as those that are to leave can.
     pub fn lwps(&self) -> usize {
+        self.shared().roster.wanted()
+    }
+
+    /// How many LWPs it may have: see [`Builder::max_lwps`].
+    pub fn max_lwps(&self) -> usize {
         self.shared().lwps.len()
+    }
+
+    /// Has so many LWPs from now on, and no longer as many as the system gives
+    /// processors.
+    ///
+    /// LWPs that are added begin at once; those that are to leave do so when they
+    /// next look round, 128 switches from now at the latest, or are taken from the
+    /// thread that keeps them after its time slice. Their ready threads go on on
+    /// the others, in the order in which they would have run. Any thread may call
+    /// it, one whose LWP leaves, too. It does not wait: [`Runtime::lwp_list`] and
+    /// the upcalls [`added`](watch::Kind::Added) and
+    /// [`retired`](watch::Kind::Retired) tell when it is done.
+    ///
+    /// ```
+    /// use lisle_runtime::Runtime;
+    ///
+    /// let rt = Runtime::builder().lwps(1).max_lwps(4).build()?;
+    /// rt.set_lwps(3)?;
+    /// assert_eq!(rt.lwps(), 3);
+    /// assert!(rt.set_lwps(5).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` for none or more than [`Runtime::max_lwps`]; what the system
+    /// says when it refuses a kernel thread (then there are as many LWPs as it
+    /// allowed); an error after a shutdown.
+    pub fn set_lwps(&self, lwps: usize) -> io::Result<()> {
+        let most = self.max_lwps();
+        if !(1..=most).contains(&lwps) {
+            return invalid(&format!("this runtime has 1 to {most} LWPs, not {lwps}"));
+        }
+        self.shared().watch.fix(lwps);
+        resize(self.shared(), lwps)
     }
 
     /// Waits until all threads of the runtime have ended, at most `deadline`,
@@ -335,6 +417,12 @@ impl Runtime {
 /// How long a shutdown with survivors waits for LWPs to stop; one that runs a
 /// thread may take longer.
 const STOP_GRACE: Duration = Duration::from_millis(100);
+
+/// A leaf: starting kernel threads touches thread-locals.
+#[inline(never)]
+fn resize(shared: &Shared, lwps: usize) -> io::Result<()> {
+    shared.resize(lwps)
+}
 
 fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownError> {
     assert!(
@@ -450,6 +538,9 @@ impl std::error::Error for ShutdownError {}
 #[must_use = "a builder does nothing until it builds"]
 pub struct Builder {
     lwps: Option<usize>,
+    max_lwps: Option<usize>,
+    follows: bool,
+    cgroup: Option<PathBuf>,
     stack_size: usize,
     policy: PolicyKind,
     name_prefix: String,
@@ -489,6 +580,9 @@ impl Builder {
     pub fn new() -> Builder {
         Builder {
             lwps: None,
+            max_lwps: None,
+            follows: true,
+            cgroup: None,
             stack_size: StackSize::DEFAULT.bytes(),
             policy: PolicyKind::FirstCome,
             name_prefix: "lisle".into(),
@@ -552,9 +646,38 @@ impl Builder {
         Ok(builder)
     }
 
-    /// How many LWPs: one makes a many-to-one runtime.
+    /// How many LWPs: one makes a many-to-one runtime. If not set, as many as the
+    /// system gives processors: CPUs that the process may use, and not more than
+    /// its control group's quota pays for; see [`Builder::follow_processors`].
     pub fn lwps(mut self, lwps: usize) -> Builder {
         self.lwps = Some(lwps);
+        self
+    }
+
+    /// Up to how many LWPs [`Runtime::set_lwps`] may ask for, at most 1024. If not
+    /// set, the number of LWPs; or, if that is not set either, the number of CPUs
+    /// that the machine has. A runtime that can never have a second LWP switches a
+    /// little faster.
+    pub fn max_lwps(mut self, lwps: usize) -> Builder {
+        self.max_lwps = Some(lwps);
+        self
+    }
+
+    /// Whether the number of LWPs follows what the system gives, unless the program
+    /// has fixed it by [`Builder::lwps`] or [`Runtime::set_lwps`]; it does if not
+    /// set. The monitor looks once a second, while the process is not idle, at the
+    /// CPUs it may use (`sched_getaffinity`; `taskset -ap` and cpusets change it)
+    /// and at the quota of the control group (`cpu.max`, or `cpu.cfs_quota_us`),
+    /// rounded up.
+    pub fn follow_processors(mut self, yes: bool) -> Builder {
+        self.follows = yes;
+        self
+    }
+
+    /// The directory of the control group whose CPU quota counts; the process's own
+    /// and those above it if not set.
+    pub fn cgroup(mut self, directory: impl Into<PathBuf>) -> Builder {
+        self.cgroup = Some(directory.into());
         self
     }
 
@@ -647,7 +770,7 @@ impl Builder {
         };
         RUNTIMES.fetch_add(1, Ordering::Relaxed);
         // Dropping the runtime on an error stops those that have started.
-        for index in 0..shared.lwps.len() {
+        for index in 0..shared.roster.wanted() {
             shared.start_kernel_thread()?.go(&shared.lwps[index]);
         }
         watch::start(&shared)?;
@@ -663,14 +786,25 @@ impl Builder {
         } else {
             None
         };
+        let processors = Processors::new(self.cgroup);
         let lwps = match (self.lwps, seed) {
             (Some(lwps), None) => lwps,
             (None | Some(1), Some(_)) => 1,
             (Some(_), Some(_)) => return invalid("a seeded runtime has one LWP"),
-            (None, None) => num_cpus::get().min(MAX_LWPS),
+            (None, None) => processors.count().min(self.max_lwps.unwrap_or(MAX_LWPS)),
         };
-        if !(1..=MAX_LWPS).contains(&lwps) {
-            return invalid(&format!("a runtime has 1 to {MAX_LWPS} LWPs, not {lwps}"));
+        let follows = self.follows && self.lwps.is_none() && seed.is_none();
+        let most = match (self.max_lwps, follows) {
+            (None | Some(1), _) if seed.is_some() => 1,
+            (Some(_), _) if seed.is_some() => return invalid("a seeded runtime has one LWP"),
+            (Some(most), _) => most,
+            (None, true) => sys::configured_cpus().clamp(lwps, MAX_LWPS),
+            (None, false) => lwps,
+        };
+        if !(1..=MAX_LWPS).contains(&lwps) || !(lwps..=MAX_LWPS).contains(&most) {
+            return invalid(&format!(
+                "a runtime has 1 to {MAX_LWPS} LWPs, not {lwps} of at most {most}"
+            ));
         }
         if self.name_prefix.contains('\0') {
             return invalid("a name prefix must not contain a NUL");
@@ -680,7 +814,7 @@ impl Builder {
         choose_barrier();
         overflow::set_describe(thread::describe_running);
         overflow::install()?;
-        let queues: Vec<Ready> = (0..lwps).map(|lwp| Ready::new(&self.policy, lwp)).collect();
+        let queues: Vec<Ready> = (0..most).map(|lwp| Ready::new(&self.policy, lwp)).collect();
         let slice = queues.iter().find_map(Ready::slice);
         let next_slot = queues.iter().all(Ready::next_slot);
         let reactor = Reactor::new()?;
@@ -695,7 +829,13 @@ impl Builder {
             lwps: queues
                 .into_iter()
                 .enumerate()
-                .map(|(index, ready)| Lwp::new(index, ready, timed, lwps == 1, itself.as_ptr()))
+                .map(|(index, ready)| {
+                    let lwp = Lwp::new(index, ready, timed, most == 1, itself.as_ptr());
+                    if index >= lwps {
+                        lwp.owner.withdraw();
+                    }
+                    lwp
+                })
                 .collect(),
             clock: Clock::new(seed.is_some()),
             next_slot,
@@ -707,7 +847,8 @@ impl Builder {
             itself: itself.clone(),
             injector: Injector::new(),
             offers: Offers::new(),
-            sleepers: Sleepers::new(lwps),
+            roster: Roster::new(lwps),
+            sleepers: Sleepers::new(most),
             reactor,
             spawned_elsewhere: AtomicU64::new(0),
             ended_elsewhere: AtomicU64::new(0),
@@ -716,7 +857,12 @@ impl Builder {
             // Another stream than the policy's own.
             seeded: seed.map(|seed| RawLock::new(Random::new(!seed))),
             spares: Spares::new(self.spares),
-            watch: Watch::new(upcalls, self.time_slice, Log::new(self.handler.0)),
+            watch: Watch::new(
+                upcalls,
+                self.time_slice,
+                Log::new(self.handler.0),
+                follows.then_some(processors),
+            ),
             started: AtomicU32::new(0),
             kernel_threads: Mutex::new(Vec::with_capacity(lwps)),
         }))

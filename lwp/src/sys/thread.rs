@@ -112,6 +112,13 @@ pub fn allowed_cpus() -> Vec<usize> {
         .collect()
 }
 
+/// How many CPUs the machine has, allowed or not, switched on or not; at least one.
+pub fn configured_cpus() -> usize {
+    // SAFETY: no preconditions.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    usize::try_from(count).unwrap_or(0).max(1)
+}
+
 /// Makes the calling kernel thread run on this CPU only, and only when the CPU has nothing else to
 /// do.
 ///

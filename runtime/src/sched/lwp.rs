@@ -38,7 +38,7 @@ use lisle_lwp::sleep::Sleeper;
 use lisle_lwp::stack::StackCache;
 
 use super::policy::{Ready, ReadyThread};
-use super::queue::ReadyList;
+use super::queue::{Injector, ReadyList};
 use super::timers::Timers;
 use crate::donors;
 use crate::pool::{self, FreeBlocks};
@@ -547,6 +547,21 @@ impl Lwp {
         // SAFETY: passed on.
         unsafe { self.enqueue(thread) };
         None
+    }
+
+    /// Gives all ready threads to the injector: the LWP retires. Returns whether
+    /// there were any.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`].
+    pub(crate) unsafe fn hand_over_all(&self, injector: &Injector) -> bool {
+        let mut any = false;
+        // SAFETY: passed on.
+        while let Some(thread) = unsafe { self.pick_any() } {
+            injector.push(thread);
+            any = true;
+        }
+        any
     }
 
     /// Steals from another LWP into the window; returns one to run.

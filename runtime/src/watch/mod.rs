@@ -33,15 +33,17 @@
 
 mod blocking;
 mod monitor;
+mod processors;
 mod sentinel;
 mod upcall;
 
 use std::time::Duration;
 
-use lisle_lwp::shim::{AtomicBool, AtomicU32, Ordering, fence};
+use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use lisle_lwp::sleep::Sleeper;
 
 pub use self::blocking::blocking;
+pub(crate) use self::processors::Processors;
 pub(crate) use self::upcall::Log;
 pub use self::upcall::{Counters, Event, Handler, Kind};
 use crate::runtime::Shared;
@@ -76,6 +78,10 @@ pub(crate) struct Watch {
     /// likes.
     pub(crate) slice: Option<Duration>,
     pub(crate) log: Log,
+    /// How many processors the system gives, if their number is followed.
+    processors: Option<Processors>,
+    /// How many LWPs the program wants; 0: as many as there are processors.
+    fixed: AtomicUsize,
     /// The monitor sleeps, and the sentinels with it, until an LWP gets up.
     asleep: AtomicBool,
     monitor: Sleeper,
@@ -87,8 +93,15 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(source: Source, slice: Option<Duration>, log: Log) -> Watch {
+    pub(crate) fn new(
+        source: Source,
+        slice: Option<Duration>,
+        log: Log,
+        processors: Option<Processors>,
+    ) -> Watch {
         Watch {
+            fixed: AtomicUsize::new(0),
+            processors,
             source,
             slice,
             log,
@@ -107,6 +120,28 @@ impl Watch {
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
             self.monitor.wake();
         }
+    }
+
+    /// How many processors the system gives, if anybody is to follow that.
+    fn processors_now(&self) -> Option<usize> {
+        let processors = self.processors.as_ref()?;
+        self.fixed().is_none().then(|| processors.count())
+    }
+
+    /// How many LWPs the program wants, if it has said so.
+    fn fixed(&self) -> Option<usize> {
+        match self.fixed.load(Ordering::Relaxed) {
+            0 => None,
+            lwps => Some(lwps),
+        }
+    }
+
+    /// The program says how many LWPs it wants, and is about to see to it.
+    pub(crate) fn fix(&self, lwps: usize) {
+        self.fixed.store(lwps, Ordering::Relaxed);
+        // Pairs with the fence in `Roster::want` of a monitor that follows the
+        // processors: it sees this, or what it says there is overwritten.
+        fence(Ordering::SeqCst);
     }
 
     /// The runtime stops.

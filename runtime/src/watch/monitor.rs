@@ -7,7 +7,7 @@
 //!
 //! It also keeps spares at hand, and completes offers for which there was none.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lisle_lwp::shim::{Ordering, fence};
 use lisle_lwp::sys::{self, KernelState};
@@ -26,6 +26,9 @@ const SPARES: usize = 2;
 /// slices: what it has is known as of its last round.
 const PATIENCE: u32 = 10;
 
+/// How often the number of processors is looked at.
+const COUNT_PROCESSORS: Duration = Duration::from_secs(1);
+
 /// What the last look at an LWP saw.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
@@ -42,8 +45,9 @@ pub(super) fn run(shared: &Shared) {
     let mut seen = vec![Seen::default(); shared.lwps.len()];
     let mut idle_looks = 0;
     let mut posted = shared.watch.source != Source::Auto;
+    let mut counted = None;
     while !shared.is_stopping() {
-        let all_sleep = shared.sleepers.asleep() == shared.lwps.len();
+        let all_sleep = shared.all_sleep();
         idle_looks = if all_sleep { idle_looks + 1 } else { 0 };
         if idle_looks >= IDLE_LOOKS {
             sleep(shared);
@@ -55,9 +59,30 @@ pub(super) fn run(shared: &Shared) {
         }
         shared.watch.call_sentinels(!all_sleep);
         shared.keep_spares(SPARES);
+        let now = Instant::now();
+        if counted.is_none_or(|counted| now - counted >= COUNT_PROCESSORS) {
+            counted = Some(now);
+            follow_processors(shared);
+        }
         shared.watch.monitor.sleep(Some(tick));
-        for (lwp, seen) in shared.lwps.iter().zip(&mut seen) {
+        for (lwp, seen) in shared.lwps().iter().zip(&mut seen) {
             look(shared, lwp, seen);
+        }
+    }
+}
+
+/// As many LWPs as the system gives processors.
+fn follow_processors(shared: &Shared) {
+    let Some(count) = shared.watch.processors_now() else {
+        return;
+    };
+    let count = count.min(shared.lwps.len());
+    if count != shared.roster.wanted() {
+        // If the system refuses a kernel thread, the next look tries again.
+        let _ = shared.resize(count);
+        if let Some(fixed) = shared.watch.fixed() {
+            // The program has said otherwise meanwhile.
+            let _ = shared.resize(fixed);
         }
     }
 }
@@ -69,7 +94,7 @@ fn sleep(shared: &Shared) {
     watch.asleep.store(true, Ordering::Relaxed);
     // Pairs with the fence in `Watch::look_out`.
     fence(Ordering::SeqCst);
-    if shared.sleepers.asleep() == shared.lwps.len() && !shared.is_stopping() {
+    if shared.all_sleep() && !shared.is_stopping() {
         watch.monitor.sleep(None);
     }
     watch.asleep.store(false, Ordering::Relaxed);
@@ -109,11 +134,8 @@ fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) {
                 return;
             };
             let used = used();
-            let patience = if has_other_work(shared, lwp) {
-                1
-            } else {
-                PATIENCE
-            };
+            let pressing = has_other_work(shared, lwp) || !shared.roster.wants(lwp.index);
+            let patience = if pressing { 1 } else { PATIENCE };
             if used >= slice * patience {
                 send(shared, lwp, Kind::Preempted);
             }

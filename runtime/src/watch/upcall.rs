@@ -25,6 +25,8 @@ pub enum Kind {
     Preempted = 2,
     /// A thread that was left behind is back, and ready.
     Unblocked = 3,
+    /// An LWP has left: it is not wanted, and what it had to do is done by others.
+    Retired = 4,
 }
 
 impl Kind {
@@ -33,7 +35,8 @@ impl Kind {
             0 => Kind::Added,
             1 => Kind::Blocked,
             2 => Kind::Preempted,
-            _ => Kind::Unblocked,
+            3 => Kind::Unblocked,
+            _ => Kind::Retired,
         }
     }
 }
@@ -68,6 +71,8 @@ pub trait Handler: Send + Sync {
     fn preempted(&self, _event: &Event) {}
     /// A thread that was left behind is back.
     fn unblocked(&self, _event: &Event) {}
+    /// An LWP has left.
+    fn retired(&self, _event: &Event) {}
 }
 
 /// How often each upcall was made; these only rise.
@@ -82,6 +87,8 @@ pub struct Counters {
     pub preempted: u64,
     /// [`Kind::Unblocked`].
     pub unblocked: u64,
+    /// [`Kind::Retired`].
+    pub retired: u64,
 }
 
 impl Counters {
@@ -96,7 +103,7 @@ const KEPT: usize = 256;
 
 /// The upcalls of a runtime.
 pub(crate) struct Log {
-    counts: [AtomicU64; 4],
+    counts: [AtomicU64; 5],
     last: Mutex<VecDeque<Event>>,
     handler: Option<Arc<dyn Handler>>,
 }
@@ -135,6 +142,7 @@ impl Log {
                 Kind::Blocked => handler.blocked(&event),
                 Kind::Preempted => handler.preempted(&event),
                 Kind::Unblocked => handler.unblocked(&event),
+                Kind::Retired => handler.retired(&event),
             });
             // The kernel thread carries an LWP on, whatever a program's code does.
             let _ = catch_unwind(tell);
@@ -147,7 +155,7 @@ impl Log {
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        let [added, blocked, preempted, unblocked] = self
+        let [added, blocked, preempted, unblocked, retired] = self
             .counts
             .each_ref()
             .map(|count| count.load(Ordering::Acquire));
@@ -156,6 +164,7 @@ impl Log {
             blocked,
             preempted,
             unblocked,
+            retired,
         }
     }
 
