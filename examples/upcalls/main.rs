@@ -63,8 +63,6 @@ const QUICK: Plan = Plan {
 enum Target {
     AtLeast(f64),
     Below(f64),
-    /// It is for information.
-    None,
 }
 
 impl Target {
@@ -72,7 +70,6 @@ impl Target {
         match self {
             Target::AtLeast(bound) => figure >= bound,
             Target::Below(bound) => figure < bound,
-            Target::None => true,
         }
     }
 }

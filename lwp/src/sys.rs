@@ -22,7 +22,8 @@ pub use memory::{
 };
 pub use signal::{kernel_can_read, min_sig_stack, sigaction, sigaltstack};
 pub use thread::{
-    KernelState, allowed_cpus, become_idle_on, configured_cpus, cpu_time_of, kernel_state_of,
+    KernelCall, KernelState, allowed_cpus, become_idle_on, call_name, configured_cpus, cpu_time_of,
+    hurry, kernel_call_of, kernel_state_of, may_choose_policy,
 };
 
 use core::ffi::{c_int, c_long};

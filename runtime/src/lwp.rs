@@ -30,6 +30,8 @@ pub struct LwpInfo {
     pub polls: u64,
     /// Deadlines set on it that have not come.
     pub deadlines: usize,
+    /// How often it was added, retired, and went on without a thread.
+    pub upcalls: crate::watch::Counters,
 }
 
 /// The LWPs of the calling thread's runtime: its own, or the default one (which
@@ -57,6 +59,7 @@ pub(crate) fn of(shared: &Shared) -> Vec<LwpInfo> {
         sleeps: read(&lwp.counters.sleeps),
         polls: read(&lwp.counters.polls),
         deadlines: lwp.timers.len(),
+        upcalls: shared.watch.log.counters_of(lwp.index),
     };
     let there = |lwp: &&crate::sched::lwp::Lwp| !lwp.owner.is_retired();
     shared.lwps().iter().filter(there).map(look).collect()

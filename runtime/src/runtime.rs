@@ -35,7 +35,9 @@ use crate::sched::roster::Roster;
 use crate::sched::sleepers::Sleepers;
 use crate::sched::timers::NEVER;
 use crate::spares::{Spare, Spares};
+use crate::tcb::Tcb;
 use crate::thread::{self, ThreadInfo};
+use crate::wait::Outcome;
 use crate::watch::{self, Handler, Log, Processors, Source, Watch};
 
 /// What the LWPs of a runtime share.
@@ -64,6 +66,12 @@ pub struct Shared {
     seeded: Option<RawLock<Random>>,
     pub(crate) spares: Spares,
     pub(crate) watch: Watch,
+    /// The kernel threads that carry LWPs, can, or did until a moment ago.
+    pub(crate) carriers: Mutex<Vec<&'static Tcb>>,
+    /// How many others it has.
+    pub(crate) helpers: AtomicU32,
+    /// How often the system refused a kernel thread.
+    pub(crate) refused: AtomicU64,
     /// How many kernel threads were started for it.
     started: AtomicU32,
     kernel_threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -149,6 +157,15 @@ impl Shared {
             .unwrap_or(NEVER)
     }
 
+    /// Wakes all threads whose deadline has come, whichever LWP they set it on.
+    pub(crate) fn expire(&self, now: u64) {
+        for lwp in self.lwps() {
+            while let Some(key) = lwp.timers.expire_one(now) {
+                key.fire(Outcome::TimedOut);
+            }
+        }
+    }
+
     /// Under a seed: whether the running thread gives way here.
     pub(crate) fn choose_to_give_way(&self) -> bool {
         self.seeded
@@ -209,7 +226,9 @@ impl Shared {
         let name = format!("{}-{number}", self.name_prefix);
         let builder = std::thread::Builder::new().name(name);
         let body = move || idle::serve(&shared, first);
-        let handle = sys::guarded(Call::Clone, || builder.spawn(body))?;
+        let handle = sys::guarded(Call::Clone, || builder.spawn(body)).inspect_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })?;
         let mut handles = self.kernel_threads.lock();
         handles.retain(|handle| !handle.is_finished());
         handles.push(handle);
@@ -225,7 +244,11 @@ impl Shared {
         let shared = self.itself.upgrade().ok_or_else(stopped)?;
         let name = format!("{}-{name}", self.name_prefix);
         let builder = std::thread::Builder::new().name(name).stack_size(64 << 10);
-        let body = move || body(&shared);
+        let body = move || {
+            shared.helpers.fetch_add(1, Ordering::Relaxed);
+            body(&shared);
+            shared.helpers.fetch_sub(1, Ordering::Relaxed);
+        };
         let handle = sys::guarded(Call::Clone, || builder.spawn(body))?;
         self.kernel_threads.lock().push(handle);
         Ok(())
@@ -396,9 +419,35 @@ impl Runtime {
         self.shared().watch.log.counters()
     }
 
-    /// The last upcalls, oldest first; 256 at most.
+    /// The last upcalls, oldest first; 64 of each LWP at most.
     pub fn upcall_log(&self) -> Vec<watch::Event> {
         self.shared().watch.log.last()
+    }
+
+    /// The last upcalls of the LWP with this number, oldest first; 64 at most.
+    pub fn upcall_log_of(&self, lwp: usize) -> Vec<watch::Event> {
+        self.shared().watch.log.last_of(lwp)
+    }
+
+    /// How the runtime learns that threads block or compute on, what of that the
+    /// system permits, and what is lost if it does not.
+    pub fn upcall_source(&self) -> watch::SourceInfo {
+        self.shared().watch.source_info()
+    }
+
+    /// Its kernel threads at this moment, and what they do: some microseconds of
+    /// work for each that a thread keeps.
+    ///
+    /// ```
+    /// let rt = lisle_runtime::Runtime::builder().lwps(2).build()?;
+    /// while rt.kernel_threads().lwps < 2 {}
+    /// let threads = rt.kernel_threads();
+    /// assert!(threads.left.is_empty() && threads.waiting.is_empty());
+    /// println!("{threads}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn kernel_threads(&self) -> watch::KernelThreads {
+        watch::look_at_kernel_threads(self.shared())
     }
 
     /// A look at its LWPs.
@@ -604,7 +653,7 @@ impl Builder {
     /// | `LISLE_STACK_SIZE` | bytes reserved per stack, with `K` or `M` behind | `256K` |
     /// | `LISLE_POLICY` | `first-come`, `priority`, or `round-robin` | `first-come` |
     /// | `LISLE_TIME_SLICE` | milliseconds that a thread may compute while others wait; also a round-robin slice | `10` |
-    /// | `LISLE_UPCALLS` | `auto`, `monitor` or `off`: see [`Builder::upcalls`] | `auto` |
+    /// | `LISLE_UPCALLS` | `auto`, `sentinels`, `monitor` or `off`: see [`Builder::upcalls`] | `auto` |
     /// | `LISLE_CPU_TIME` | `1` to account CPU time per thread, `0` not to | `0` |
     ///
     /// # Errors
@@ -621,9 +670,10 @@ impl Builder {
         let slice = variable("LISLE_TIME_SLICE", "milliseconds, at least 1", parse_number)?;
         let slice = Duration::from_millis(slice.unwrap_or(10).max(1) as u64);
         builder.time_slice = Some(slice);
-        let sources = "auto, monitor or off";
+        let sources = "auto, sentinels, monitor or off";
         let source = variable("LISLE_UPCALLS", sources, |text| match text {
             "auto" => Some(Source::Auto),
+            "sentinels" => Some(Source::Sentinels),
             "monitor" => Some(Source::Monitor),
             "off" => Some(Source::Off),
             _ => None,
@@ -717,7 +767,8 @@ impl Builder {
     }
 
     /// How the runtime learns that a thread blocks or computes on;
-    /// [`Source::Auto`] if not set. A seeded runtime has no upcalls.
+    /// [`Source::Auto`] if not set: then it is chosen by what the system permits
+    /// ([`Runtime::upcall_source`]). A seeded runtime has no upcalls.
     pub fn upcalls(mut self, source: Source) -> Builder {
         self.upcalls = source;
         self
@@ -822,7 +873,7 @@ impl Builder {
         let upcalls = if seed.is_some() {
             Source::Off
         } else {
-            self.upcalls
+            watch::choose(self.upcalls)?
         };
         let timed = self.accounts_cpu || slice.is_some() || seed.is_some();
         Ok(Arc::new_cyclic(|itself| Shared {
@@ -860,9 +911,12 @@ impl Builder {
             watch: Watch::new(
                 upcalls,
                 self.time_slice,
-                Log::new(self.handler.0),
+                Log::new(most, self.handler.0),
                 follows.then_some(processors),
             ),
+            carriers: Mutex::new(Vec::new()),
+            helpers: AtomicU32::new(0),
+            refused: AtomicU64::new(0),
             started: AtomicU32::new(0),
             kernel_threads: Mutex::new(Vec::with_capacity(lwps)),
         }))

@@ -36,7 +36,6 @@ use crate::donors;
 use crate::jobs;
 use crate::runtime::Shared;
 use crate::tcb::Tcb;
-use crate::wait::Outcome;
 use crate::watch::Kind;
 
 /// Looks before an idle LWP sleeps, and pauses between two looks.
@@ -84,6 +83,8 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
         .store(registered.thread_pointer(), Ordering::Relaxed);
     own.tid
         .store(lisle_lwp::sys::gettid() as u32, Ordering::Relaxed);
+    shared.carriers.lock().push(idle);
+    let _listed = Listed { shared, idle };
     let mut next = match first.recv() {
         Ok(Some(index)) => Some(&shared.lwps[index]),
         Ok(None) => shared.spares.join(idle),
@@ -98,6 +99,19 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
                 Some(lwp)
             }
         };
+    }
+}
+
+/// A kernel thread in the runtime's list, until it ends.
+struct Listed<'a> {
+    shared: &'a Shared,
+    idle: &'static Tcb,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        let mut carriers = self.shared.carriers.lock();
+        carriers.retain(|carrier| !core::ptr::eq(*carrier, self.idle));
     }
 }
 
@@ -315,7 +329,7 @@ impl Carrier<'_> {
         };
         if idle.lwp.load(Ordering::Relaxed).is_null() {
             // SAFETY: `arg` is what the switch passed.
-            unsafe { handover::follow_up(arg) };
+            unsafe { handover::follow_up(self.lwp, arg) };
             return false;
         }
         if arg & AFTER != NOTHING {
@@ -346,6 +360,7 @@ impl Carrier<'_> {
         let queued = unsafe { lwp.ready() }.len();
         lwp.counters.queued.store(queued as u64, Ordering::Relaxed);
         self.take_injected();
+        lwp.served.store(now, Ordering::Relaxed);
         if let Some(helper) = self.take_job() {
             // So that a job does not wait for ever while no LWP is idle.
             // SAFETY: owner, inside the runtime; the thread is ready.
@@ -383,11 +398,7 @@ impl Carrier<'_> {
     /// Wakes all threads whose deadline has come, whichever LWP they set it on:
     /// that one may be busy for long.
     fn expire_everywhere(&self, now: u64) {
-        for lwp in self.shared.lwps() {
-            while let Some(key) = lwp.timers.expire_one(now) {
-                key.fire(Outcome::TimedOut);
-            }
-        }
+        self.shared.expire(now);
     }
 
     fn poll_now(&self) -> bool {

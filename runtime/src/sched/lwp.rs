@@ -124,6 +124,8 @@ pub(crate) struct Lwp {
     pub(crate) carrier: AtomicPtr<Tcb>,
     /// Why it was last offered: an upcall's kind.
     pub(crate) offered_for: AtomicU8,
+    /// When it last looked at deadlines and readiness.
+    pub(crate) served: AtomicU64,
     /// How many kernel threads are on their way to carry it.
     pub(crate) coming: AtomicU32,
 
@@ -183,6 +185,7 @@ impl Lwp {
             counters: Counters::default(),
             carrier: AtomicPtr::new(ptr::null_mut()),
             offered_for: AtomicU8::new(0),
+            served: AtomicU64::new(0),
             coming: AtomicU32::new(0),
             index,
             timed,

@@ -102,7 +102,9 @@ impl fmt::Display for KernelThreads {
         for left in &self.waiting {
             write!(f, "\n  {left}")?;
         }
-        self.left.iter().try_for_each(|left| write!(f, "\n  {left}"))
+        self.left
+            .iter()
+            .try_for_each(|left| write!(f, "\n  {left}"))
     }
 }
 
@@ -112,7 +114,7 @@ impl fmt::Display for Left {
             write!(f, "LWP {lwp} and {queued} ready threads wait for ")?;
         }
         match self.thread {
-            Some(thread) => write!(f, "thread {thread}")?,
+            Some(thread) => write!(f, "thread {}", thread.as_u64())?,
             None => f.write_str("a thread that has just ended")?,
         }
         if let Some(name) = &self.name {
@@ -153,7 +155,8 @@ pub(crate) fn look(shared: &Shared) -> KernelThreads {
     };
     for carrier in carriers {
         let holds = |lwp: &&Lwp| {
-            lwp.carrier().is_some_and(|holder| core::ptr::eq(holder, carrier))
+            lwp.carrier()
+                .is_some_and(|holder| core::ptr::eq(holder, carrier))
                 && lwp.owner.is_held_by(&carrier.own.holder)
         };
         match shared.lwps().iter().find(holds) {
@@ -184,6 +187,7 @@ fn left_on(carrier: &Tcb) -> Left {
                 ThreadId::new(thread.id.load(Ordering::Relaxed)),
                 thread.name().map(str::to_owned),
             );
+            let _entry = crate::Entry::new();
             crate::pool::release(thread, None);
             known
         }
