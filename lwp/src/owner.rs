@@ -308,6 +308,11 @@ impl OwnerWord {
         me.leave();
     }
 
+    /// How often somebody got hold of the LWP, or took back an offer of it.
+    pub fn times_held(&self) -> u64 {
+        free(self.0.load(Ordering::Relaxed)) / COUNT
+    }
+
     /// Whether it is offered. A hint.
     pub fn is_offered(&self) -> bool {
         self.0.load(Ordering::Relaxed) & OFFERED != 0
@@ -374,7 +379,7 @@ mod tests {
         assert!(word.offer() && !word.offer() && !word.take(&a, &b, id(2), || true));
         a.leave();
         assert!(word.enter(&a), "it takes the offer back");
-        assert!(!word.is_offered());
+        assert!(!word.is_offered() && word.times_held() == 2);
         word.offer_and_leave(&a);
         assert!(!word.take(&a, &b, id(2), || false), "no barrier, no take");
         assert!(word.take(&a, &b, id(2), || true));

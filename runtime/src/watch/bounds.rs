@@ -144,7 +144,11 @@ impl fmt::Display for Doing {
 /// A look at the kernel threads of the runtime. Not inside the runtime.
 #[inline(never)]
 pub(crate) fn look(shared: &Shared) -> KernelThreads {
-    let carriers = shared.carriers.lock().clone();
+    // In a forked child, somebody in the parent may have had the lock.
+    let carriers = match shared.generation == crate::fork::generation() {
+        true => shared.carriers.lock().clone(),
+        false => Vec::new(),
+    };
     let mut seen = KernelThreads {
         lwps: 0,
         left: Vec::new(),
