@@ -107,6 +107,7 @@ pub(crate) fn against_kernel_threads(plan: &Plan, source: Source, deeds: Deeds) 
     Figure {
         value: 100.0 * user / kernel,
         handovers: handovers(&rt),
+        hog: None,
     }
 }
 

@@ -79,6 +79,8 @@ struct Figure {
     value: f64,
     /// How often an LWP went on without a thread.
     handovers: u64,
+    /// How much of a CPU the thread had that never gives way, in percent.
+    hog: Option<f64>,
 }
 
 struct Row {
@@ -184,12 +186,15 @@ fn main() -> ExitCode {
                 let mark = if met { ' ' } else { '!' };
                 cells += &format!(" {:>10}{mark}", format!("{:.1}{}", figure.value, row.unit));
                 if source == Source::Auto {
-                    handovers.push(figure.handovers.to_string());
+                    handovers.push(match figure.hog {
+                        Some(share) => format!("{}, hog {share:.0}% of a CPU", figure.handovers),
+                        None => figure.handovers.to_string(),
+                    });
                 }
             }
             drop(rivals);
         }
-        println!("{:58}{cells}  {}", row.name, handovers.join(", "));
+        println!("{:58}{cells}  {}", row.name, handovers.join("; "));
         lines += 1;
     }
     let seconds = began.elapsed().as_secs();

@@ -114,5 +114,6 @@ pub(crate) fn share(plan: &Plan, source: Source) -> Figure {
     Figure {
         value: 200.0 * beside / (before + after),
         handovers,
+        hog: None,
     }
 }

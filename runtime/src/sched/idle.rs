@@ -203,6 +203,8 @@ unsafe fn give_back(lwp: &Lwp) {
 /// # Safety
 /// As [`give_back`]; the LWP has no donors to end.
 unsafe fn retire(shared: &Shared, lwp: &Lwp, idle: &Tcb) -> bool {
+    // First: a handler may make threads ready, which are then this LWP's.
+    shared.watch.log.note(Kind::Retired, Some(lwp.index), 0);
     // SAFETY: passed on.
     let any = unsafe {
         give_back(lwp);
@@ -211,7 +213,6 @@ unsafe fn retire(shared: &Shared, lwp: &Lwp, idle: &Tcb) -> bool {
     lwp.counters.queued.store(0, Ordering::Relaxed);
     // Whoever carries it next does not take it from anybody.
     lwp.carrier.store(core::ptr::null_mut(), Ordering::Release);
-    shared.watch.log.note(Kind::Retired, Some(lwp.index), 0);
     let again = shared.roster.leave(lwp.index, &lwp.owner, &idle.own.holder);
     if any {
         shared.announce();
