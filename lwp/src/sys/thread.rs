@@ -87,7 +87,7 @@ pub fn call_name(number: i64) -> Option<&'static str> {
         (libc::SYS_wait4, "wait4"),
         (libc::SYS_waitid, "waitid"),
     ];
-    let found = known.iter().find(|(call, _)| i64::from(*call) == number);
+    let found = known.iter().find(|(call, _)| *call == number);
     found.map(|(_, name)| *name)
 }
 
