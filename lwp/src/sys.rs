@@ -21,7 +21,10 @@ pub use memory::{
     Advice, madvise, mincore, mmap_reserve, mprotect_none, munmap, page_size, thread_stack_min,
 };
 pub use signal::{kernel_can_read, min_sig_stack, sigaction, sigaltstack};
-pub use thread::{KernelState, allowed_cpus, become_idle_on, cpu_time_of, kernel_state_of};
+pub use thread::{
+    KernelCall, KernelState, allowed_cpus, become_idle_on, call_name, configured_cpus, cpu_time_of,
+    hurry, kernel_call_of, kernel_state_of, may_choose_policy,
+};
 
 use core::ffi::{c_int, c_long};
 use core::mem::MaybeUninit;

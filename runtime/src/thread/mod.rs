@@ -255,7 +255,7 @@ pub fn sleep(duration: Duration) {
 /// # Errors
 /// If the default runtime is asked and cannot start.
 pub fn available_parallelism() -> std::io::Result<std::num::NonZeroUsize> {
-    let lwps = crate::runtime::current()?.lwps.len();
+    let lwps = crate::runtime::current()?.roster.wanted();
     Ok(std::num::NonZeroUsize::new(lwps).expect("a runtime has LWPs"))
 }
 
