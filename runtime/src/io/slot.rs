@@ -15,6 +15,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use lisle_lwp::current;
 use lisle_lwp::lock::RawLock;
 
 use super::source::Interest;
@@ -108,11 +109,26 @@ impl Slot {
             let task = side.task.take();
             drop(side);
             if let Some(task) = task {
-                // A waker that panics must not take the LWP with it.
-                let _ = catch_unwind(AssertUnwindSafe(|| task.wake()));
+                wake(task);
             }
         }
     }
+}
+
+/// Calls a task's waker in the idle context. It is foreign code: it may panic, and may call
+/// whatever code on a plain kernel thread may call.
+#[inline(never)]
+fn wake(task: Waker) {
+    // The short cut of `yield_now` takes whoever runs on a kernel thread with an LWP for a user
+    // thread; the idle context must not be queued as one.
+    let carried = current::carried();
+    current::set_carried(core::ptr::null());
+    let panicked = catch_unwind(AssertUnwindSafe(|| task.wake())).err();
+    // What it panicked with is foreign code, too.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panicked))) {
+        core::mem::forget(again);
+    }
+    current::set_carried(carried);
 }
 
 /// Slots that wait for their next descriptor.

@@ -147,7 +147,8 @@ impl Drop for Registration {
 /// The object must be in non-blocking mode, or its operations must be such that
 /// they do not block when it is ready. It belongs to the reactor of the runtime
 /// on which a thread first waited for it (the default one, for a plain kernel
-/// thread) and may be used from anywhere.
+/// thread) and may be used from anywhere, while that runtime lives: afterwards,
+/// calls that would have to wait fail.
 ///
 /// ```
 /// use std::io::{ErrorKind, Read, Write};
@@ -196,9 +197,10 @@ impl<T: AsFd> Source<T> {
     /// in between. A cancellation point.
     ///
     /// # Errors
-    /// Those of `op`; `TimedOut` once the deadline has passed; and, when it must
+    /// Those of `op`; `TimedOut` once the deadline has passed; when it must
     /// wait for the first time, if the default runtime cannot be started or the
-    /// kernel cannot poll such a descriptor.
+    /// kernel cannot poll such a descriptor; and when it must wait although the
+    /// runtime to which the descriptor belongs has been shut down.
     pub fn when_ready<R>(
         &self,
         interest: Interest,
@@ -282,8 +284,10 @@ impl<T: AsFd> Source<T> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => return Poll::Ready(result),
             }
-            if let Err(error) = self.registration.ensure() {
-                return Poll::Ready(Err(error));
+            match self.registration.ensure() {
+                Ok(served_by) if served_by.is_stopping() => return Poll::Ready(Err(not_served())),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
             let mut task = Some(context.waker().clone());
             let mut side = side.lock();
@@ -303,9 +307,13 @@ impl<T: AsFd> Source<T> {
     /// Waits until there has been an event since the counter was `seen`.
     fn wait(&self, interest: Interest, seen: u64, deadline: Option<Instant>) -> io::Result<()> {
         let Registration { slot, fd, .. } = self.registration;
-        if self.registration.ensure()?.generation != fork::generation() {
+        let served_by = self.registration.ensure()?;
+        if served_by.generation != fork::generation() {
             // A forked child: nobody serves the parent's reactor here.
             return poll_alone(self.io.as_fd(), interest, deadline);
+        }
+        if served_by.is_stopping() {
+            return Err(not_served());
         }
         let reason = match interest {
             Interest::Read => &READABLE,
@@ -339,6 +347,11 @@ impl<T: AsFd> Source<T> {
             Outcome::Woken | Outcome::Abandoned => Ok(()),
         }
     }
+}
+
+#[cold]
+fn not_served() -> io::Error {
+    io::Error::other("the runtime that served this descriptor has been shut down")
 }
 
 /// Waits on the calling kernel thread. Returns early when interrupted.
