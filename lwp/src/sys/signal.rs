@@ -58,33 +58,34 @@ pub fn min_sig_stack() -> usize {
     told.max(libc::MINSIGSTKSZ)
 }
 
-/// Whether the kernel can read the 8 bytes at `zeroes`, tried without touching them from here:
-/// blocks the empty set of signals that it finds there, which changes nothing.
+/// Whether the kernel can read the word at `place`, tried without touching it from here: asks to
+/// sleep there for no time at all.
 ///
 /// # Errors
 /// Only injected ones.
-///
-/// # Safety
-/// If the bytes are readable they are zero. (Anything else would block signals.)
 #[track_caller]
-pub unsafe fn kernel_can_read(zeroes: *const u8) -> io::Result<bool> {
-    check(Call::Sigmask)?;
-    let (none, set_size) = (core::ptr::null_mut::<u8>(), 8usize);
-    // SAFETY: an address that cannot be read is an error, not a fault. Not the libc function, which
-    // reads the set itself.
+pub fn kernel_can_read(place: *const u32) -> io::Result<bool> {
+    check(Call::Probe)?;
+    let at_once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: an address that cannot be read is an error, not a fault. Not through libc, which has
+    // no such function.
     let returned = unsafe {
         libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_BLOCK,
-            zeroes,
-            none,
-            set_size,
+            libc::SYS_futex,
+            place,
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            1,
+            &raw const at_once,
         )
     };
-    match result(returned) {
-        Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Ok(false),
-        Err(error) => Err(error),
+    match result(returned).map_err(|error| error.raw_os_error()) {
+        Err(Some(libc::EFAULT)) => Ok(false),
+        // It holds something else, or the time was up, or a signal came.
+        Ok(_) | Err(Some(libc::EAGAIN | libc::ETIMEDOUT | libc::EINTR)) => Ok(true),
+        Err(error) => Err(io::Error::from_raw_os_error(error.unwrap_or(libc::EIO))),
     }
 }
 
