@@ -18,6 +18,7 @@ use std::task::Waker;
 use lisle_lwp::lock::RawLock;
 
 use super::source::Interest;
+use crate::sched::Steady;
 use crate::wait::Waiters;
 use crate::wait::list::Queue;
 
@@ -134,6 +135,7 @@ pub(crate) unsafe fn unlock_after_fork() {
 
 /// A slot that nobody else uses.
 pub(super) fn take() -> &'static Slot {
+    let _steady = Steady::new();
     let free = FREE.lock().pop();
     free.unwrap_or_else(|| Box::leak(Box::new(Slot::new())))
 }
@@ -148,6 +150,7 @@ pub(super) fn give(slot: &'static Slot) {
         // Foreign code, outside the lock.
         drop(task);
     }
+    let _steady = Steady::new();
     let mut spare: Vec<&'static Slot> = Vec::new();
     loop {
         let mut free = FREE.lock();
