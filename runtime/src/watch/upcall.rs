@@ -81,7 +81,7 @@ pub trait Handler: Send + Sync {
     /// An LWP has left.
     fn retired(&self, _event: &Event) {}
     /// The system has refused another kernel thread, and some LWP waits with its
-    /// thread: which threads wait for what. Told by the monitor, once until the
+    /// thread: which threads wait for what. Told by a kernel thread of its own, once until the
     /// system gives one again.
     fn refused(&self, _threads: &KernelThreads) {}
     /// A thread has used more CPU time than its limit.
