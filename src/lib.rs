@@ -156,6 +156,8 @@ pub use lisle_runtime::sched::in_runtime as __in_runtime;
 pub mod guide {
     #[doc = include_str!("../docs/full-threads.md")]
     pub mod full_threads {}
+    #[doc = include_str!("../docs/upcalls.md")]
+    pub mod upcalls {}
 }
 
 /// README.md's example is a test, too.

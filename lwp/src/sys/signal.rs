@@ -49,6 +49,45 @@ pub unsafe fn sigaction(
     Ok(unsafe { old.assume_init() })
 }
 
+/// Sends a signal to one kernel thread of this process. Touches `errno` only if it fails.
+///
+/// # Errors
+/// ESRCH if there is none with this id, EINVAL if there is no such signal, EAGAIN if too many signals wait.
+#[track_caller]
+pub fn tgkill(tid: i32, signal: c_int) -> io::Result<()> {
+    check(Call::Kill)?;
+    // SAFETY: takes no pointers.
+    let returned = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signal) };
+    result(returned).map(drop)
+}
+
+/// The calling kernel thread's mask of blocked signals, bit n - 1 for signal n.
+pub fn signal_mask() -> u64 {
+    change_signal_mask(None)
+}
+
+/// Sets the calling kernel thread's mask. Not a call that can be made to fail: no value is refused.
+pub fn set_signal_mask(mask: u64) {
+    change_signal_mask(Some(mask));
+}
+
+/// Not libc's functions, which keep some signals out of it.
+fn change_signal_mask(new: Option<u64>) -> u64 {
+    let mut old = 0u64;
+    let new = new.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+    // SAFETY: null or a set of the kernel's size, and room for one.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            new,
+            &raw mut old,
+            8usize,
+        );
+    }
+    old
+}
+
 /// Bytes the kernel needs to deliver a signal on this processor (`AT_MINSIGSTKSZ`): the frame
 /// alone, no handler.
 pub fn min_sig_stack() -> usize {

@@ -20,6 +20,7 @@ use lisle_lwp::lock::RawLock;
 use lisle_lwp::shim::{AtomicU64, Ordering};
 
 use super::source::Interest;
+use crate::sched::Steady;
 use crate::wait::list::Queue;
 use crate::wait::{Locked, Waiters};
 
@@ -189,6 +190,7 @@ pub(crate) unsafe fn unlock_after_fork() {
 
 /// A slot that nobody else uses.
 pub(super) fn take() -> &'static Slot {
+    let _steady = Steady::new();
     let free = FREE.lock().pop();
     free.unwrap_or_else(|| Box::leak(Box::new(Slot::new())))
 }
@@ -205,6 +207,7 @@ pub(super) fn give(slot: &'static Slot) {
         // Foreign code, outside the lock.
         drop(task);
     }
+    let _steady = Steady::new();
     let mut spare: Vec<&'static Slot> = Vec::new();
     loop {
         let mut free = FREE.lock();

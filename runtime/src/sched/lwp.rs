@@ -111,6 +111,8 @@ pub(crate) struct Lwp {
     pub(crate) ending: UnsafeCell<ReadyList>,
     /// When the running thread's slice or CPU account began, in nanoseconds.
     pub(crate) since: Cell<u64>,
+    /// The number of a thread that has passed its limit of CPU time, or 0.
+    pub(crate) over_limit: Cell<u64>,
 
     // --- any thread, atomically or by their own locks ---
     pub(crate) owner: OwnerWord,
@@ -177,6 +179,7 @@ impl Lwp {
             donors: UnsafeCell::new(Donors::new()),
             ending: UnsafeCell::new(ReadyList::new()),
             since: Cell::new(0),
+            over_limit: Cell::new(0),
             owner: OwnerWord::new(),
             next: AtomicPtr::new(ptr::null_mut()),
             next_was_stolen: AtomicBool::new(false),
