@@ -222,7 +222,7 @@ fn note_upcall(shared: &Shared, lwp: &Lwp, before: Option<&Tcb>) {
 }
 
 /// A full fence, here and in every kernel thread that may be inside the runtime.
-fn barrier() -> bool {
+pub(crate) fn barrier() -> bool {
     fence(Ordering::SeqCst);
     owner::has_fences() || lisle_lwp::sys::membarrier().is_ok()
 }

@@ -44,6 +44,7 @@ use crate::donors;
 use crate::pool::{self, FreeBlocks};
 use crate::runtime::Shared;
 use crate::tcb::{RUNNABLE, SUSPEND_ASKED, SUSPENDED, Tcb};
+use crate::trace::{self, Claim};
 
 /// How many threads thieves can see. Below crossbeam-deque's smallest buffer,
 /// so that it never grows and hence never allocates.
@@ -111,6 +112,8 @@ pub(crate) struct Lwp {
     pub(crate) ending: UnsafeCell<ReadyList>,
     /// When the running thread's slice or CPU account began, in nanoseconds.
     pub(crate) since: Cell<u64>,
+    /// Where it writes events while somebody records.
+    pub(crate) claim: Claim,
 
     // --- any thread, atomically or by their own locks ---
     pub(crate) owner: OwnerWord,
@@ -147,6 +150,20 @@ unsafe impl Sync for Lwp {}
 // SAFETY: as above.
 unsafe impl Send for Lwp {}
 
+/// How many LWPs there are.
+static ALIVE: AtomicU32 = AtomicU32::new(0);
+
+/// How many LWPs there are.
+pub(crate) fn alive() -> usize {
+    ALIVE.load(Ordering::Relaxed) as usize
+}
+
+impl Drop for Lwp {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Lwp {
     pub(crate) fn new(
         index: usize,
@@ -157,6 +174,7 @@ impl Lwp {
     ) -> Lwp {
         let window = Worker::new_fifo();
         let first_come = matches!(ready, Ready::FirstCome(_));
+        ALIVE.fetch_add(1, Ordering::Relaxed);
         let (plain, open) = (first_come && !timed && alone, first_come && !alone);
         let stealer = window.stealer();
         Lwp {
@@ -175,6 +193,7 @@ impl Lwp {
             donors: UnsafeCell::new(Donors::new()),
             ending: UnsafeCell::new(ReadyList::new()),
             since: Cell::new(0),
+            claim: Claim::new(),
             owner: OwnerWord::new(),
             next: AtomicPtr::new(ptr::null_mut()),
             next_was_stolen: AtomicBool::new(false),
@@ -564,6 +583,9 @@ impl Lwp {
                     self.in_window.set(self.window.len());
                     count(&self.counters.steals, 1);
                     victim.counters.stolen_from.fetch_add(1, Ordering::Relaxed);
+                    if trace::is_on() {
+                        trace::stole(victim, thread);
+                    }
                     return Some(thread);
                 }
                 crossbeam_deque::Steal::Empty => return None,
@@ -578,6 +600,9 @@ impl Lwp {
         victim.next_was_stolen.store(true, Ordering::Relaxed);
         count(&self.counters.steals, 1);
         victim.counters.stolen_from.fetch_add(1, Ordering::Relaxed);
+        if trace::is_on() {
+            trace::stole(victim, thread);
+        }
         Some(thread)
     }
 

@@ -38,7 +38,7 @@ use crate::footing::Footing;
 use crate::runtime::Shared;
 use crate::tcb::{Kind, RUNNABLE, SUSPENDED, Tcb};
 use crate::watch::Source;
-use crate::{donors, pool};
+use crate::{donors, pool, trace};
 
 /// What the destination of a switch does about the thread that was left; the
 /// low bits of its (aligned) address.
@@ -128,6 +128,20 @@ fn is_inside(me: &Tcb) -> bool {
 /// entry rule holds. For the allocator of tests; allocates nothing.
 pub fn in_runtime() -> bool {
     running().is_some_and(|me| me.is_user() && is_inside(me))
+}
+
+/// Calls `f`, inside the runtime, with the running flow and the LWP that it owns;
+/// `None` for what is not there.
+#[inline]
+pub(crate) fn on_lwp<R>(f: impl FnOnce(Option<&'static Tcb>, Option<&'static Lwp>) -> R) -> R {
+    let Some(me) = running() else {
+        return f(None, None);
+    };
+    if me.kind() == Kind::Idle || me.is_user() && is_inside(me) {
+        return f(Some(me), me.own_lwp());
+    }
+    let entry = Entry::of(me);
+    f(Some(me), entry.lwp())
 }
 
 /// A stay inside the runtime, for code that holds one of the runtime's locks.
@@ -259,6 +273,9 @@ fn prepare_yield() -> Departure {
             && let Some(next) = lwp.give_way_fast(me)
         {
             let to = hand_to(me, lwp, next);
+            if trace::is_on() {
+                trace::switched(lwp, next);
+            }
             return Departure {
                 arg: ptr::from_ref(me) as usize | NOTHING,
                 to,
@@ -358,6 +375,9 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
 #[inline(never)]
 pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
     me.jobs.before_wait();
+    if trace::is_on() {
+        trace::parked(me);
+    }
     let Some(lwp) = enter(me) else {
         handover::leave(me, PARK);
         return Departure::STAY;
@@ -404,8 +424,14 @@ pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context 
     if lwp.timed {
         settle_time(me, lwp);
     }
-    // SAFETY: passed on.
-    unsafe { hand_to(me, lwp, next) }
+    // SAFETY: passed on; the caller owns the LWP.
+    unsafe {
+        let to = hand_to(me, lwp, next);
+        if trace::is_on() {
+            trace::switched(lwp, next);
+        }
+        to
+    }
 }
 
 /// As [`depart`], without a look at the clock.

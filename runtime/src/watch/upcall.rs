@@ -123,6 +123,9 @@ impl Log {
         // Release: pairs with nothing but observers; a count that is seen comes
         // with what it counts.
         self.counts[kind as usize].fetch_add(1, Ordering::Release);
+        if crate::trace::is_on() {
+            crate::trace::upcall(kind, lwp, thread);
+        }
         let event = Event {
             kind,
             lwp,
