@@ -96,6 +96,11 @@ pub use lisle_runtime::{cobegin, jobs::cobegin, jobs::join};
 #[cfg(not(lisle_loom))]
 pub use lisle_runtime::{future, io, net, process, signal};
 
+/// Recording what threads do, and pictures of it. With the feature `trace`.
+#[cfg(all(feature = "trace", not(lisle_loom)))]
+#[doc(inline)]
+pub use lisle_trace as trace;
+
 /// What std has in `std::os`.
 #[cfg(not(lisle_loom))]
 pub mod os {
