@@ -40,6 +40,7 @@
 //! | [`policy`] | which ready thread runs next | |
 //! | [`lwp`] | looking at LWPs | |
 //! | [`upcall`], [`blocking`] | threads that block in the kernel or compute on | Anderson et al., 1992 |
+//! | `trace` (feature) | recording, happens-before graphs, space-time diagrams | ShiViz, Perfetto |
 //! | [`seeded`] | a test under many reproducible interleavings | |
 //! | [`wait`] | the one way to block, to build primitives on | |
 //!
@@ -151,6 +152,9 @@ pub use lisle_runtime::sched::in_runtime as __in_runtime;
 pub mod guide {
     #[doc = include_str!("../docs/full-threads.md")]
     pub mod full_threads {}
+
+    #[doc = include_str!("../docs/spacetime.md")]
+    pub mod spacetime {}
 }
 
 /// README.md's example is a test, too.

@@ -14,4 +14,5 @@ mod list;
 mod park;
 mod queue;
 mod sleepers;
+mod trace;
 mod wait;

@@ -74,10 +74,14 @@ fn past_and_future_are_those_of_the_closure() {
         for (i, event) in all.iter().enumerate().step_by(3) {
             let mut past: Vec<Event> = graph.past(*event).unwrap().collect();
             let mut future: Vec<Event> = graph.future(*event).unwrap().collect();
-            let mut wanted_past: Vec<Event> =
-                (0..all.len()).filter(|j| reaches[*j][i]).map(|j| all[j]).collect();
-            let mut wanted_future: Vec<Event> =
-                (0..all.len()).filter(|j| reaches[i][*j]).map(|j| all[j]).collect();
+            let mut wanted_past: Vec<Event> = (0..all.len())
+                .filter(|j| reaches[*j][i])
+                .map(|j| all[j])
+                .collect();
+            let mut wanted_future: Vec<Event> = (0..all.len())
+                .filter(|j| reaches[i][*j])
+                .map(|j| all[j])
+                .collect();
             for set in [&mut past, &mut future, &mut wanted_past, &mut wanted_future] {
                 set.sort();
             }
@@ -115,7 +119,8 @@ fn consistent_cuts_are_closed_under_the_past() {
             let cut = Cut(lens.map(|len| random.random_range(0..=len)).collect());
             let closed = |cut: &Cut| {
                 (0..all.len()).all(|j| {
-                    !cut.contains(all[j]) || (0..all.len()).all(|i| !reaches[i][j] || cut.contains(all[i]))
+                    !cut.contains(all[j])
+                        || (0..all.len()).all(|i| !reaches[i][j] || cut.contains(all[i]))
                 })
             };
             assert_eq!(graph.is_consistent(&cut), closed(&cut));
@@ -123,7 +128,8 @@ fn consistent_cuts_are_closed_under_the_past() {
             assert!(closed(&latest));
             // The latest: all whose past is in the cut.
             for (j, event) in all.iter().enumerate() {
-                let whole = cut.contains(*event) && (0..all.len()).all(|i| !reaches[i][j] || cut.contains(all[i]));
+                let whole = cut.contains(*event)
+                    && (0..all.len()).all(|i| !reaches[i][j] || cut.contains(all[i]));
                 assert_eq!(latest.contains(*event), whole, "{event:?}");
             }
         }
@@ -169,7 +175,11 @@ fn what_is_not_there_is_said_so() {
     let there = builder.event(p);
     let no = Event::new(p, 1);
     assert!(builder.arrow(there, no, Link::Message).is_err());
-    assert!(builder.arrow(Event::new(7, 0), there, Link::Message).is_err());
+    assert!(
+        builder
+            .arrow(Event::new(7, 0), there, Link::Message)
+            .is_err()
+    );
     let graph = builder.build().unwrap();
     assert!(graph.before(there, no).is_err());
     assert!(graph.path(no, there).is_err());

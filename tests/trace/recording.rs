@@ -11,7 +11,9 @@ use lisle_trace::{History, Kind, Trace};
 /// One recording at a time in a process.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    ALONE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Records what a closure does in a runtime of so many LWPs.
@@ -47,7 +49,9 @@ fn arrows(history: &History, link: Link) -> Vec<(String, String)> {
     let graph = history.graph();
     let name = |event: Event| history.processes()[event.process as usize].name.clone();
     let arrows = graph.arrows().filter(|arrow| arrow.link == link);
-    arrows.map(|arrow| (name(arrow.from), name(arrow.to))).collect()
+    arrows
+        .map(|arrow| (name(arrow.from), name(arrow.to)))
+        .collect()
 }
 
 #[test]
@@ -61,7 +65,10 @@ fn a_thread_begins_after_its_spawn_and_ends_before_its_join() {
         });
         let history = trace.history();
         let graph = history.graph();
-        assert_eq!(kinds(history, "child"), [Kind::Start, Kind::Local, Kind::End]);
+        assert_eq!(
+            kinds(history, "child"),
+            [Kind::Start, Kind::Local, Kind::End]
+        );
         let [before, inside, after] =
             ["before", "inside", "after"].map(|label| history.find(label).unwrap());
         assert_eq!(graph.compare(before, inside), Ok(Order::Before));
@@ -76,7 +83,8 @@ fn a_thread_begins_after_its_spawn_and_ends_before_its_join() {
 #[test]
 fn threads_that_do_not_talk_are_concurrent() {
     let trace = recorded(2, |runtime| {
-        let each = ["one", "two"].map(|name| spawn(runtime, name, move || lisle_trace::event(name)));
+        let each =
+            ["one", "two"].map(|name| spawn(runtime, name, move || lisle_trace::event(name)));
         for thread in each {
             thread.join().unwrap();
         }
@@ -88,7 +96,14 @@ fn threads_that_do_not_talk_are_concurrent() {
 
 #[test]
 fn each_message_is_an_arrow() {
-    for (lwps, capacity) in [(1, Some(0)), (1, Some(1)), (1, None), (2, Some(0)), (2, Some(3)), (2, None)] {
+    for (lwps, capacity) in [
+        (1, Some(0)),
+        (1, Some(1)),
+        (1, None),
+        (2, Some(0)),
+        (2, Some(3)),
+        (2, None),
+    ] {
         const EACH: u64 = 200;
         let trace = recorded(lwps, |runtime| {
             let (sender, receiver) = match capacity {
@@ -121,7 +136,10 @@ fn each_message_is_an_arrow() {
         for name in ["ada", "bob"] {
             let wanted = (name.to_owned(), "eve".to_owned());
             let count = messages.iter().filter(|arrow| **arrow == wanted).count();
-            assert_eq!(count as u64, EACH, "{name}, {lwps} LWPs, capacity {capacity:?}");
+            assert_eq!(
+                count as u64, EACH,
+                "{name}, {lwps} LWPs, capacity {capacity:?}"
+            );
         }
         assert_eq!(trace.loss().unsent, 0);
         for (name, n) in [("ada", 0), ("bob", 7), ("ada", EACH - 1)] {
@@ -153,11 +171,17 @@ fn a_lock_is_handed_over() {
     let history = trace.history();
     let waiter = history.process("waiter").unwrap();
     let mut events = history.graph().events_of(waiter);
-    let wait = events.find(|event| history.kind(*event) == Kind::Wait).unwrap();
+    let wait = events
+        .find(|event| history.kind(*event) == Kind::Wait)
+        .unwrap();
     assert_eq!(history.label(wait), "mutex");
     let [gives, has] = ["gives it", "has it"].map(|label| history.find(label).unwrap());
     assert_eq!(history.graph().before(gives, has), Ok(true));
-    assert!(arrows(history, Link::Wake).iter().any(|(_, to)| to == "waiter"));
+    assert!(
+        arrows(history, Link::Wake)
+            .iter()
+            .any(|(_, to)| to == "waiter")
+    );
 }
 
 #[test]
@@ -252,7 +276,11 @@ fn what_does_not_fit_is_counted() {
     assert!(raw.bytes() <= 2 * 4096);
     let trace = raw.decode().unwrap();
     let history = trace.history();
-    let kept = history.graph().events().filter(|event| history.kind(*event) == Kind::Local).count() as u64;
+    let kept = history
+        .graph()
+        .events()
+        .filter(|event| history.kind(*event) == Kind::Local)
+        .count() as u64;
     assert!(kept > 0 && dropped > 0);
     assert!(kept + dropped >= 1000, "{kept} + {dropped}");
     assert_eq!(trace.loss().dropped, dropped);
@@ -297,7 +325,10 @@ fn recordings_begin_and_end_while_threads_run() {
         })
         .collect();
     for _ in 0..30 {
-        let recording = lisle_trace::Recorder::new().capacity(1 << 16).start().unwrap();
+        let recording = lisle_trace::Recorder::new()
+            .capacity(1 << 16)
+            .start()
+            .unwrap();
         thread::sleep(std::time::Duration::from_millis(2));
         let trace = recording.stop().unwrap();
         let graph = trace.history().graph();
@@ -329,10 +360,18 @@ fn a_schedule_says_who_ran_where() {
     let schedule = trace.schedule();
     assert_eq!(schedule.lwps().len(), 1);
     let ran = |name| {
-        let of = schedule.slices().iter().filter(|slice| schedule.name(slice.thread) == name);
+        let of = schedule
+            .slices()
+            .iter()
+            .filter(|slice| schedule.name(slice.thread) == name);
         of.count()
     };
-    assert!(ran("a") >= 90 && ran("b") >= 90, "{} {}", ran("a"), ran("b"));
+    assert!(
+        ran("a") >= 90 && ran("b") >= 90,
+        "{} {}",
+        ran("a"),
+        ran("b")
+    );
     for pair in schedule.slices().windows(2) {
         assert!(pair[0].began <= pair[0].ended);
         assert!(pair[0].ended <= pair[1].began, "one at a time: {pair:?}");

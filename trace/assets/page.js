@@ -188,6 +188,9 @@
     const from = Math.max(0, view.scrollLeft / scale - 4);
     const to = Math.min(width(), (view.scrollLeft + view.clientWidth - namesWidth) / scale + 4);
     diagram.innerHTML = `<g transform="translate(${from * scale},0)">${draw(from, to, scale, 0)}</g>`;
+    // Far away, lines are thin, so that something is to be seen between them.
+    diagram.style.setProperty('--w', Math.max(.35, Math.min(1.3, scale / 11)).toFixed(2));
+    diagram.style.setProperty('--ring', Math.max(1, Math.min(2.8, scale / 5)).toFixed(2));
     diagram.classList.toggle('chosen', chosen >= 0);
   }
   function soon() { if (!queued) { queued = true; requestAnimationFrame(render); } }
@@ -233,7 +236,7 @@
     const to = outof[chosen].map(k => parts(arrows[k]) + `to ${text(rows[events[arrows[k][1]][ROW]][0])}: ${text(describe(arrows[k][1]))}</li>`);
     byId('panel').innerHTML = `<h2>${text(describe(chosen))}</h2><p>${text(rows[events[chosen][ROW]][0])}, event ${place[chosen] + 1} of ${line[events[chosen][ROW]].length}</p><dl>`
       + (data.timed ? `<dt>at</dt><dd>${nanos(times[chosen])}</dd>` : '')
-      + `<dt>causal past</dt><dd class="past">${p}</dd><dt>causal future</dt><dd class="future">${f}</dd><dt>concurrent</dt><dd>${count - 1 - p - f}</dd></dl>`
+      + `<dt><i style="color:var(--past)"></i>causal past</dt><dd class="past">${p}</dd><dt><i style="color:var(--future)"></i>causal future</dt><dd class="future">${f}</dd><dt>concurrent</dt><dd>${count - 1 - p - f}</dd></dl>`
       + `<p>Clock ${clockText(clockOf(chosen), 40)}</p>`
       + (stamp ? `<p>Stamped ⟨${stamp.map(([who, n]) => `${text(who)} ${n}`).join(', ')}⟩</p>` : '')
       + `<ul>${from.slice(0, 20).join('')}${to.slice(0, 20).join('')}</ul>`;

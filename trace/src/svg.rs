@@ -38,7 +38,7 @@ pub(crate) fn colour(kind: Kind) -> &'static str {
     match kind {
         Kind::Start | Kind::Spawn => "#2f9e62",
         Kind::End | Kind::Join => "#7a6ff0",
-        Kind::Wait => "#c9ced8",
+        Kind::Wait => "#aeb7c5",
         Kind::Resume => "#8a94a6",
         Kind::Wake => "#e08a1e",
         Kind::Send => "#1c7ed6",

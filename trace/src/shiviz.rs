@@ -1,1 +1,0 @@
-//! placeholder while the rest is compiled first
