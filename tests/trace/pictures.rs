@@ -160,6 +160,7 @@ fn who_precedes_whom_and_who_talks_to_whom() {
     ] {
         builder.arrow(from, to, link).unwrap();
     }
+    builder.event(main, Kind::End, "", None);
     let history = builder.build().unwrap();
     assert_eq!(history.process_graph().precedes(), [(first, second)]);
     let talk = history.communication_graph();

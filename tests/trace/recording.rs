@@ -83,14 +83,18 @@ fn a_thread_begins_after_its_spawn_and_ends_before_its_join() {
 #[test]
 fn threads_that_do_not_talk_are_concurrent() {
     let trace = recorded(2, |runtime| {
-        let each =
-            ["one", "two"].map(|name| spawn(runtime, name, move || lisle_trace::event(name)));
+        let each = ["one", "two"].map(|name| {
+            spawn(runtime, name, move || {
+                lisle_trace::event(&format!("{name} is there"))
+            })
+        });
         for thread in each {
             thread.join().unwrap();
         }
     });
     let graph = trace.history().graph();
-    let [one, two] = ["one", "two"].map(|label| trace.history().find(label).unwrap());
+    let [one, two] =
+        ["one is there", "two is there"].map(|label| trace.history().find(label).unwrap());
     assert_eq!(graph.concurrent(one, two), Ok(true));
 }
 
@@ -346,16 +350,18 @@ fn recordings_begin_and_end_while_threads_run() {
 #[test]
 fn a_schedule_says_who_ran_where() {
     let trace = recorded(1, |runtime| {
-        let each = ["a", "b"].map(|name| {
-            spawn(runtime, name, || {
-                for _ in 0..100 {
-                    thread::yield_now();
-                }
-            })
+        // A parent on the LWP, so that both are ready at once.
+        let parent = spawn(runtime, "parent", || {
+            let each = ["a", "b"].map(|name| {
+                let builder = thread::Builder::new().name(name.to_owned());
+                let yields = || (0..100).for_each(|_| thread::yield_now());
+                builder.spawn(yields).unwrap()
+            });
+            for thread in each {
+                thread.join().unwrap();
+            }
         });
-        for thread in each {
-            thread.join().unwrap();
-        }
+        parent.join().unwrap();
     });
     let schedule = trace.schedule();
     assert_eq!(schedule.lwps().len(), 1);

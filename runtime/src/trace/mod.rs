@@ -236,6 +236,8 @@ pub(crate) fn ended_scope(scope: usize) {
 /// said then: pairs of a process and its count. At most about a thousand bytes
 /// of both are kept.
 pub fn local(label: &str, clock: &[(u64, u64)]) {
+    // A kernel thread from outside becomes somebody.
+    let _ = crate::current::me();
     let label = cut(label, MOST / 2);
     let pairs = clock.len().min((MOST - words_of(label)) / 2);
     let clock = clock[..pairs]

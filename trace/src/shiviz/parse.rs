@@ -31,8 +31,8 @@ pub enum Format {
     },
 }
 
-/// Reads a log: by the expressions in its first two lines, if its first line has the
-/// groups of one; else as GoVector's or in ShiViz's default form, whichever its
+/// Reads a log: by the expressions in its first two lines, if its first line has a
+/// group of one; else as GoVector's or in ShiViz's default form, whichever its
 /// first lines look like.
 ///
 /// Regular expressions are those of the crate `regex`, which are JavaScript's but
@@ -45,7 +45,7 @@ pub fn read(log: &str) -> Result<Vec<Run>, LogError> {
     let (first, rest) = log.split_once('\n').unwrap_or((&log, ""));
     if ["event", "host", "clock"]
         .iter()
-        .all(|group| has_group(first, group))
+        .any(|group| has_group(first, group))
     {
         let (second, body) = rest.split_once('\n').unwrap_or((rest, ""));
         return parse(body, 3, first, second);
