@@ -25,4 +25,4 @@ cargo build --quiet --release --example spacetime
 spacetime=$(target_dir)/release/examples/spacetime
 "$spacetime" --perfetto "$work/evening.perfetto"
 "$spacetime" --events 20000 --perfetto "$work/many.perfetto"
-"$work/venv/bin/python" ci/perfetto.py "$work/evening.perfetto" "$work/many.perfetto"
+"$work/venv/bin/python" ci/read_perfetto.py "$work/evening.perfetto" "$work/many.perfetto"

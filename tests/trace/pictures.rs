@@ -44,8 +44,14 @@ fn perfetto_reads_what_is_written() {
     let file = perfetto::trace(&trace);
     let summary = perfetto::check(&file).unwrap();
     let history = trace.history();
-    assert_eq!(summary.flows, history.graph().arrows().count());
-    assert!(summary.flows >= 100 + 3 + 3);
+    // The processors' counters may differ a little, and Perfetto takes the earlier
+    // end of a flow for its origin.
+    let rise = history
+        .graph()
+        .arrows()
+        .filter(|arrow| history.time(arrow.from) <= history.time(arrow.to));
+    assert_eq!(summary.flows, rise.count());
+    assert!(summary.flows >= 100);
     // A track for each LWP that did something, each thread, and the two groups.
     let threads = history.graph().processes() as usize;
     assert!(summary.tracks >= threads + 3, "{summary:?}");

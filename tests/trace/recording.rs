@@ -65,10 +65,9 @@ fn a_thread_begins_after_its_spawn_and_ends_before_its_join() {
         });
         let history = trace.history();
         let graph = history.graph();
-        assert_eq!(
-            kinds(history, "child"),
-            [Kind::Start, Kind::Local, Kind::End]
-        );
+        // Behind the end stands only that it wakes who joins it.
+        let kinds = kinds(history, "child");
+        assert_eq!(kinds[..3], [Kind::Start, Kind::Local, Kind::End]);
         let [before, inside, after] =
             ["before", "inside", "after"].map(|label| history.find(label).unwrap());
         assert_eq!(graph.compare(before, inside), Ok(Order::Before));

@@ -274,7 +274,7 @@ fn prepare_yield() -> Departure {
         {
             let to = hand_to(me, lwp, next);
             if trace::is_on() {
-                trace::switched(lwp, next);
+                trace::yielded(lwp, next);
             }
             return Departure {
                 arg: ptr::from_ref(me) as usize | NOTHING,

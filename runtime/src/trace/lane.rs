@@ -4,10 +4,10 @@
 //! drops. *The entry rule*: what a lane needs is there before the recording
 //! begins; writing moves a cursor.
 //!
-//! *Time*. Reading the processor's counter costs several switches. So a lane that
-//! is asked for switches in quick succession reads it more and more rarely, but
-//! at least once in [`STRIDE`] switches, and again for each as soon as they take
-//! longer. All other events have a time of their own.
+//! *Time*. Reading the processor's counter costs several switches. So a lane on
+//! which threads yield in quick succession reads it more and more rarely, but at
+//! least once in [`STRIDE`] times, and again for each as soon as they take longer.
+//! All other events have a time of their own.
 
 use core::cell::Cell;
 use core::ptr;
@@ -114,9 +114,9 @@ impl Lane {
         Some(unsafe { self.words.load(Ordering::Relaxed).add(len) })
     }
 
-    /// Writes a switch. The caller may write.
+    /// Writes a switch of a thread that yields. The caller may write.
     #[inline(always)]
-    pub(super) fn switch(&self, to: Who) {
+    pub(super) fn yielded(&self, to: Who) {
         let head = head(Code::Switch, to, 0);
         let left = self.left.get();
         if left > 0 {
@@ -136,6 +136,18 @@ impl Lane {
         };
         self.stride.set(stride);
         self.left.set(stride - 1);
+        self.stamped(now, head);
+    }
+
+    /// Writes a switch. The caller may write.
+    #[inline]
+    pub(super) fn switch(&self, to: Who) {
+        // The next one does not share the time of this one.
+        self.left.set(0);
+        self.stamped(arch::ticks(), head(Code::Switch, to, 0));
+    }
+
+    fn stamped(&self, now: u64, head: u64) {
         self.last.set(now);
         if let Some(at) = self.room(2) {
             // SAFETY: room for two.

@@ -108,6 +108,23 @@ fn claim(lwp: &Lwp, number: u32) -> Option<&'static Lane> {
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn switched(lwp: &Lwp, next: &Tcb) {
+    // SAFETY: passed on.
+    unsafe { write_switch(lwp, |lane| lane.switch(Who::of(next))) }
+}
+
+/// As [`switched`], by a thread that yields, on the fast way.
+///
+/// # Safety
+/// As [`switched`].
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn yielded(lwp: &Lwp, next: &Tcb) {
+    // SAFETY: passed on.
+    unsafe { write_switch(lwp, |lane| lane.yielded(Who::of(next))) }
+}
+
+#[inline(always)]
+unsafe fn write_switch(lwp: &Lwp, write: impl FnOnce(&Lane)) {
     let number = number();
     if number == 0 {
         return;
@@ -118,7 +135,7 @@ pub(crate) unsafe fn switched(lwp: &Lwp, next: &Tcb) {
         return;
     };
     if lane.pass.enter(&NUMBER, number) {
-        lane.switch(Who::of(next));
+        write(lane);
         lane.pass.leave();
     }
 }
