@@ -110,7 +110,12 @@
       let low = 0, high = own.length;
       while (low < high) { const mid = (low + high) >> 1; if (unit(own[mid]) < from) low = mid + 1; else high = mid; }
       let began = -1;
-      for (let k = low; k > 0 && began < 0 && low - k < 50; k--) if (events[own[k - 1]][KIND] === WAIT) began = own[k - 1]; else break;
+      // Whether it waits already; messages may be taken and given meanwhile.
+      for (let k = low; k > 0 && low - k < 20; k--) {
+        const kind = events[own[k - 1]][KIND];
+        if (kind === WAIT) { began = own[k - 1]; break; }
+        if (kind === RESUME) break;
+      }
       for (let k = low; k < own.length; k++) {
         const i = own[k];
         const kind = events[i][KIND];

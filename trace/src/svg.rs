@@ -25,7 +25,7 @@ impl Default for Style {
     fn default() -> Self {
         Style {
             title: String::new(),
-            step: 34.0,
+            step: 30.0,
             row: 56.0,
             labels: true,
             waits: true,
@@ -328,6 +328,29 @@ impl Drawing<'_> {
                 );
                 x += 26.0 + kind.name().len() as f64 * 6.6;
             }
+        }
+        let mut links: Vec<Link> = Vec::new();
+        for arrow in history.graph().arrows() {
+            if !links.contains(&arrow.link) && self.is_drawn(arrow.from) && self.is_drawn(arrow.to)
+            {
+                links.push(arrow.link);
+            }
+        }
+        links.sort_by_key(|link| *link as u8);
+        for link in links {
+            let dash = match link {
+                Link::Wake => " stroke-dasharray=\"5 3\"",
+                _ => "",
+            };
+            let _ = writeln!(
+                self.out,
+                "<path d=\"M{x:.1} {y:.1}h18\" stroke=\"{}\" stroke-width=\"1.6\"{dash}/><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\" fill=\"#56627a\">{}</text>",
+                link_colour(link),
+                x + 24.0,
+                y + 4.0,
+                link.name()
+            );
+            x += 40.0 + link.name().len() as f64 * 6.6;
         }
     }
 }
