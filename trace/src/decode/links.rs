@@ -1,276 +1,15 @@
-//! From what lanes hold to a history and a schedule.
-//!
-//! 1. [`Scan`]: all lanes, merged by time: who ran when, and each thread's events.
-//! 2. Each thread's events are put in order by how often it had been switched to;
-//!    no clock is trusted for that. What others did in its place while it waited
-//!    comes behind the wait.
-//! 3. [`Links`]: arrows. Messages are matched by channel and number, wakes by thread
-//!    and wait, ends of scopes by scope; only tokens and scopes, whose places can be
-//!    used again, look at times.
+//! Events and arrows of a history.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
-use lisle_runtime::trace::{self, Message, Record, ThreadKind, What};
+use lisle_runtime::trace::{Message, Record, ThreadKind, What};
 use lisle_runtime::wait::Outcome;
 
-use crate::graph::{Cycle, Event, Link};
-use crate::history::{History, HistoryBuilder, Kind, ProcessKind};
-use crate::schedule::{Lwp, Mark, Marked, Schedule, Slice, Wait};
-
-/// What was dropped during a recording, in events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Loss {
-    /// Because a buffer was full: [`Recorder::capacity`](crate::Recorder::capacity).
-    pub dropped: u64,
-    /// Messages received whose sender was not recorded: they were sent before the
-    /// recording began, or by a task, or had been given back.
-    pub unsent: u64,
-}
-
-/// What was recorded.
-#[derive(Debug)]
-pub struct Trace {
-    history: History,
-    schedule: Schedule,
-    loss: Loss,
-}
-
-impl Trace {
-    /// What the threads did, and what could have caused what.
-    pub fn history(&self) -> &History {
-        &self.history
-    }
-
-    /// The history alone.
-    pub fn into_history(self) -> History {
-        self.history
-    }
-
-    /// Which thread ran where and when, and why it waited.
-    pub fn schedule(&self) -> &Schedule {
-        &self.schedule
-    }
-
-    /// What was dropped. If anything was dropped, events or arrows are missing, but
-    /// none are wrong.
-    pub fn loss(&self) -> Loss {
-        self.loss
-    }
-}
-
-pub(crate) fn decode(record: &Record) -> Result<Trace, Cycle> {
-    let mut scan = Scan::new(record);
-    scan.run(record);
-    let Scan {
-        mut threads,
-        schedule,
-        ..
-    } = scan;
-    for thread in threads.values_mut() {
-        thread.sort();
-    }
-    let mut links = Links::new(record, &threads);
-    let mut ids: Vec<u64> = threads.keys().copied().collect();
-    ids.sort_by_key(|id| (threads[id].items.first().map(|item| item.time), *id));
-    for id in ids {
-        links.emit(id, &threads[&id]);
-    }
-    let unsent = links.connect();
-    let dropped = record.lanes.iter().map(|lane| lane.dropped).sum::<u64>() + record.lost;
-    let mut schedule = schedule;
-    schedule.finish(&links.names, &threads_waits(&threads, &links));
-    Ok(Trace {
-        history: links.builder.build()?,
-        schedule,
-        loss: Loss { dropped, unsent },
-    })
-}
-
-/// One event of a thread.
-#[derive(Debug, Clone)]
-struct Item {
-    /// How often the thread had been switched to; then the events of an LWP come
-    /// before those of a thread that has lost it.
-    turn: i64,
-    outside: bool,
-    time: u64,
-    what: What,
-}
-
-#[derive(Debug, Default)]
-struct Thread {
-    turn: i64,
-    items: Vec<Item>,
-    /// Where the last item was written.
-    last_lane: usize,
-    /// What others did in its place, by its wait.
-    behalf: HashMap<u64, Vec<Item>>,
-}
-
-impl Thread {
-    /// The whole number of which the event has the last ten bits.
-    fn unwrap(&mut self, turn: u16) -> i64 {
-        let ahead = (i64::from(turn) - self.turn).rem_euclid(1024);
-        let turn = self.turn + if ahead >= 512 { ahead - 1024 } else { ahead };
-        self.turn = self.turn.max(turn);
-        turn
-    }
-
-    /// Puts the events in order, and those on its behalf behind the wait.
-    fn sort(&mut self) {
-        self.items.sort_by_key(|item| (item.turn, item.outside));
-        let mut sorted = Vec::with_capacity(self.items.len());
-        for item in self.items.drain(..) {
-            let wait = match item.what {
-                What::Park { epoch, .. } => self.behalf.remove(&epoch),
-                _ => None,
-            };
-            sorted.push(item);
-            sorted.extend(wait.into_iter().flatten());
-        }
-        // The thread did not leave its stack for these, or the recording did not
-        // see it do so.
-        let mut rest: Vec<Item> = self.behalf.drain().flat_map(|(_, items)| items).collect();
-        rest.sort_by_key(|item| Reverse(item.time));
-        for item in rest {
-            let at = sorted.partition_point(|other| other.time <= item.time);
-            sorted.insert(at, item);
-        }
-        self.items = sorted;
-    }
-}
-
-/// All lanes, merged by time.
-struct Scan {
-    threads: HashMap<u64, Thread>,
-    schedule: Schedule,
-    began: u64,
-    nanos_per_tick: f64,
-}
-
-impl Scan {
-    fn new(record: &Record) -> Scan {
-        let ticks = record.ticks.1.saturating_sub(record.ticks.0).max(1);
-        let lwps = record.lanes.iter().filter_map(|lane| lane.lwp);
-        Scan {
-            threads: HashMap::new(),
-            schedule: Schedule::new(
-                lwps.map(|(runtime, index)| Lwp { runtime, index })
-                    .collect(),
-                record.took.as_nanos() as u64,
-            ),
-            began: record.ticks.0,
-            nanos_per_tick: record.took.as_nanos() as f64 / ticks as f64,
-        }
-    }
-
-    fn time(&self, ticks: u64) -> u64 {
-        (ticks.saturating_sub(self.began) as f64 * self.nanos_per_tick) as u64
-    }
-
-    fn run(&mut self, record: &Record) {
-        let mut lanes: Vec<_> = record.lanes.iter().map(|lane| lane.events()).collect();
-        let mut heads = BinaryHeap::new();
-        let mut waiting: Vec<Option<trace::Event>> = Vec::new();
-        for (lane, events) in lanes.iter_mut().enumerate() {
-            let first = events.next();
-            if let Some(first) = &first {
-                heads.push(Reverse((first.ticks, lane)));
-            }
-            waiting.push(first);
-        }
-        while let Some(Reverse((_, lane))) = heads.pop() {
-            // Several events of one lane in a row need no heap.
-            let until = heads.peek().map(|Reverse(other)| *other);
-            while let Some(event) = waiting[lane].take() {
-                if until.is_some_and(|until| until < (event.ticks, lane)) {
-                    heads.push(Reverse((event.ticks, lane)));
-                    waiting[lane] = Some(event);
-                    break;
-                }
-                self.see(record, lane, event);
-                waiting[lane] = lanes[lane].next();
-            }
-        }
-    }
-
-    fn see(&mut self, record: &Record, lane: usize, event: trace::Event) {
-        let time = self.time(event.ticks);
-        let on = record.lanes[lane].lwp.is_some().then_some(lane);
-        match &event.what {
-            What::Switch => {
-                if let Some(lwp) = on {
-                    let thread = (!event.idle).then_some(event.thread);
-                    self.schedule.switch(lwp, thread, time);
-                }
-            }
-            What::Steal { victim, thread } => self.schedule.mark(Mark {
-                lwp: on,
-                time,
-                what: Marked::Steal {
-                    victim: *victim,
-                    thread: *thread,
-                },
-            }),
-            What::Upcall { kind, thread, .. } => {
-                if let Some(lwp) = on {
-                    // The LWP went on without the thread.
-                    self.schedule.switch(lwp, None, time);
-                }
-                self.schedule.mark(Mark {
-                    lwp: on,
-                    time,
-                    what: Marked::Upcall {
-                        kind: *kind,
-                        thread: *thread,
-                    },
-                });
-            }
-            _ => {}
-        }
-        let is_mark = matches!(event.what, What::Steal { .. } | What::Upcall { .. });
-        // Idle contexts, and kernel threads that nothing is known of, are nobody;
-        // but their wakes say how waits end.
-        let is_nobody = event.idle || event.thread == 0;
-        if is_mark || is_nobody && !matches!(event.what, What::Wake { .. }) {
-            return;
-        }
-        let whose = if is_nobody { 0 } else { event.thread };
-        let thread = self.threads.entry(whose).or_default();
-        let turn = thread.unwrap(event.turn);
-        let again = matches!(event.what, What::Switch)
-            && thread.last_lane == lane
-            && thread
-                .items
-                .last()
-                .is_some_and(|last| last.what == What::Switch);
-        if again {
-            // It yielded.
-            return;
-        }
-        let item = Item {
-            turn,
-            outside: on.is_none(),
-            time,
-            what: event.what,
-        };
-        let (What::Send(Message { epoch, .. }) | What::Receive(Message { epoch, .. })) = item.what
-        else {
-            thread.last_lane = lane;
-            thread.items.push(item);
-            return;
-        };
-        match epoch {
-            Some(epoch) => thread.behalf.entry(epoch).or_default().push(item),
-            None => {
-                thread.last_lane = lane;
-                thread.items.push(item);
-            }
-        }
-    }
-}
+use super::scan::{Item, Thread};
+use crate::graph::{Event, Link};
+use crate::history::{HistoryBuilder, Kind, ProcessKind};
+use crate::schedule::Wait;
 
 /// Why a thread waits.
 #[derive(Debug, Clone)]
@@ -280,9 +19,9 @@ struct Waiting {
 }
 
 /// Makes events, and remembers what arrows need.
-struct Links {
-    builder: HistoryBuilder,
-    names: HashMap<u64, String>,
+pub(super) struct Links {
+    pub(super) builder: HistoryBuilder,
+    pub(super) names: HashMap<u64, String>,
     kinds: HashMap<u64, ThreadKind>,
     waits: HashMap<(u64, u64), Waiting>,
     wakes: HashMap<(u64, u64), (Option<Event>, Outcome)>,
@@ -301,7 +40,7 @@ struct Links {
 }
 
 impl Links {
-    fn new(record: &Record, threads: &HashMap<u64, Thread>) -> Links {
+    pub(super) fn new(record: &Record, threads: &HashMap<u64, Thread>) -> Links {
         let mut names = HashMap::new();
         let mut kinds = HashMap::new();
         for thread in &record.threads {
@@ -395,7 +134,7 @@ impl Links {
     }
 
     /// Makes the events of a thread.
-    fn emit(&mut self, id: u64, thread: &Thread) {
+    pub(super) fn emit(&mut self, id: u64, thread: &Thread) {
         if id == 0 {
             return;
         }
@@ -535,7 +274,7 @@ impl Links {
     }
 
     /// Draws the arrows. Returns how many messages have no sender.
-    fn connect(&mut self) -> u64 {
+    pub(super) fn connect(&mut self) -> u64 {
         let mut arrows: Vec<(Event, Event, Link)> = Vec::new();
         for (spawn, child) in &self.spawns {
             if let Some(first) = self.firsts.get(child) {
@@ -599,7 +338,7 @@ fn connect_reused(
 }
 
 /// When each thread waited for what.
-fn threads_waits(threads: &HashMap<u64, Thread>, links: &Links) -> Vec<Wait> {
+pub(super) fn threads_waits(threads: &HashMap<u64, Thread>, links: &Links) -> Vec<Wait> {
     let mut waits: Vec<Wait> = Vec::with_capacity(links.waits.len());
     for ((thread, epoch), waiting) in &links.waits {
         let resumed = links.resumes.get(&(*thread, *epoch));
@@ -613,22 +352,4 @@ fn threads_waits(threads: &HashMap<u64, Thread>, links: &Links) -> Vec<Wait> {
     debug_assert!(waits.iter().all(|wait| threads.contains_key(&wait.thread)));
     waits.sort_unstable_by_key(|wait| (wait.began, wait.thread));
     waits
-}
-
-impl Schedule {
-    fn switch(&mut self, lwp: usize, thread: Option<u64>, time: u64) {
-        self.close(lwp, time);
-        self.open[lwp] = thread.map(|thread| (thread, time));
-    }
-
-    fn close(&mut self, lwp: usize, time: u64) {
-        if let Some((thread, began)) = self.open[lwp].take() {
-            self.slices.push(Slice {
-                lwp,
-                thread,
-                began,
-                ended: time,
-            });
-        }
-    }
 }
