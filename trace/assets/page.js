@@ -159,11 +159,15 @@
       const words = kind === LOCAL ? labels[label] : describe(i);
       const short = words.length > 34 ? words.slice(0, 33) + '…' : words;
       const half = short.length * 3.2 + 3;
-      let dy;
-      if (x(i) - half >= freeAbove[row]) { freeAbove[row] = x(i) + half; dy = -11; }
-      else if (x(i) - half >= freeBelow[row]) { freeBelow[row] = x(i) + half; dy = 19; }
-      else continue;
-      names.push(`<text class="l${chosen >= 0 && inside(i) ? ' on' : ''}" x="${x(i).toFixed(1)}" y="${y(row) + dy}">${text(short)}</text>`);
+      // On the side from which no arrow comes, if there is room.
+      const above = into[i].some(k => events[arrows[k][0]][ROW] < row) || outof[i].some(k => events[arrows[k][1]][ROW] < row);
+      const at = from === 0 ? Math.max(left + half, x(i)) : x(i);
+      const sides = [[freeAbove, -11], [freeBelow, 19]];
+      const side = (above ? sides.reverse() : sides).find(([free]) => at - half >= free[row]);
+      if (!side) continue;
+      side[0][row] = at + half;
+      const dy = side[1];
+      names.push(`<text class="l${chosen >= 0 && inside(i) ? ' on' : ''}" x="${at.toFixed(1)}" y="${y(row) + dy}">${text(short)}</text>`);
     }
     return out.join('') + names.join('');
   }

@@ -1,5 +1,6 @@
 //! A space-time diagram as plain SVG: no script, for papers and READMEs.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use crate::graph::{Event, Link};
@@ -263,8 +264,23 @@ impl Drawing<'_> {
         }
     }
 
+    /// The events that an arrow connects with a row above.
+    fn with_arrows_above(&self) -> Vec<HashSet<u32>> {
+        let row = |event: Event| self.layout.row_of[event.process as usize];
+        let mut above = vec![HashSet::new(); self.layout.row_of.len()];
+        for arrow in self.history.graph().arrows() {
+            let lower = match row(arrow.from) < row(arrow.to) {
+                true => arrow.to,
+                false => arrow.from,
+            };
+            above[lower.process as usize].insert(lower.index);
+        }
+        above
+    }
+
     fn dots(&mut self) {
         let history = self.history;
+        let above = self.with_arrows_above();
         for row in 0..self.layout.rows.len() {
             let process = self.layout.rows[row];
             let y = self.y(process);
@@ -287,15 +303,17 @@ impl Drawing<'_> {
                 }
                 let label = history.label(event);
                 let half = label.chars().count() as f64 * 3.0 + 2.0;
-                let dy = if x - half >= free_above {
-                    free_above = x + half;
-                    -10.0
-                } else if x - half >= free_below {
-                    free_below = x + half;
-                    18.0
-                } else {
+                // On the side from which no arrow comes, if there is room.
+                let x = x.max(self.begin + half);
+                let mut sides = [(&mut free_above, -10.0), (&mut free_below, 18.0)];
+                if above[event.process as usize].contains(&event.index) {
+                    sides.reverse();
+                }
+                let Some((free, dy)) = sides.into_iter().find(|(free, _)| x - half >= **free)
+                else {
                     continue;
                 };
+                *free = x + half;
                 let _ = writeln!(
                     self.out,
                     "<text x=\"{x:.1}\" y=\"{:.1}\" font-size=\"10.5\" text-anchor=\"middle\" fill=\"#3b4657\" stroke=\"#ffffff\" stroke-width=\"3\" paint-order=\"stroke\">{}</text>",
