@@ -11,12 +11,10 @@
 mod links;
 mod scan;
 
-use std::collections::HashMap;
-
 use lisle_runtime::trace::Record;
 
 use self::links::{Links, threads_waits};
-use self::scan::{Scan, Thread};
+use self::scan::Scan;
 use crate::graph::Cycle;
 use crate::history::History;
 use crate::schedule::Schedule;
