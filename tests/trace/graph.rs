@@ -143,9 +143,9 @@ fn sorting_agrees_with_the_order() {
         let sorted = graph.sorted();
         let place = |event: &Event| sorted.iter().position(|other| other == event).unwrap();
         let places: Vec<usize> = all.iter().map(place).collect();
-        for i in 0..all.len() {
-            for j in 0..all.len() {
-                assert!(!reaches[i][j] || places[i] < places[j]);
+        for (i, row) in reaches.iter().enumerate() {
+            for (j, reached) in row.iter().enumerate() {
+                assert!(!reached || places[i] < places[j]);
             }
         }
     }
