@@ -25,6 +25,7 @@ input() { # the arguments of an example
     ping_pong) echo 20000 ;;
     idle) echo 5 ;;
     million) echo 100000 10000 ;;
+    upcalls) echo --quick ;;
     esac
 }
 

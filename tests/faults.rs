@@ -3,6 +3,8 @@
 //! nothing is left over.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "faults/donors.rs"]
+mod donors;
 mod support;
 
 use std::io::{self, Read, Write};

@@ -10,6 +10,10 @@
 mod checking;
 #[path = "full_threads/credentials.rs"]
 mod credentials;
+#[path = "full_threads/ends.rs"]
+mod ends;
+#[path = "full_threads/fallback.rs"]
+mod fallback;
 #[path = "full_threads/held.rs"]
 mod held;
 #[path = "full_threads/libraries.rs"]
@@ -35,6 +39,8 @@ mod std_sync;
 #[path = "full_threads/storm.rs"]
 mod storm;
 mod support;
+#[path = "full_threads/surroundings.rs"]
+mod surroundings;
 #[path = "full_threads/travel.rs"]
 mod travel;
 #[path = "full_threads/turns.rs"]

@@ -10,6 +10,8 @@
 // Each bench includes this file whole and uses its part; std's blocking is what the kernel-thread contestants measure.
 #![allow(dead_code, clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub(crate) mod switch;
+
 use std::future::Future;
 use std::sync::{Condvar, LazyLock, Mutex};
 use std::time::Duration;
@@ -52,7 +54,7 @@ pub(crate) trait Threads: 'static {
 /// lisle's light threads.
 pub(crate) struct Lisle;
 
-static LISLE: LazyLock<lisle::Runtime> = LazyLock::new(|| {
+pub(crate) static LISLE: LazyLock<lisle::Runtime> = LazyLock::new(|| {
     lisle::Runtime::builder()
         .lwps(*WORKERS)
         .build()
@@ -93,6 +95,27 @@ impl Semaphore for lisle::sync::Semaphore {
     #[inline(always)]
     fn v(&self) {
         self.v();
+    }
+}
+
+/// lisle's full threads, from the warm pool.
+pub(crate) struct Full;
+
+impl Threads for Full {
+    type Handle<T: Send + 'static> = lisle::thread::JoinHandle<T>;
+    type Semaphore = lisle::sync::Semaphore;
+
+    fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Self::Handle<T> {
+        let builder = lisle::thread::Builder::new().on(&LISLE);
+        builder.spawn(f).expect("lisle spawns")
+    }
+
+    fn join<T: Send + 'static>(handle: Self::Handle<T>) -> T {
+        Lisle::join(handle)
+    }
+
+    fn yield_now() {
+        lisle::thread::yield_now();
     }
 }
 
@@ -237,7 +260,7 @@ pub(crate) static TOKIO_CURRENT: Tokio = LazyLock::new(|| {
 
 pub(crate) static TOKIO_MULTI: Tokio = LazyLock::new(|| {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let builder = builder.worker_threads(*WORKERS);
+    let builder = builder.worker_threads(*WORKERS).enable_time();
     builder.build().expect("tokio's runtime starts")
 });
 

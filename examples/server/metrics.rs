@@ -75,9 +75,26 @@ pub(crate) fn text(snapshot: &Snapshot) -> String {
         ("blocked", snapshot.upcalls.blocked),
         ("preempted", snapshot.upcalls.preempted),
         ("unblocked", snapshot.upcalls.unblocked),
+        ("retired", snapshot.upcalls.retired),
     ] {
         let labels = format!("{{kind=\"{kind}\"}}");
         text.sample("lisle_upcalls_total", &labels, count);
+    }
+    let threads = &snapshot.kernel_threads;
+    text.family(
+        "lisle_kernel_threads",
+        "gauge",
+        "Kernel threads of the runtime by what they do.",
+    );
+    for (role, count) in [
+        ("with_lwp", threads.lwps),
+        ("blocked", threads.blocked()),
+        ("running_beyond_lwps", threads.running()),
+        ("spare", threads.spares),
+        ("helper", threads.helpers),
+    ] {
+        let labels = format!("{{role=\"{role}\"}}");
+        text.sample("lisle_kernel_threads", &labels, count as u64);
     }
     text.family("lisle_threads", "gauge", "User threads by state.");
     for (state, count) in &snapshot.threads {

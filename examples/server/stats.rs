@@ -72,6 +72,10 @@ pub(crate) struct Snapshot {
     pub(crate) lwps: Vec<LwpInfo>,
     /// What the runtime was told of its LWPs.
     pub(crate) upcalls: upcall::Counters,
+    pub(crate) upcall_source: String,
+    pub(crate) kernel_threads: upcall::KernelThreads,
+    /// The last upcalls of each LWP, oldest first.
+    last_upcalls: Vec<Vec<upcall::Event>>,
     /// How many threads are in each state. Waiting threads count under what they wait for; which
     /// socket or which thread that is would be a line for each of them.
     pub(crate) threads: BTreeMap<String, u64>,
@@ -82,14 +86,18 @@ impl Snapshot {
     #[inline(never)]
     pub(crate) fn take(shared: &Shared) -> Self {
         let counters = &shared.counters;
+        let lwps = shared.runtime.lwp_list();
         Self {
             uptime_seconds: counters.started.elapsed().as_secs(),
             answered: counters.requests(),
             rejected: counters.rejected.load(Ordering::Relaxed),
             broken: counters.broken.load(Ordering::Relaxed),
             connections: shared.registry.census(),
-            lwps: lisle::lwp::list().unwrap_or_default(),
             upcalls: shared.runtime.upcalls(),
+            upcall_source: shared.runtime.upcall_source().to_string(),
+            kernel_threads: shared.runtime.kernel_threads(),
+            last_upcalls: lwps.iter().map(|lwp| last_upcalls(shared, lwp)).collect(),
+            lwps,
             threads: threads(),
         }
     }
@@ -109,13 +117,10 @@ impl Snapshot {
                 "accepted": self.connections.accepted,
                 "limit": self.connections.limit,
             },
-            "upcalls": {
-                "added": self.upcalls.added,
-                "blocked": self.upcalls.blocked,
-                "preempted": self.upcalls.preempted,
-                "unblocked": self.upcalls.unblocked,
-            },
-            "lwps": self.lwps.iter().map(lwp).collect::<Vec<_>>(),
+            "upcalls": counted(&self.upcalls),
+            "upcall_source": self.upcall_source,
+            "kernel_threads": kernel_threads(&self.kernel_threads),
+            "lwps": self.lwps.iter().zip(&self.last_upcalls).map(lwp).collect::<Vec<_>>(),
             "threads": self.threads,
         });
         format!("{value}\n")
@@ -134,7 +139,47 @@ fn threads() -> BTreeMap<String, u64> {
     threads
 }
 
-fn lwp(info: &LwpInfo) -> Value {
+/// How many upcalls of an LWP are shown.
+const LAST: usize = 8;
+
+fn last_upcalls(shared: &Shared, lwp: &LwpInfo) -> Vec<upcall::Event> {
+    let mut all = shared.runtime.upcall_log_of(lwp.id);
+    all.split_off(all.len().saturating_sub(LAST))
+}
+
+fn counted(upcalls: &upcall::Counters) -> Value {
+    json!({
+        "added": upcalls.added,
+        "blocked": upcalls.blocked,
+        "preempted": upcalls.preempted,
+        "unblocked": upcalls.unblocked,
+        "retired": upcalls.retired,
+    })
+}
+
+fn kernel_threads(threads: &upcall::KernelThreads) -> Value {
+    json!({
+        "total": threads.total(),
+        "with_lwp": threads.lwps,
+        // User threads that go on without an LWP.
+        "blocked": threads.blocked(),
+        "running_beyond_lwps": threads.running(),
+        "spares": threads.spares,
+        "helpers": threads.helpers,
+        "refused": threads.refused,
+        "lwps_waiting": threads.waiting.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn event(event: &upcall::Event) -> Value {
+    json!({
+        "kind": format!("{:?}", event.kind).to_lowercase(),
+        "thread": event.thread.map(|thread| thread.as_u64()),
+        "milliseconds_ago": event.at.elapsed().as_millis() as u64,
+    })
+}
+
+fn lwp((info, last): (&LwpInfo, &Vec<upcall::Event>)) -> Value {
     json!({
         "id": info.id,
         // The kernel thread that carries it, if one does.
@@ -148,5 +193,8 @@ fn lwp(info: &LwpInfo) -> Value {
         "sleeps": info.sleeps,
         "polls": info.polls,
         "deadlines": info.deadlines,
+        "offers_taken_back": info.taken_back,
+        "upcalls": counted(&info.upcalls),
+        "last_upcalls": last.iter().map(event).collect::<Vec<_>>(),
     })
 }

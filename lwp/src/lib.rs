@@ -17,6 +17,8 @@ pub mod shim;
 
 #[cfg(not(lisle_loom))]
 pub mod arch;
+#[cfg(not(lisle_loom))]
+pub mod checkers;
 pub mod current;
 #[cfg(not(any(lisle_loom, miri)))]
 pub mod donor;

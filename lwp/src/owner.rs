@@ -15,6 +15,12 @@
 //! | `FREE` | no kernel thread carries the LWP, or `k` has given it away | a kernel thread: [`OwnerWord::claim`] |
 //! | `HELD(k)` | kernel thread `k` carries it | `k`, inside: [`OwnerWord::release`]; anybody: [`OwnerWord::offer`] |
 //! | `OFFERED(k)` | `k` seems blocked: others may take it | `k`: inside [`OwnerWord::enter`]; a taker: [`OwnerWord::take`] |
+//! | `RETIRED` | the runtime does without the LWP: nobody may carry it | who adds it again: [`OwnerWord::revive`] |
+//!
+//! A holder retires the LWP, from inside, in the place of a release
+//! ([`OwnerWord::retire`]). So a kernel thread that comes late, for an offer that
+//! has gone, cannot carry what is retired, and whoever revives the LWP need not
+//! ask who else is on the way: one of those who come claims it.
 //!
 //! *Taken* is `HELD` by another kernel thread: the returning `k` sees a word
 //! that is not its own and knows that the LWP went on without it. *In runtime*
@@ -50,6 +56,8 @@ const OFFERED: u64 = 1;
 const COUNT: u64 = 2;
 /// The id stands above the count: 28 bits.
 const ID_SHIFT: u32 = 36;
+/// In place of a holder's id: see the table. (The id of [`NOTHING`] is another.)
+const RETIRED: u64 = (1 << (u64::BITS - ID_SHIFT)) - 2;
 
 /// Whether entries run a full fence of their own.
 #[cfg(not(lisle_loom))]
@@ -79,6 +87,10 @@ fn free(word: u64) -> u64 {
 
 fn is_free(word: u64) -> bool {
     word >> ID_SHIFT == 0
+}
+
+fn is_retired(word: u64) -> bool {
+    word >> ID_SHIFT == RETIRED
 }
 
 /// The same word with the next count.
@@ -135,9 +147,9 @@ impl Default for Holder {
 pub struct HolderId(u32);
 
 impl HolderId {
-    /// The id for a number from 1 to 2^28 - 1.
+    /// The id for a number from 1 to 2^28 - 3.
     pub fn new(number: u32) -> Option<HolderId> {
-        (number != 0 && number < 1 << (u64::BITS - ID_SHIFT)).then_some(HolderId(number))
+        (number != 0 && u64::from(number) < RETIRED).then_some(HolderId(number))
     }
 }
 
@@ -217,13 +229,55 @@ impl OwnerWord {
     /// `HELD(me) → FREE`, from inside: the runtime stops, or the holder gives
     /// the LWP away for good.
     pub fn release(&self, me: &Holder) {
+        self.give_away(me, 0);
+    }
+
+    /// `HELD(me) → RETIRED`, from inside.
+    pub fn retire(&self, me: &Holder) {
+        self.give_away(me, RETIRED);
+    }
+
+    fn give_away(&self, me: &Holder, to: u64) {
         debug_assert!(me.is_inside());
         let held = me.held.load(Ordering::Relaxed);
         me.held.store(NOTHING, Ordering::Relaxed);
         // Release: the LWP's fields; pairs with the Acquire in `hold`. A store
         // that overwrites an offer is right: nobody takes from one who is inside.
-        self.0.swap(free(held), Ordering::Release);
+        self.0.swap(to << ID_SHIFT | free(held), Ordering::Release);
         me.inside.store(false, Ordering::Relaxed);
+    }
+
+    /// `RETIRED → FREE`: somebody is going to carry the LWP. `false`: it was not
+    /// retired, or another did this.
+    #[must_use]
+    pub fn revive(&self) -> bool {
+        let word = self.0.load(Ordering::Relaxed);
+        is_retired(word)
+            // AcqRel: the LWP's fields pass through this word from the one who
+            // retired it, with the Release in `give_away`, to the next, with the
+            // Acquire in `hold`.
+            && self
+                .0
+                .compare_exchange(word, free(word), Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// `FREE → RETIRED`: nobody is coming to carry the LWP. `false`: somebody
+    /// carries it.
+    pub fn withdraw(&self) -> bool {
+        let word = self.0.load(Ordering::Relaxed);
+        let retired = RETIRED << ID_SHIFT | word;
+        is_free(word)
+            // AcqRel: as in `revive`.
+            && self
+                .0
+                .compare_exchange(word, retired, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Whether it is retired. A hint.
+    pub fn is_retired(&self) -> bool {
+        is_retired(self.0.load(Ordering::Relaxed))
     }
 
     /// `HELD(k) → OFFERED(k)`, whoever `k` is: the LWP may be taken. Takes no
@@ -231,6 +285,7 @@ impl OwnerWord {
     pub fn offer(&self) -> bool {
         let word = self.0.load(Ordering::Relaxed);
         !is_free(word)
+            && !is_retired(word)
             && word & OFFERED == 0
             // Release: the offer itself, for the fence of a taker who has seen it;
             // pairs with the Acquire in `take`.
@@ -251,6 +306,11 @@ impl OwnerWord {
             .0
             .compare_exchange(held, held | OFFERED, Ordering::Relaxed, Ordering::Relaxed);
         me.leave();
+    }
+
+    /// How often somebody got hold of the LWP, or took back an offer of it.
+    pub fn times_held(&self) -> u64 {
+        free(self.0.load(Ordering::Relaxed)) / COUNT
     }
 
     /// Whether it is offered. A hint.
@@ -319,7 +379,7 @@ mod tests {
         assert!(word.offer() && !word.offer() && !word.take(&a, &b, id(2), || true));
         a.leave();
         assert!(word.enter(&a), "it takes the offer back");
-        assert!(!word.is_offered());
+        assert!(!word.is_offered() && word.times_held() == 2);
         word.offer_and_leave(&a);
         assert!(!word.take(&a, &b, id(2), || false), "no barrier, no take");
         assert!(word.take(&a, &b, id(2), || true));
@@ -329,6 +389,11 @@ mod tests {
         assert!(word.enter(&b));
         word.release(&b);
         assert!(word.claim(&a, id(1)));
+        word.retire(&a);
+        assert!(word.is_retired() && !word.offer() && !word.claim(&b, id(2)));
+        assert!(!word.is_held_by(&a) && !word.take(&a, &b, id(2), || true));
+        assert!(word.revive() && !word.revive() && word.withdraw() && word.revive());
+        assert!(word.claim(&b, id(2)) && !word.withdraw());
     }
 
     #[test]
@@ -342,7 +407,7 @@ mod tests {
 
     #[test]
     fn ids_have_28_bits() {
-        assert!(HolderId::new(0).is_none() && HolderId::new(1 << 28).is_none());
-        assert!(HolderId::new((1 << 28) - 1).is_some());
+        assert!(HolderId::new(0).is_none() && HolderId::new((1 << 28) - 2).is_none());
+        assert!(HolderId::new((1 << 28) - 3).is_some());
     }
 }

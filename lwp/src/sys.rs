@@ -21,7 +21,10 @@ pub use memory::{
     Advice, madvise, mincore, mmap_reserve, mprotect_none, munmap, page_size, thread_stack_min,
 };
 pub use signal::{kernel_can_read, min_sig_stack, sigaction, sigaltstack};
-pub use thread::{KernelState, allowed_cpus, become_idle_on, cpu_time_of, kernel_state_of};
+pub use thread::{
+    KernelCall, KernelState, allowed_cpus, become_idle_on, call_name, configured_cpus, cpu_time_of,
+    hurry, kernel_call_of, kernel_state_of, may_choose_policy,
+};
 
 use core::ffi::{c_int, c_long};
 use core::mem::MaybeUninit;
@@ -86,17 +89,32 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) ->
     let limit = limit
         .as_ref()
         .map_or(core::ptr::null(), core::ptr::from_ref);
-    // SAFETY: the word outlives the call, the limit is null or a valid time.
-    let returned = unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            core::ptr::from_ref(word),
-            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-            expected,
-            limit,
-        )
-    };
-    result(returned).map(drop)
+    unnoticed(|| {
+        // SAFETY: the word outlives the call, the limit is null or a valid time.
+        let returned = unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                core::ptr::from_ref(word),
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                expected,
+                limit,
+            )
+        };
+        result(returned).map(drop)
+    })
+}
+
+/// Makes a system call that may well fail, in the middle of something that does not: whoever runs
+/// here keeps their `errno`.
+fn unnoticed<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    // SAFETY: the calling thread's own word, whose thread does not change meanwhile.
+    unsafe {
+        let place = libc::__errno_location();
+        let before = *place;
+        let result = call();
+        *place = before;
+        result
+    }
 }
 
 /// Wakes at most `count` sleepers of `word`; returns how many. The word need not exist any more: its

@@ -18,6 +18,7 @@
 //! calls that block; all else is for the idle context and for code outside the runtime.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use lisle_lwp::donor::{Donor, Donors, Ended, List, Starting};
 use lisle_lwp::lock::RawLock;
@@ -43,10 +44,11 @@ static IDLE: RawLock<Idle> = RawLock::new(Idle {
 });
 /// How many the pool holds, for those who only look.
 static WARM: AtomicUsize = AtomicUsize::new(0);
-static LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_LIMIT);
+/// The most that a runtime has asked for.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
 /// How many stay warm however long they are not needed.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
-/// How many donors were made and have not been ended.
+/// How many donors were made and have not been told to end.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// Begun, and on their way.
 static STARTING: RawLock<List<Starting>> = RawLock::new(List::new());
@@ -218,8 +220,8 @@ pub(crate) fn retire_excess() {
     retire(LIMIT.load(Ordering::Relaxed), BATCH);
 }
 
-/// Ends those that were not needed since the last call, but leaves as many as
-/// a runtime has asked for. Returns whether the next call may find more to end.
+/// Ends those above the limit, and those that were not needed since the last
+/// call, but leaves as many as a runtime has asked for. Returns whether the next call may find more to end.
 pub(crate) fn trim() -> bool {
     let _ = settle();
     let keep = KEPT.load(Ordering::Relaxed);
@@ -228,7 +230,8 @@ pub(crate) fn trim() -> bool {
         let warm = idle.warm.len();
         (warm, core::mem::replace(&mut idle.low, warm))
     };
-    retire(keep.max(warm - unused.min(warm)), usize::MAX);
+    let needed = keep.max(warm - unused.min(warm));
+    retire(needed.min(LIMIT.load(Ordering::Relaxed)), usize::MAX);
     WARM.load(Ordering::Relaxed) > keep
 }
 
@@ -242,14 +245,17 @@ pub(crate) fn reap() {
     }
 }
 
-/// Ends all warm donors and waits for their ends. For the last runtime.
-pub(crate) fn close() {
+/// Ends all warm donors and waits for their ends, though not for ever: a
+/// thread-local's destructor may take its time. For the last runtime.
+pub(crate) fn close(deadline: Instant) {
     KEPT.store(0, Ordering::Relaxed);
     let _ = settle();
     retire(0, usize::MAX);
-    let mut ending = core::mem::take(&mut *ENDING.lock());
-    while let Some(ended) = ending.pop() {
-        ended.join();
+    let mut pause = Duration::from_micros(20);
+    while !ENDING.lock().is_empty() && Instant::now() < deadline {
+        crate::runtime::nap(pause);
+        pause = (pause * 2).min(Duration::from_millis(5));
+        reap();
     }
 }
 

@@ -79,7 +79,9 @@ pub use crate::watch::blocking;
 /// Upcalls: what happened to LWPs. See [`Builder::upcalls`].
 #[cfg(not(lisle_loom))]
 pub mod upcall {
-    pub use crate::watch::{Counters, Event, Handler, Kind, Source};
+    pub use crate::watch::{
+        Counters, Doing, Event, Handler, KernelThreads, Kind, Left, Source, SourceInfo,
+    };
 }
 
 #[cfg(lisle_loom)]

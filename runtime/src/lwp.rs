@@ -30,6 +30,11 @@ pub struct LwpInfo {
     pub polls: u64,
     /// Deadlines set on it that have not come.
     pub deadlines: usize,
+    /// How often it was offered to other kernel threads and its thread came back
+    /// in time.
+    pub taken_back: u64,
+    /// How often it was added, retired, and went on without a thread.
+    pub upcalls: crate::watch::Counters,
 }
 
 /// The LWPs of the calling thread's runtime: its own, or the default one (which
@@ -43,20 +48,29 @@ pub fn list() -> std::io::Result<Vec<LwpInfo>> {
 
 pub(crate) fn of(shared: &Shared) -> Vec<LwpInfo> {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let look = |lwp: &crate::sched::lwp::Lwp| LwpInfo {
-        id: lwp.index,
-        kernel_thread: lwp
-            .carrier()
-            .map(|carrier| carrier.own.tid.load(Ordering::Relaxed) as i32),
-        queued: lwp.load(),
-        switches: read(&lwp.counters.switches),
-        spawned: read(&lwp.counters.spawned),
-        ended: read(&lwp.counters.ended),
-        steals: read(&lwp.counters.steals),
-        stolen_from: read(&lwp.counters.stolen_from),
-        sleeps: read(&lwp.counters.sleeps),
-        polls: read(&lwp.counters.polls),
-        deadlines: lwp.timers.len(),
+    let look = |lwp: &crate::sched::lwp::Lwp| {
+        let upcalls = shared.watch.log.counters_of(lwp.index);
+        LwpInfo {
+            id: lwp.index,
+            kernel_thread: lwp
+                .carrier()
+                .map(|carrier| carrier.own.tid.load(Ordering::Relaxed) as i32),
+            queued: lwp.load(),
+            switches: read(&lwp.counters.switches),
+            spawned: read(&lwp.counters.spawned),
+            ended: read(&lwp.counters.ended),
+            steals: read(&lwp.counters.steals),
+            stolen_from: read(&lwp.counters.stolen_from),
+            sleeps: read(&lwp.counters.sleeps),
+            polls: read(&lwp.counters.polls),
+            deadlines: lwp.timers.len(),
+            taken_back: {
+                let taken = upcalls.added + upcalls.blocked + upcalls.preempted;
+                lwp.owner.times_held().saturating_sub(taken)
+            },
+            upcalls,
+        }
     };
-    shared.lwps.iter().map(look).collect()
+    let there = |lwp: &&crate::sched::lwp::Lwp| !lwp.owner.is_retired();
+    shared.lwps().iter().filter(there).map(look).collect()
 }

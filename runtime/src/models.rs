@@ -2,7 +2,8 @@
 //! it looks at.
 //!
 //! The code under test is the code that ships: the wait word, the wait list,
-//! joining, offered jobs, the injector, the sleepers. What stands around it here is small: a
+//! joining, offered jobs, the injector, the sleepers,
+//! the roster. What stands around it here is small: a
 //! thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
 //! thread from outside ([`model`](crate::model)); stacks, results and contexts
 //! are loom cells, so that using one too early, too late or twice is a race; a
@@ -13,6 +14,7 @@ mod join;
 mod list;
 mod park;
 mod queue;
+mod roster;
 mod sleepers;
 mod trace;
 mod wait;

@@ -8,6 +8,7 @@
 //! `Shared` is leaked together with their stacks: the threads may still be made
 //! ready by others, to no effect.
 
+use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -30,11 +31,14 @@ use crate::sched::idle;
 use crate::sched::lwp::Lwp;
 use crate::sched::policy::{PolicyKind, Ready};
 use crate::sched::queue::Injector;
+use crate::sched::roster::Roster;
 use crate::sched::sleepers::Sleepers;
 use crate::sched::timers::NEVER;
 use crate::spares::{Spare, Spares};
+use crate::tcb::Tcb;
 use crate::thread::{self, ThreadInfo};
-use crate::watch::{self, Handler, Log, Source, Watch};
+use crate::wait::Outcome;
+use crate::watch::{self, Handler, Log, Processors, Source, Watch};
 
 /// What the LWPs of a runtime share.
 #[derive(Debug)]
@@ -52,6 +56,7 @@ pub struct Shared {
     // --- any thread, atomically or by their own locks ---
     pub(crate) injector: Injector,
     pub(crate) offers: Offers,
+    pub(crate) roster: Roster,
     pub(crate) sleepers: Sleepers,
     pub(crate) reactor: Reactor,
     pub(crate) spawned_elsewhere: AtomicU64,
@@ -61,6 +66,12 @@ pub struct Shared {
     seeded: Option<RawLock<Random>>,
     pub(crate) spares: Spares,
     pub(crate) watch: Watch,
+    /// The kernel threads that carry LWPs, can, or did until a moment ago.
+    pub(crate) carriers: Mutex<Vec<&'static Tcb>>,
+    /// How many others it has.
+    pub(crate) helpers: AtomicU32,
+    /// How often the system refused a kernel thread.
+    pub(crate) refused: AtomicU64,
     /// How many kernel threads were started for it.
     started: AtomicU32,
     kernel_threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -87,6 +98,46 @@ impl Shared {
         }
     }
 
+    /// The LWPs that there are or have been.
+    #[inline]
+    pub(crate) fn lwps(&self) -> &[Lwp] {
+        &self.lwps[..self.roster.most()]
+    }
+
+    /// Whether no LWP is awake. A hint.
+    pub(crate) fn all_sleep(&self) -> bool {
+        self.sleepers.asleep() >= self.roster.serving()
+    }
+
+    /// Has so many LWPs from now on; those that go do so as soon as they can.
+    pub(crate) fn resize(&self, lwps: usize) -> io::Result<()> {
+        if self.is_stopping() {
+            return Err(stopped());
+        }
+        self.roster.want(lwps);
+        for (index, lwp) in self.lwps.iter().enumerate() {
+            if self.roster.revive(index, &lwp.owner) {
+                match self.spare() {
+                    Ok(spare) => spare.go(lwp),
+                    Err(refused) => {
+                        self.roster.give_up(&lwp.owner);
+                        self.roster.want_instead_of(lwps, index);
+                        return Err(refused);
+                    }
+                }
+            } else if !self.roster.wants(index)
+                && let Some(bed) = self.sleepers.rouse_one(index)
+            {
+                self.wake(bed);
+            }
+        }
+        // Others are busy now, perhaps: the monitor and the poller's sleeper
+        // are to look round.
+        self.watch.look_out();
+        self.reactor.end_long_sleep();
+        Ok(())
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         // Acquire: pairs with the Release in `stop`.
         self.stopping.load(Ordering::Acquire)
@@ -99,11 +150,20 @@ impl Shared {
 
     /// The earliest deadline of all LWPs, or [`NEVER`].
     pub(crate) fn earliest_deadline(&self) -> u64 {
-        self.lwps
+        self.lwps()
             .iter()
             .map(|lwp| lwp.timers.earliest())
             .min()
             .unwrap_or(NEVER)
+    }
+
+    /// Wakes all threads whose deadline has come, whichever LWP they set it on.
+    pub(crate) fn expire(&self, now: u64) {
+        for lwp in self.lwps() {
+            while let Some(key) = lwp.timers.expire_one(now) {
+                key.fire(Outcome::TimedOut);
+            }
+        }
     }
 
     /// Under a seed: whether the running thread gives way here.
@@ -166,7 +226,9 @@ impl Shared {
         let name = format!("{}-{number}", self.name_prefix);
         let builder = std::thread::Builder::new().name(name);
         let body = move || idle::serve(&shared, first);
-        let handle = sys::guarded(Call::Clone, || builder.spawn(body))?;
+        let handle = sys::guarded(Call::Clone, || builder.spawn(body)).inspect_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })?;
         let mut handles = self.kernel_threads.lock();
         handles.retain(|handle| !handle.is_finished());
         handles.push(handle);
@@ -182,7 +244,11 @@ impl Shared {
         let shared = self.itself.upgrade().ok_or_else(stopped)?;
         let name = format!("{}-{name}", self.name_prefix);
         let builder = std::thread::Builder::new().name(name).stack_size(64 << 10);
-        let body = move || body(&shared);
+        let body = move || {
+            shared.helpers.fetch_add(1, Ordering::Relaxed);
+            body(&shared);
+            shared.helpers.fetch_sub(1, Ordering::Relaxed);
+        };
         let handle = sys::guarded(Call::Clone, || builder.spawn(body))?;
         self.kernel_threads.lock().push(handle);
         Ok(())
@@ -284,14 +350,56 @@ impl Runtime {
         &self.handle.shared
     }
 
-    /// How many LWPs it has.
+    /// How many LWPs it has, or will have as soon as those that are to leave can.
     pub fn lwps(&self) -> usize {
+        self.shared().roster.wanted()
+    }
+
+    /// How many LWPs it may have: see [`Builder::max_lwps`].
+    pub fn max_lwps(&self) -> usize {
         self.shared().lwps.len()
+    }
+
+    /// Has so many LWPs from now on, and no longer as many as the system gives
+    /// processors.
+    ///
+    /// LWPs that are added begin at once; those that are to leave do so when they
+    /// next look round, 128 switches from now at the latest, or are taken from the
+    /// thread that keeps them after its time slice. Their ready threads go on on
+    /// the others, in the order in which they would have run. Any thread may call
+    /// it, one whose LWP leaves, too. It does not wait: [`Runtime::lwp_list`] and
+    /// the upcalls [`added`](watch::Kind::Added) and
+    /// [`retired`](watch::Kind::Retired) tell when it is done.
+    ///
+    /// ```
+    /// use lisle_runtime::Runtime;
+    ///
+    /// let rt = Runtime::builder().lwps(1).max_lwps(4).build()?;
+    /// rt.set_lwps(3)?;
+    /// assert_eq!(rt.lwps(), 3);
+    /// assert!(rt.set_lwps(5).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` for none or more than [`Runtime::max_lwps`]; what the system
+    /// says when it refuses a kernel thread (then there are as many LWPs as it
+    /// allowed); an error after a shutdown.
+    pub fn set_lwps(&self, lwps: usize) -> io::Result<()> {
+        let most = self.max_lwps();
+        if !(1..=most).contains(&lwps) {
+            return invalid(&format!("this runtime has 1 to {most} LWPs, not {lwps}"));
+        }
+        self.shared().watch.fix(lwps);
+        resize(self.shared(), lwps)
     }
 
     /// Waits until all threads of the runtime have ended, at most `deadline`,
     /// and stops its LWPs. Threads may still be spawned by its threads
-    /// meanwhile. Sockets that were made on the runtime are not served any more.
+    /// meanwhile. The end of the last runtime is that of pooled threads'
+    /// thread-locals, too: their destructors have until the deadline, and a tenth
+    /// of a second at least, then they are left to run.
+    /// Sockets that were made on the runtime are not served any more.
     /// If it was the default runtime, another one starts when it is wanted.
     ///
     /// # Errors
@@ -311,9 +419,35 @@ impl Runtime {
         self.shared().watch.log.counters()
     }
 
-    /// The last upcalls, oldest first; 256 at most.
+    /// The last upcalls, oldest first; 64 of each LWP at most.
     pub fn upcall_log(&self) -> Vec<watch::Event> {
         self.shared().watch.log.last()
+    }
+
+    /// The last upcalls of the LWP with this number, oldest first; 64 at most.
+    pub fn upcall_log_of(&self, lwp: usize) -> Vec<watch::Event> {
+        self.shared().watch.log.last_of(lwp)
+    }
+
+    /// How the runtime learns that threads block or compute on, what of that the
+    /// system permits, and what is lost if it does not.
+    pub fn upcall_source(&self) -> watch::SourceInfo {
+        self.shared().watch.source_info()
+    }
+
+    /// Its kernel threads at this moment, and what they do: some microseconds of
+    /// work for each that a thread keeps.
+    ///
+    /// ```
+    /// let rt = lisle_runtime::Runtime::builder().lwps(2).build()?;
+    /// while rt.kernel_threads().lwps < 2 {}
+    /// let threads = rt.kernel_threads();
+    /// assert!(threads.left.is_empty() && threads.waiting.is_empty());
+    /// println!("{threads}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn kernel_threads(&self) -> watch::KernelThreads {
+        watch::look_at_kernel_threads(self.shared())
     }
 
     /// A look at its LWPs.
@@ -333,6 +467,12 @@ impl Runtime {
 /// thread may take longer.
 const STOP_GRACE: Duration = Duration::from_millis(100);
 
+/// A leaf: starting kernel threads touches thread-locals.
+#[inline(never)]
+fn resize(shared: &Shared, lwps: usize) -> io::Result<()> {
+    shared.resize(lwps)
+}
+
 fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownError> {
     assert!(
         !runs_on(shared),
@@ -350,10 +490,11 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
     shared.stop();
     forget_default_if(shared);
     let clean = shared.live() == 0;
+    let until = until.max(Instant::now() + STOP_GRACE);
     let handles = core::mem::take(&mut *shared.kernel_threads.lock());
     // LWPs that do not run a thread stop at once.
-    let until = Instant::now() + STOP_GRACE;
-    while !clean && handles.iter().any(|h| !h.is_finished()) && Instant::now() < until {
+    let grace = Instant::now() + STOP_GRACE;
+    while !clean && handles.iter().any(|h| !h.is_finished()) && Instant::now() < grace {
         nap(Duration::from_micros(200));
     }
     if clean {
@@ -366,7 +507,7 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
             // The monitor may have started one more.
             handles = core::mem::take(&mut *shared.kernel_threads.lock());
         }
-        count_out(shared);
+        count_out(shared, until);
         return Ok(());
     }
     // The threads left over refer to it for ever.
@@ -383,11 +524,11 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
 static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
 
 /// A runtime has ended, all its kernel threads included. The last one leaves no
-/// donors behind.
-fn count_out(shared: &Shared) {
+/// donors behind, or, after the deadline, those whose destructors still run.
+fn count_out(shared: &Shared, deadline: Instant) {
     let first = !shared.counted_out.swap(true, Ordering::Relaxed);
     if first && RUNTIMES.fetch_sub(1, Ordering::Relaxed) == 1 {
-        donors::close();
+        donors::close(deadline);
     }
 }
 
@@ -446,6 +587,9 @@ impl std::error::Error for ShutdownError {}
 #[must_use = "a builder does nothing until it builds"]
 pub struct Builder {
     lwps: Option<usize>,
+    max_lwps: Option<usize>,
+    follows: bool,
+    cgroup: Option<PathBuf>,
     stack_size: usize,
     policy: PolicyKind,
     name_prefix: String,
@@ -485,6 +629,9 @@ impl Builder {
     pub fn new() -> Builder {
         Builder {
             lwps: None,
+            max_lwps: None,
+            follows: true,
+            cgroup: None,
             stack_size: StackSize::DEFAULT.bytes(),
             policy: PolicyKind::FirstCome,
             name_prefix: "lisle".into(),
@@ -506,7 +653,7 @@ impl Builder {
     /// | `LISLE_STACK_SIZE` | bytes reserved per stack, with `K` or `M` behind | `256K` |
     /// | `LISLE_POLICY` | `first-come`, `priority`, or `round-robin` | `first-come` |
     /// | `LISLE_TIME_SLICE` | milliseconds that a thread may compute while others wait; also a round-robin slice | `10` |
-    /// | `LISLE_UPCALLS` | `auto`, `monitor` or `off`: see [`Builder::upcalls`] | `auto` |
+    /// | `LISLE_UPCALLS` | `auto`, `sentinels`, `monitor` or `off`: see [`Builder::upcalls`] | `auto` |
     /// | `LISLE_CPU_TIME` | `1` to account CPU time per thread, `0` not to | `0` |
     ///
     /// # Errors
@@ -523,9 +670,10 @@ impl Builder {
         let slice = variable("LISLE_TIME_SLICE", "milliseconds, at least 1", parse_number)?;
         let slice = Duration::from_millis(slice.unwrap_or(10).max(1) as u64);
         builder.time_slice = Some(slice);
-        let sources = "auto, monitor or off";
+        let sources = "auto, sentinels, monitor or off";
         let source = variable("LISLE_UPCALLS", sources, |text| match text {
             "auto" => Some(Source::Auto),
+            "sentinels" => Some(Source::Sentinels),
             "monitor" => Some(Source::Monitor),
             "off" => Some(Source::Off),
             _ => None,
@@ -548,9 +696,38 @@ impl Builder {
         Ok(builder)
     }
 
-    /// How many LWPs: one makes a many-to-one runtime.
+    /// How many LWPs: one makes a many-to-one runtime. If not set, as many as the
+    /// system gives processors: CPUs that the process may use, and not more than
+    /// its control group's quota pays for; see [`Builder::follow_processors`].
     pub fn lwps(mut self, lwps: usize) -> Builder {
         self.lwps = Some(lwps);
+        self
+    }
+
+    /// Up to how many LWPs [`Runtime::set_lwps`] may ask for, at most 1024. If not
+    /// set, the number of LWPs; or, if that is not set either, the number of CPUs
+    /// that the machine has. A runtime that can never have a second LWP switches a
+    /// little faster.
+    pub fn max_lwps(mut self, lwps: usize) -> Builder {
+        self.max_lwps = Some(lwps);
+        self
+    }
+
+    /// Whether the number of LWPs follows what the system gives, unless the program
+    /// has fixed it by [`Builder::lwps`] or [`Runtime::set_lwps`]; it does if not
+    /// set. The monitor looks once a second, while the process is not idle, at the
+    /// CPUs it may use (`sched_getaffinity`; `taskset -ap` and cpusets change it)
+    /// and at the quota of the control group (`cpu.max`, or `cpu.cfs_quota_us`),
+    /// rounded up.
+    pub fn follow_processors(mut self, yes: bool) -> Builder {
+        self.follows = yes;
+        self
+    }
+
+    /// The directory of the control group whose CPU quota counts; the process's own
+    /// and those above it if not set.
+    pub fn cgroup(mut self, directory: impl Into<PathBuf>) -> Builder {
+        self.cgroup = Some(directory.into());
         self
     }
 
@@ -590,7 +767,8 @@ impl Builder {
     }
 
     /// How the runtime learns that a thread blocks or computes on;
-    /// [`Source::Auto`] if not set. A seeded runtime has no upcalls.
+    /// [`Source::Auto`] if not set: then it is chosen by what the system permits
+    /// ([`Runtime::upcall_source`]). A seeded runtime has no upcalls.
     pub fn upcalls(mut self, source: Source) -> Builder {
         self.upcalls = source;
         self
@@ -643,7 +821,7 @@ impl Builder {
         };
         RUNTIMES.fetch_add(1, Ordering::Relaxed);
         // Dropping the runtime on an error stops those that have started.
-        for index in 0..shared.lwps.len() {
+        for index in 0..shared.roster.wanted() {
             shared.start_kernel_thread()?.go(&shared.lwps[index]);
         }
         watch::start(&shared)?;
@@ -659,14 +837,25 @@ impl Builder {
         } else {
             None
         };
+        let processors = Processors::new(self.cgroup);
         let lwps = match (self.lwps, seed) {
             (Some(lwps), None) => lwps,
             (None | Some(1), Some(_)) => 1,
             (Some(_), Some(_)) => return invalid("a seeded runtime has one LWP"),
-            (None, None) => num_cpus::get().min(MAX_LWPS),
+            (None, None) => processors.count().min(self.max_lwps.unwrap_or(MAX_LWPS)),
         };
-        if !(1..=MAX_LWPS).contains(&lwps) {
-            return invalid(&format!("a runtime has 1 to {MAX_LWPS} LWPs, not {lwps}"));
+        let follows = self.follows && self.lwps.is_none() && seed.is_none();
+        let most = match (self.max_lwps, follows) {
+            (None | Some(1), _) if seed.is_some() => 1,
+            (Some(_), _) if seed.is_some() => return invalid("a seeded runtime has one LWP"),
+            (Some(most), _) => most,
+            (None, true) => sys::configured_cpus().clamp(lwps, MAX_LWPS),
+            (None, false) => lwps,
+        };
+        if !(1..=MAX_LWPS).contains(&lwps) || !(lwps..=MAX_LWPS).contains(&most) {
+            return invalid(&format!(
+                "a runtime has 1 to {MAX_LWPS} LWPs, not {lwps} of at most {most}"
+            ));
         }
         if self.name_prefix.contains('\0') {
             return invalid("a name prefix must not contain a NUL");
@@ -676,7 +865,7 @@ impl Builder {
         choose_barrier();
         overflow::set_describe(thread::describe_running);
         overflow::install()?;
-        let queues: Vec<Ready> = (0..lwps).map(|lwp| Ready::new(&self.policy, lwp)).collect();
+        let queues: Vec<Ready> = (0..most).map(|lwp| Ready::new(&self.policy, lwp)).collect();
         let slice = queues.iter().find_map(Ready::slice);
         let next_slot = queues.iter().all(Ready::next_slot);
         let reactor = Reactor::new()?;
@@ -684,14 +873,20 @@ impl Builder {
         let upcalls = if seed.is_some() {
             Source::Off
         } else {
-            self.upcalls
+            watch::choose(self.upcalls)?
         };
         let timed = self.accounts_cpu || slice.is_some() || seed.is_some();
         Ok(Arc::new_cyclic(|itself| Shared {
             lwps: queues
                 .into_iter()
                 .enumerate()
-                .map(|(index, ready)| Lwp::new(index, ready, timed, lwps == 1, itself.as_ptr()))
+                .map(|(index, ready)| {
+                    let lwp = Lwp::new(index, ready, timed, most == 1, itself.as_ptr());
+                    if index >= lwps {
+                        lwp.owner.withdraw();
+                    }
+                    lwp
+                })
                 .collect(),
             clock: Clock::new(seed.is_some()),
             next_slot,
@@ -703,7 +898,8 @@ impl Builder {
             itself: itself.clone(),
             injector: Injector::new(),
             offers: Offers::new(),
-            sleepers: Sleepers::new(lwps),
+            roster: Roster::new(lwps),
+            sleepers: Sleepers::new(most),
             reactor,
             spawned_elsewhere: AtomicU64::new(0),
             ended_elsewhere: AtomicU64::new(0),
@@ -712,7 +908,15 @@ impl Builder {
             // Another stream than the policy's own.
             seeded: seed.map(|seed| RawLock::new(Random::new(!seed))),
             spares: Spares::new(self.spares),
-            watch: Watch::new(upcalls, self.time_slice, Log::new(self.handler.0)),
+            watch: Watch::new(
+                upcalls,
+                self.time_slice,
+                Log::new(most, self.handler.0),
+                follows.then_some(processors),
+            ),
+            carriers: Mutex::new(Vec::new()),
+            helpers: AtomicU32::new(0),
+            refused: AtomicU64::new(0),
             started: AtomicU32::new(0),
             kernel_threads: Mutex::new(Vec::with_capacity(lwps)),
         }))

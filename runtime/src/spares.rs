@@ -101,6 +101,12 @@ impl Spares {
         })
     }
 
+    /// Whether none waits. A hint.
+    pub(crate) fn is_empty(&self) -> bool {
+        let gone = |slot: &AtomicPtr<Tcb>| slot.load(Ordering::Relaxed).is_null();
+        self.slots.iter().all(gone)
+    }
+
     /// How many wait, and how many may. A hint.
     pub(crate) fn load(&self) -> (usize, usize) {
         let waits = |slot: &&AtomicPtr<Tcb>| !slot.load(Ordering::Relaxed).is_null();

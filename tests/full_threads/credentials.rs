@@ -1,5 +1,6 @@
 //! Changing the process's credentials, which concerns every kernel thread,
-//! while LWPs run full threads that never yield.
+//! while LWPs run full threads that never yield. glibc can; what musl does
+//! instead is tested, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,8 +9,10 @@ use lisle::Runtime;
 use lisle::thread::{Builder, JoinHandle};
 use lisle::upcall::Source;
 
-use super::travel::{Trip, joined};
-use crate::support::{alone, end, many, until, watchdog};
+use super::travel::joined;
+use crate::support::{alone, end, until, watchdog};
+#[cfg(target_env = "gnu")]
+use {super::travel::Trip, crate::support::many};
 
 /// A runtime without sentinels: those get a busy CPU only now and then, and
 /// credentials change when every kernel thread has had its turn.
@@ -78,6 +81,7 @@ fn users() -> Vec<u32> {
         .collect()
 }
 
+#[cfg(target_env = "gnu")]
 /// Every call of the family that changes nothing, or changes it back.
 fn change_all() {
     // SAFETY: plain calls of libc.
@@ -100,6 +104,7 @@ fn change_all() {
     }
 }
 
+#[cfg(target_env = "gnu")]
 #[test]
 fn the_setuid_family_while_threads_spin_without_yielding() {
     let _dog = watchdog();
@@ -117,6 +122,7 @@ fn the_setuid_family_while_threads_spin_without_yielding() {
 
 /// All kernel threads change, those that run full threads included; and change
 /// back.
+#[cfg(target_env = "gnu")]
 #[test]
 fn every_kernel_thread_gets_the_new_credentials() {
     let _dog = watchdog();
@@ -141,6 +147,7 @@ fn every_kernel_thread_gets_the_new_credentials() {
 }
 
 /// The caller is a full thread itself, and moves between the calls.
+#[cfg(target_env = "gnu")]
 #[test]
 fn a_full_thread_changes_them() {
     let _dog = watchdog();
@@ -159,6 +166,7 @@ fn a_full_thread_changes_them() {
 }
 
 /// While full threads are made and ended, which are kernel threads for a moment.
+#[cfg(target_env = "gnu")]
 #[test]
 fn while_threads_are_made_and_ended() {
     let _dog = watchdog();
@@ -185,4 +193,56 @@ fn while_threads_are_made_and_ended() {
         joined(makers);
         end(rt);
     });
+}
+
+/// musl asks every thread that it knows, one of which has no kernel thread: it
+/// changes nothing, and says so by a number that is not 0.
+#[cfg(target_env = "musl")]
+#[test]
+fn musl_changes_nothing_once_there_are_full_threads() {
+    let _dog = watchdog();
+    alone(
+        "credentials::musl_changes_nothing_once_there_are_full_threads",
+        || {
+            let spinners = Spinners::new(2);
+            let before = users();
+            // SAFETY: plain calls of libc.
+            unsafe {
+                assert_ne!(
+                    libc::seteuid(if is_root() { 65534 } else { libc::geteuid() }),
+                    0
+                );
+                assert_ne!(libc::setuid(libc::getuid()), 0);
+            }
+            assert_eq!(users(), before);
+            spinners.end();
+        },
+    );
+}
+
+/// Called by a full thread, musl thinks that it is in a process that has been
+/// forked, and changes one kernel thread.
+#[cfg(target_env = "musl")]
+#[test]
+fn musl_changes_one_kernel_thread_for_a_full_thread() {
+    let _dog = watchdog();
+    alone(
+        "credentials::musl_changes_one_kernel_thread_for_a_full_thread",
+        || {
+            if !is_root() {
+                return;
+            }
+            let rt = calm(2);
+            let changed = Builder::new().on(&rt).spawn(|| {
+                // SAFETY: plain call of libc.
+                assert_eq!(unsafe { libc::seteuid(65534) }, 0);
+                let changed = users().iter().filter(|user| **user == 65534).count();
+                // SAFETY: as above.
+                assert_eq!(unsafe { libc::seteuid(0) }, 0);
+                changed
+            });
+            assert_eq!(changed.unwrap().join().unwrap(), 1);
+            end(rt);
+        },
+    );
 }

@@ -198,3 +198,45 @@ fn a_thread_is_equal_to_itself_and_may_change_its_cancel_state() {
     });
     trip.end();
 }
+
+/// What libc asks the kernel by a thread's number fails, also for the thread
+/// itself, and says so; what it asks for the caller works, on the kernel thread.
+#[test]
+fn calls_by_number_are_refused() {
+    unsafe extern "C" {
+        fn pthread_getattr_np(
+            thread: libc::pthread_t,
+            attributes: *mut libc::pthread_attr_t,
+        ) -> libc::c_int;
+        fn pthread_setname_np(thread: libc::pthread_t, name: *const libc::c_char) -> libc::c_int;
+    }
+    let _dog = watchdog();
+    let trip = Trip::new(2);
+    trip.all(2, |_, go| {
+        for _ in 0..5 {
+            let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+            let mut attributes = MaybeUninit::uninit();
+            // SAFETY: valid places of the right sizes; the thread is alive.
+            unsafe {
+                let me = libc::pthread_self();
+                let size = size_of::<libc::cpu_set_t>();
+                assert_eq!(libc::sched_getaffinity(0, size, set.as_mut_ptr()), 0);
+                let affinity = libc::pthread_getaffinity_np(me, size, set.as_mut_ptr());
+                assert_eq!(affinity, libc::ESRCH);
+                let got = pthread_getattr_np(me, attributes.as_mut_ptr());
+                // glibc's tells the affinity, too; musl's does not.
+                let expected = if cfg!(target_env = "gnu") {
+                    libc::ESRCH
+                } else {
+                    0
+                };
+                assert_eq!(got, expected);
+                assert_eq!(pthread_setname_np(me, c"lisle-named".as_ptr()), 0);
+                let raised = if cfg!(target_env = "gnu") { 0 } else { -1 };
+                assert_eq!(libc::raise(0), raised);
+            }
+            go.hop();
+        }
+    });
+    trip.end();
+}

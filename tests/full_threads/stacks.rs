@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use lisle::thread::{self, Builder};
 
 use super::travel::Trip;
-use crate::support::{end, in_child, runtime, stderr, stdout, watchdog};
+use crate::support::{ABORTED, end, in_child, runtime, stderr, stdout, watchdog};
 
 #[inline(never)]
 fn trace() -> String {
@@ -57,7 +57,7 @@ fn recurse(depth: usize) -> usize {
 fn overflow(test: &str, deed: fn()) {
     let output = in_child(test, &[], deed);
     let errors = stderr(&output);
-    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{errors}");
+    assert_eq!(output.status.signal(), Some(ABORTED), "{errors}");
     let expected = "\nthread 'gustave' has overflowed its stack\n";
     assert!(errors.contains(expected), "{errors}");
     assert!(!stdout(&output).contains("survived"));

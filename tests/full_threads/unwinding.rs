@@ -9,7 +9,7 @@ use lisle::thread::{self, Builder};
 use lisle::{cancel, channel, sync};
 
 use super::travel::{Traveller, Trip, joined};
-use crate::support::{end, in_child, many, message, runtime, stderr, watchdog};
+use crate::support::{ABORTED, end, in_child, many, message, runtime, stderr, watchdog};
 
 /// Runs a function when it is dropped.
 struct OnDrop<F: FnMut()>(F);
@@ -227,7 +227,7 @@ fn a_panic_out_of_a_destructor_while_unwinding_aborts() {
         println!("survived");
     });
     let errors = stderr(&output);
-    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{errors}");
+    assert_eq!(output.status.signal(), Some(ABORTED), "{errors}");
     for expected in ["first", "second", "panic in a destructor during cleanup"] {
         assert!(errors.contains(expected), "{errors}");
     }

@@ -179,6 +179,14 @@ pub(crate) fn message(payload: &(dyn std::any::Any + Send)) -> &str {
     }
 }
 
+/// By which signal a process ends that a full thread aborts. musl's `raise` finds no
+/// kernel thread by the thread's number, so that its `abort` crashes instead.
+pub(crate) const ABORTED: i32 = if cfg!(target_env = "musl") {
+    libc::SIGSEGV
+} else {
+    libc::SIGABRT
+};
+
 const CHILD: &str = "LISLE_TEST_CHILD";
 
 /// A command that starts this program: by the words in LISLE_TEST_RUNNER (an

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 
 use super::{Control, Donor};
 use crate::arch::native;
+use crate::checkers;
 use crate::current;
 use crate::stack::StackPool;
 use crate::sys::{self, Call};
@@ -55,6 +56,9 @@ impl Donor {
                 control.host.with(|host| *host),
             )
         };
+        let low = control.stack.limit();
+        // SAFETY: the part of the donor's own stack that nobody stands on.
+        unsafe { checkers::abandoned(low, low.with_addr(base.address())) };
         let body = || {
             // SAFETY: `base` is suspended since the first body left, and resumed here only; the
             // addresses are those that libc chose for this thread.

@@ -34,6 +34,63 @@ pub fn kernel_state_of(tid: u32) -> io::Result<KernelState> {
     }
 }
 
+/// What exactly a kernel thread does.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum KernelCall {
+    /// It runs, or could.
+    Running,
+    /// It waits in the system call with this number.
+    Call(i64),
+    /// It waits for something else, mostly for a page.
+    Fault,
+}
+
+/// As [`kernel_state_of`], with the number of the system call.
+///
+/// # Errors
+/// As for [`kernel_state_of`]; also where only `stat` may be read.
+#[track_caller]
+pub fn kernel_call_of(tid: u32) -> io::Result<KernelCall> {
+    let mut head = [0u8; 64];
+    let read = read_task(tid, b"/syscall\0", &mut head)?;
+    let text = core::str::from_utf8(&head[..read]).unwrap_or_default();
+    let number = match text.split_whitespace().next() {
+        Some("running") => return Ok(KernelCall::Running),
+        first => first.and_then(|word| word.parse::<i64>().ok()),
+    };
+    match number {
+        Some(number) if number >= 0 => Ok(KernelCall::Call(number)),
+        Some(_) => Ok(KernelCall::Fault),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The name of a system call in which threads are apt to wait.
+pub fn call_name(number: i64) -> Option<&'static str> {
+    let known = [
+        (libc::SYS_read, "read"),
+        (libc::SYS_write, "write"),
+        (libc::SYS_futex, "futex"),
+        (libc::SYS_nanosleep, "nanosleep"),
+        (libc::SYS_clock_nanosleep, "clock_nanosleep"),
+        (libc::SYS_flock, "flock"),
+        (libc::SYS_fcntl, "fcntl"),
+        (libc::SYS_ppoll, "ppoll"),
+        (libc::SYS_epoll_pwait, "epoll_pwait"),
+        (libc::SYS_recvfrom, "recvfrom"),
+        (libc::SYS_sendto, "sendto"),
+        (libc::SYS_accept4, "accept4"),
+        (libc::SYS_connect, "connect"),
+        (libc::SYS_fsync, "fsync"),
+        (libc::SYS_fdatasync, "fdatasync"),
+        (libc::SYS_openat, "openat"),
+        (libc::SYS_wait4, "wait4"),
+        (libc::SYS_waitid, "waitid"),
+    ];
+    let found = known.iter().find(|(call, _)| *call == number);
+    found.map(|(_, name)| *name)
+}
+
 #[track_caller]
 fn state_by_stat(tid: u32) -> io::Result<KernelState> {
     let mut line = [0u8; 64];
@@ -112,6 +169,71 @@ pub fn allowed_cpus() -> Vec<usize> {
         .collect()
 }
 
+/// Whether the calling kernel thread may say how it is scheduled: says what is so already.
+#[track_caller]
+pub fn may_choose_policy() -> bool {
+    if check(Call::Sched).is_err() {
+        return false;
+    }
+    // SAFETY: the structure is initialised; the calls concern the calling thread alone.
+    unsafe {
+        let mut parameters: libc::sched_param = core::mem::zeroed();
+        let policy = libc::syscall(libc::SYS_sched_getscheduler, 0);
+        policy >= 0
+            && libc::syscall(libc::SYS_sched_getparam, 0, &raw mut parameters) == 0
+            && libc::syscall(
+                libc::SYS_sched_setscheduler,
+                0,
+                policy,
+                &raw const parameters,
+            ) == 0
+    }
+}
+
+/// Asks that the calling kernel thread, which mostly sleeps, runs soon when it is woken, and that its
+/// short sleeps are as short as they say. A kernel that does not know such wishes ignores them.
+pub fn hurry() {
+    /// `struct sched_attr`, as of its first version.
+    #[repr(C)]
+    struct Attributes {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+    // SAFETY: takes no pointers. The bare call gives 20 - nice, which is never negative.
+    let given = unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0) };
+    let attributes = Attributes {
+        size: size_of::<Attributes>() as u32,
+        policy: libc::SCHED_OTHER as u32,
+        flags: 0,
+        nice: 20 - given as i32,
+        priority: 0,
+        // Since Linux 6.12: the shortest slice there is, so the earliest deadline.
+        runtime: 100_000,
+        deadline: 0,
+        period: 0,
+    };
+    // SAFETY: the structure is initialised and concerns the calling thread, as does the other call.
+    unsafe {
+        libc::prctl(libc::PR_SET_TIMERSLACK, 1 as core::ffi::c_ulong, 0, 0, 0);
+        if libc::syscall(libc::SYS_sched_getscheduler, 0) == c_long::from(libc::SCHED_OTHER) {
+            libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0);
+        }
+    }
+}
+
+/// How many CPUs the machine has, allowed or not, switched on or not; at least one.
+pub fn configured_cpus() -> usize {
+    // SAFETY: no preconditions.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    usize::try_from(count).unwrap_or(0).max(1)
+}
+
 /// Makes the calling kernel thread run on this CPU only, and only when the CPU has nothing else to
 /// do.
 ///
@@ -155,6 +277,12 @@ mod tests {
         let tid = tid.recv().unwrap();
         while kernel_state_of(tid).unwrap() != KernelState::Blocked {}
         while state_by_stat(tid).unwrap() != KernelState::Blocked {}
+        // It may have been caught on its way.
+        while kernel_call_of(tid).unwrap() == KernelCall::Running {}
+        let KernelCall::Call(number) = kernel_call_of(tid).unwrap() else {
+            panic!("it waits in a call");
+        };
+        assert_eq!(call_name(number), Some("futex"));
         drop(wake);
         sleeper.join().unwrap();
         let stop = std::sync::Arc::new(AtomicBool::new(false));

@@ -15,6 +15,7 @@ use loom::thread::{JoinHandle, spawn};
 
 use crate::model::new_block;
 use crate::sched::queue::Injector;
+use crate::sched::roster::Roster;
 use crate::sched::sleepers::{Bed, Sleepers};
 
 struct Lwps {
@@ -24,6 +25,7 @@ struct Lwps {
     injector: Injector,
     slept: AtomicU32,
     stopping: AtomicU32,
+    roster: Roster,
 }
 
 impl Lwps {
@@ -35,6 +37,7 @@ impl Lwps {
             injector: Injector::new(),
             slept: AtomicU32::new(0),
             stopping: AtomicU32::new(0),
+            roster: Roster::new(count),
         })
     }
 
@@ -75,11 +78,25 @@ impl Lwps {
             .is_ok()
     }
 
+    /// An LWP is not wanted any more.
+    fn dismiss(&self, lwp: usize) {
+        self.roster.want(lwp);
+        if let Some(bed) = self.sleepers.rouse_one(lwp) {
+            self.wake(bed);
+        }
+    }
+
     /// An LWP without work, until it has found some. Returns `false` if the
-    /// runtime stops.
+    /// runtime stops, or the LWP is not wanted.
     fn hunt(&self, lwp: usize, poll: bool) -> bool {
         self.sleepers.start_search();
         loop {
+            if !self.roster.wants(lwp) {
+                if self.sleepers.stop_search() && self.work_left() {
+                    self.announce();
+                }
+                return false;
+            }
             if self.look() {
                 if self.sleepers.stop_search() && self.work_left() {
                     self.announce();
@@ -96,7 +113,8 @@ impl Lwps {
 
     fn sleep(&self, lwp: usize, poll: bool) {
         let bed = self.sleepers.fall_asleep(lwp, poll);
-        if !self.work_left() && self.stopping.load(Ordering::Acquire) == 0 {
+        let stays = self.stopping.load(Ordering::Acquire) == 0 && self.roster.wants(lwp);
+        if !self.work_left() && stays {
             self.slept.fetch_add(1, Ordering::Relaxed);
             self.beds[lwp].sleep(None);
         }
@@ -193,6 +211,61 @@ fn rouse_against_get_up() {
         assert!(lwps.sleepers.stop_search(), "counted as searching once");
         lwps.check();
         roused
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// An LWP that was woken for work retires instead: another one does the work.
+#[test]
+fn retire_against_submit() {
+    let seen = outcomes(Some(2), || {
+        let lwps = Lwps::new(2);
+        let [stays, leaves] = [lwps.start(0, true), lwps.start(1, false)];
+        let other = lwps.clone();
+        let submitter = spawn(move || other.submit());
+        lwps.dismiss(1);
+        submitter.join().unwrap();
+        let took = leaves.join().unwrap();
+        if took {
+            lwps.submit();
+        }
+        assert!(stays.join().unwrap());
+        lwps.check();
+        took
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// An LWP that falls asleep while it is dismissed is told, or sees it itself.
+#[test]
+fn retire_against_fall_asleep() {
+    outcomes(Some(4), || {
+        let lwps = Lwps::new(2);
+        let leaves = lwps.start(1, true);
+        lwps.dismiss(1);
+        assert!(!leaves.join().unwrap());
+        lwps.check();
+    });
+}
+
+/// A retiring LWP hands its threads to the injector while a thief is at its window.
+#[test]
+fn retire_against_steal() {
+    let seen = outcomes(Some(4), || {
+        let lwps = Lwps::new(2);
+        lwps.window.fetch_add(1, Ordering::Release);
+        let thief = lwps.start(0, true);
+        let take = |items: u32| items.checked_sub(1);
+        let handed_over = lwps
+            .window
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, take)
+            .is_ok();
+        if handed_over {
+            lwps.inject();
+        }
+        assert!(thief.join().unwrap());
+        lwps.check();
+        handed_over
     });
     assert_eq!(seen.len(), 2);
 }

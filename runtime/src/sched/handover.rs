@@ -23,7 +23,7 @@ use lisle_lwp::arch;
 use lisle_lwp::current;
 use lisle_lwp::shim::Ordering;
 
-use super::lwp::hold;
+use super::lwp::{Lwp, hold};
 use super::switch::{
     AFTER, END_DONOR, EXIT, HOLD, PARK, arrive, change_pointer, enter, inject, reap_elsewhere,
     running,
@@ -100,11 +100,11 @@ unsafe fn back_to(carrier: &'static Tcb, me: &Tcb) {
     }
 }
 
-/// What follows a switch back to a carrier that has lost its LWP.
+/// What follows a switch back to a carrier that has lost this LWP.
 ///
 /// # Safety
 /// `arg` is what the switch passed.
-pub(super) unsafe fn follow_up(arg: usize) {
+pub(super) unsafe fn follow_up(lost: &Lwp, arg: usize) {
     debug_assert!(running().is_some_and(|me| !me.is_user()));
     // SAFETY: the address of a control block, and those live for ever.
     let left: &'static Tcb = unsafe { &*((arg & !AFTER) as *const Tcb) };
@@ -116,7 +116,11 @@ pub(super) unsafe fn follow_up(arg: usize) {
     // SAFETY: a runtime outlives its threads.
     let log = unsafe { &(*left.shared.load(Ordering::Relaxed)).watch.log };
     // Counted before the thread can be seen elsewhere.
-    log.note(Kind::Unblocked, None, left.id.load(Ordering::Relaxed));
+    log.note(
+        Kind::Unblocked,
+        Some(lost.index),
+        left.id.load(Ordering::Relaxed),
+    );
     let ready = match arg & AFTER {
         PARK => !left.wait.commit(),
         EXIT => {
@@ -127,7 +131,6 @@ pub(super) unsafe fn follow_up(arg: usize) {
         END_DONOR => {
             // SAFETY: the idle context, and the thread has left its stack.
             unsafe { super::ending::end_donor_now(left) };
-            ended(left);
             false
         }
         HOLD => !hold(left),

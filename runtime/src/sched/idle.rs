@@ -36,7 +36,6 @@ use crate::donors;
 use crate::jobs;
 use crate::runtime::Shared;
 use crate::tcb::Tcb;
-use crate::wait::Outcome;
 use crate::watch::Kind;
 
 /// Looks before an idle LWP sleeps, and pauses between two looks.
@@ -84,17 +83,35 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
         .store(registered.thread_pointer(), Ordering::Relaxed);
     own.tid
         .store(lisle_lwp::sys::gettid() as u32, Ordering::Relaxed);
+    shared.carriers.lock().push(idle);
+    let _listed = Listed { shared, idle };
     let mut next = match first.recv() {
         Ok(Some(index)) => Some(&shared.lwps[index]),
         Ok(None) => shared.spares.join(idle),
         Err(_) => None,
     };
     while let Some(lwp) = next {
-        if carry(shared, lwp, idle) == Carried::UntilTheStop {
-            return;
-        }
-        // The LWP went on without this kernel thread.
-        next = shared.spares.join(idle);
+        next = match carry(shared, lwp, idle) {
+            Carried::UntilTheStop => return,
+            Carried::NoMore => shared.spares.join(idle),
+            Carried::Again => {
+                lwp.coming.fetch_add(1, Ordering::Relaxed);
+                Some(lwp)
+            }
+        };
+    }
+}
+
+/// A kernel thread in the runtime's list, until it ends.
+struct Listed<'a> {
+    shared: &'a Shared,
+    idle: &'static Tcb,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        let mut carriers = self.shared.carriers.lock();
+        carriers.retain(|carrier| !core::ptr::eq(*carrier, self.idle));
     }
 }
 
@@ -102,8 +119,22 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
 enum Carried {
     /// The runtime stops.
     UntilTheStop,
-    /// The LWP goes on without this kernel thread, or never went with it.
+    /// The LWP goes on without this kernel thread, never went with it, or has
+    /// retired.
     NoMore,
+    /// It has retired, and is wanted after all.
+    Again,
+}
+
+/// Why a kernel thread carries its LWP no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The runtime stops.
+    Stop,
+    /// The LWP has gone on without it.
+    Lost,
+    /// The LWP is not wanted, and has nothing left.
+    Retired,
 }
 
 /// Carries an LWP as long as it stays with this kernel thread.
@@ -131,28 +162,62 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
         served_by_poller: false,
         refused: false,
     };
-    let stopped = carrier.run();
+    let end = carrier.run();
     current::set_carried(core::ptr::null());
-    if stopped {
-        // Idle for ever: so those who watch for idle LWPs see that it has ended.
-        shared.sleepers.start_search();
-        // The runtime stops: what the LWP kept at hand goes back.
-        // SAFETY: this kernel thread owns the LWP.
-        unsafe {
-            let _ = ending::end_donors(lwp);
-            donors::spill(&mut *lwp.donors.get(), 0);
-            (*lwp.stacks.get()).flush();
-            (*lwp.blocks.get()).flush(0);
+    let carried = match end {
+        End::Stop => {
+            // Idle for ever: so those who watch for idle LWPs see that it has ended.
+            shared.sleepers.start_search();
+            // SAFETY: this kernel thread owns the LWP.
+            unsafe { give_back(lwp) };
+            lwp.owner.release(&idle.own.holder);
+            Carried::UntilTheStop
         }
-        lwp.owner.release(&idle.own.holder);
-    }
+        // SAFETY: as above.
+        End::Retired if unsafe { retire(shared, lwp, idle) } => Carried::Again,
+        End::Retired | End::Lost => Carried::NoMore,
+    };
     idle.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
     idle.kind
         .store(crate::tcb::Kind::Kernel as u8, Ordering::Relaxed);
-    match stopped {
-        true => Carried::UntilTheStop,
-        false => Carried::NoMore,
+    carried
+}
+
+/// Gives back what the LWP keeps at hand.
+///
+/// # Safety
+/// The caller is the LWP's owner, in the idle context.
+unsafe fn give_back(lwp: &Lwp) {
+    // SAFETY: passed on; no other reference is alive.
+    unsafe {
+        let _ = ending::end_donors(lwp);
+        donors::spill(&mut *lwp.donors.get(), 0);
+        (*lwp.stacks.get()).flush();
+        (*lwp.blocks.get()).flush(0);
     }
+}
+
+/// Retires the LWP: see [`roster`](super::roster). Returns whether it is wanted
+/// after all.
+///
+/// # Safety
+/// As [`give_back`]; the LWP has no donors to end.
+unsafe fn retire(shared: &Shared, lwp: &Lwp, idle: &Tcb) -> bool {
+    // First: a handler may make threads ready, which are then this LWP's.
+    shared.watch.log.note(Kind::Retired, Some(lwp.index), 0);
+    // SAFETY: passed on.
+    let any = unsafe {
+        give_back(lwp);
+        lwp.hand_over_all(&shared.injector)
+    };
+    lwp.counters.queued.store(0, Ordering::Relaxed);
+    // Whoever carries it next does not take it from anybody.
+    lwp.carrier.store(core::ptr::null_mut(), Ordering::Release);
+    let again = shared.roster.leave(lwp.index, &lwp.owner, &idle.own.holder);
+    if any {
+        shared.announce();
+    }
+    again
 }
 
 /// Claims an LWP that no kernel thread carries, or takes one that is offered;
@@ -228,28 +293,34 @@ pub(crate) fn barrier() -> bool {
 }
 
 impl Carrier<'_> {
-    /// Carries the LWP until the runtime stops (`true`) or the LWP goes on
-    /// without this kernel thread (`false`).
-    fn run(&mut self) -> bool {
-        loop {
+    /// Carries the LWP until the runtime stops, or the LWP goes on without this
+    /// kernel thread, or is not wanted any more.
+    fn run(&mut self) -> End {
+        while !self.shared.is_stopping() {
+            if !self.shared.roster.wants(self.lwp.index) {
+                if !self.end_donors() {
+                    return End::Retired;
+                }
+                // The system refuses kernel threads, or there are many.
+                crate::runtime::nap(Duration::from_micros(200));
+            }
             // SAFETY: this kernel thread owns the LWP, inside the runtime.
             let next = unsafe { self.lwp.pick() }.or_else(|| self.hunt());
-            let Some(next) = next else { return true };
+            let Some(next) = next else { continue };
             if !self.switch_to(next) {
-                return false;
+                return End::Lost;
             }
             self.round();
-            if self.shared.is_stopping() {
-                // Threads that are left over never run again.
-                return true;
-            }
         }
+        // Threads that are left over never run again.
+        End::Stop
     }
 
     /// Runs threads, beginning with `next`, until the LWP has none or a round is
     /// over. Returns whether this kernel thread still carries the LWP.
     fn switch_to(&mut self, next: &'static Tcb) -> bool {
         count(&self.lwp.counters.switches, 1);
+        self.trimmed = false;
         let idle = self.idle;
         // SAFETY: `next` is ready and in no queue; we run as `idle` on this LWP.
         let arg = unsafe {
@@ -259,7 +330,7 @@ impl Carrier<'_> {
         };
         if idle.lwp.load(Ordering::Relaxed).is_null() {
             // SAFETY: `arg` is what the switch passed.
-            unsafe { handover::follow_up(arg) };
+            unsafe { handover::follow_up(self.lwp, arg) };
             return false;
         }
         if arg & AFTER != NOTHING {
@@ -290,6 +361,7 @@ impl Carrier<'_> {
         let queued = unsafe { lwp.ready() }.len();
         lwp.counters.queued.store(queued as u64, Ordering::Relaxed);
         self.take_injected();
+        lwp.served.store(now, Ordering::Relaxed);
         if let Some(helper) = self.take_job() {
             // So that a job does not wait for ever while no LWP is idle.
             // SAFETY: owner, inside the runtime; the thread is ready.
@@ -327,11 +399,7 @@ impl Carrier<'_> {
     /// Wakes all threads whose deadline has come, whichever LWP they set it on:
     /// that one may be busy for long.
     fn expire_everywhere(&self, now: u64) {
-        for lwp in &self.shared.lwps {
-            while let Some(key) = lwp.timers.expire_one(now) {
-                key.fire(Outcome::TimedOut);
-            }
-        }
+        self.shared.expire(now);
     }
 
     fn poll_now(&self) -> bool {
@@ -340,7 +408,7 @@ impl Carrier<'_> {
     }
 
     /// Searches, and sleeps, until there is a thread to run. `None`: the
-    /// runtime stops.
+    /// runtime stops, or the LWP is not wanted.
     fn hunt(&mut self) -> Option<&'static Tcb> {
         let (lwp, shared) = (self.lwp, self.shared);
         let sleepers = &shared.sleepers;
@@ -348,6 +416,9 @@ impl Carrier<'_> {
         lwp.hunting.set(true);
         let mut looks = 0;
         let found = loop {
+            if !shared.roster.wants(lwp.index) {
+                break None;
+            }
             let found = self.look(looks + 1 >= LOOKS);
             if found.is_some() || shared.is_stopping() {
                 break found;
@@ -374,11 +445,11 @@ impl Carrier<'_> {
             lwp.begin_round(now);
             // What else was found is for others to take.
             lwp.share_if_wanted();
-            if last && (self.work_left() || sleepers.poller_vacant()) {
-                // Submitters relied on us for what we did not take, and
-                // somebody should wait for readiness.
-                shared.announce();
-            }
+        }
+        if last && !shared.is_stopping() && (self.work_left() || sleepers.poller_vacant()) {
+            // Submitters relied on us for what we did not take, and somebody
+            // should wait for readiness.
+            shared.announce();
         }
         found
     }
@@ -435,7 +506,7 @@ impl Carrier<'_> {
     }
 
     fn steal(&self, last: bool) -> Option<&'static Tcb> {
-        let lwps = &self.shared.lwps;
+        let lwps = self.shared.lwps();
         let victims = |from: usize| (1..lwps.len()).map(move |i| &lwps[(from + i) % lwps.len()]);
         for victim in victims(self.lwp.index) {
             // SAFETY: owner, in the idle context.
@@ -467,29 +538,30 @@ impl Carrier<'_> {
         jumps()
             || !self.shared.injector.is_empty()
             || !self.shared.offers.is_empty()
-            || self.shared.lwps.iter().any(|lwp| !lwp.stealer.is_empty())
+            || self.shared.lwps().iter().any(|lwp| !lwp.stealer.is_empty())
     }
 
     fn sleep(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
-        if self.end_donors() || core::mem::take(&mut self.refused) {
-            // The system refuses kernel threads, or there are many: once more,
-            // after another look round, at readiness too.
-            self.served_by_poller = false;
-            return crate::runtime::nap(Duration::from_micros(200));
-        }
         // What it keeps at hand, others may need meanwhile.
         // SAFETY: owner, in the idle context; no other reference is alive.
         let own = unsafe { &mut *lwp.donors.get() };
         if !own.is_empty() {
             donors::spill(own, 0);
         }
+        if self.end_donors() || core::mem::take(&mut self.refused) {
+            // The system refuses kernel threads, or there are many: once more,
+            // after another look round, at readiness too.
+            self.served_by_poller = false;
+            return crate::runtime::nap(Duration::from_micros(200));
+        }
         let sleepers = &shared.sleepers;
         lwp.counters.queued.store(0, Ordering::Relaxed);
         // Under virtual time only readiness is worth waiting for.
         let poll = !shared.clock.is_virtual() || shared.reactor.has_sources();
         let bed = sleepers.fall_asleep(lwp.index, poll);
-        if self.work_left() || shared.is_stopping() {
+        let leaves = shared.is_stopping() || !shared.roster.wants(lwp.index);
+        if leaves || self.work_left() {
             let _ = sleepers.get_up(bed);
             // It was not in the poller after all.
             self.served_by_poller = false;
@@ -508,7 +580,7 @@ impl Carrier<'_> {
     /// Waits for readiness and deadlines on behalf of all LWPs.
     fn sleep_in_poller(&mut self, bed: Bed) {
         let shared = self.shared;
-        let others_busy = shared.sleepers.asleep() < shared.lwps.len();
+        let others_busy = !shared.all_sleep();
         self.trimmed &= !others_busy;
         let pause = match (others_busy, self.trimmed) {
             (true, _) => Some(LOOK_ROUND),

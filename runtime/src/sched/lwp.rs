@@ -38,7 +38,7 @@ use lisle_lwp::sleep::Sleeper;
 use lisle_lwp::stack::StackCache;
 
 use super::policy::{Ready, ReadyThread};
-use super::queue::ReadyList;
+use super::queue::{Injector, ReadyList};
 use super::timers::Timers;
 use crate::donors;
 use crate::pool::{self, FreeBlocks};
@@ -127,6 +127,8 @@ pub(crate) struct Lwp {
     pub(crate) carrier: AtomicPtr<Tcb>,
     /// Why it was last offered: an upcall's kind.
     pub(crate) offered_for: AtomicU8,
+    /// When it last looked at deadlines and readiness.
+    pub(crate) served: AtomicU64,
     /// How many kernel threads are on their way to carry it.
     pub(crate) coming: AtomicU32,
 
@@ -202,6 +204,7 @@ impl Lwp {
             counters: Counters::default(),
             carrier: AtomicPtr::new(ptr::null_mut()),
             offered_for: AtomicU8::new(0),
+            served: AtomicU64::new(0),
             coming: AtomicU32::new(0),
             index,
             timed,
@@ -566,6 +569,21 @@ impl Lwp {
         // SAFETY: passed on.
         unsafe { self.enqueue(thread) };
         None
+    }
+
+    /// Gives all ready threads to the injector: the LWP retires. Returns whether
+    /// there were any.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`].
+    pub(crate) unsafe fn hand_over_all(&self, injector: &Injector) -> bool {
+        let mut any = false;
+        // SAFETY: passed on.
+        while let Some(thread) = unsafe { self.pick_any() } {
+            injector.push(thread);
+            any = true;
+        }
+        any
     }
 
     /// Steals from another LWP into the window; returns one to run.

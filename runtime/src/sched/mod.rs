@@ -8,6 +8,7 @@
 //! * [`timers`]: deadlines of waiting threads
 //! * [`ending`]: full threads whose donors end with them
 //! * [`handover`]: an LWP leaves its kernel thread
+//! * [`roster`]: which LWPs there are
 
 #[cfg(not(lisle_loom))]
 pub(crate) mod ending;
@@ -20,6 +21,7 @@ pub(crate) mod lwp;
 #[cfg(not(lisle_loom))]
 pub mod policy;
 pub mod queue;
+pub mod roster;
 pub mod sleepers;
 #[cfg(not(lisle_loom))]
 pub(crate) mod switch;

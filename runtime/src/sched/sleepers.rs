@@ -132,6 +132,14 @@ impl Sleepers {
         self.rouse(false)
     }
 
+    /// Takes this LWP out of its bed, if it is in one: it is to look round.
+    #[must_use]
+    pub fn rouse_one(&self, lwp: usize) -> Option<Bed> {
+        [Bed::Alone(lwp), Bed::Poller(lwp)]
+            .into_iter()
+            .find(|bed| self.get_up(*bed))
+    }
+
     /// An LWP without work begins to search.
     pub fn start_search(&self) {
         self.counts.fetch_add(SEARCHING, Ordering::Relaxed);

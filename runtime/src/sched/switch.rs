@@ -404,9 +404,12 @@ fn exit_to(me: &'static Tcb, after: usize) -> ! {
     let Some(lwp) = enter(me) else {
         handover::leave_for_ever(me, after)
     };
-    let ended = &lwp.counters.ended;
-    // Release: what the thread spawned; pairs with the Acquire in `live`.
-    ended.store(ended.load(Ordering::Relaxed) + 1, Ordering::Release);
+    // One that ends with its donor has not ended: its finale counts it.
+    if after == EXIT {
+        let ended = &lwp.counters.ended;
+        // Release: what the thread spawned; pairs with the Acquire in `live`.
+        ended.store(ended.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
     // SAFETY: as in `yield_on`; the thread never comes back, so its context
     // need not be saved.
     unsafe {

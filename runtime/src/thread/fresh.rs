@@ -8,6 +8,9 @@
 //! The result cannot lie on the stack, which libc uses again at the end; and it
 //! is published by the thread's last act, as std's `join` waits for the kernel
 //! thread.
+//!
+//! *Invariant*: until its last act the thread counts among its runtime's, which
+//! its destructors may use: to spawn, say. So a runtime does not end before them.
 
 use core::alloc::Layout;
 use core::mem::ManuallyDrop;
@@ -151,8 +154,16 @@ unsafe fn finale<T>(block: *const (), ending: *mut ()) {
     // written, and the thread touches nothing of it afterwards.
     unsafe {
         let block: &'static Tcb = &*block.cast::<Tcb>();
+        // The block may be somebody else's in a moment. In a forked child it has no
+        // runtime.
+        let shared = block.shared.load(Ordering::Relaxed);
         let Ending { scope, slot } = *Box::from_raw(ending.cast::<Ending<T>>());
         packet::publish(block, scope, &*slot);
         bound::let_go(block, slot);
+        // Release: what the thread spawned; pairs with the Acquire in `live`. From
+        // here on the runtime may be gone.
+        if let Some(shared) = shared.as_ref() {
+            shared.ended_elsewhere.fetch_add(1, Ordering::Release);
+        }
     }
 }

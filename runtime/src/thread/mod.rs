@@ -170,6 +170,20 @@ impl Thread {
 /// let handle = lisle_runtime::thread::spawn(|| 6 * 7);
 /// assert_eq!(handle.join().unwrap(), 42);
 /// ```
+///
+/// What may not go to another thread, or does not live long enough, is refused:
+///
+/// ```compile_fail,E0277
+/// let count = std::rc::Rc::new(1);
+/// lisle_runtime::thread::spawn(move || drop(count));
+/// ```
+/// ```compile_fail,E0277
+/// let guard = lisle_runtime::thread::spawn(|| std::rc::Rc::new(1));
+/// ```
+/// ```compile_fail,E0373
+/// let list = vec![1, 2, 3];
+/// lisle_runtime::thread::spawn(|| println!("{list:?}"));
+/// ```
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
@@ -180,7 +194,9 @@ where
 
 /// Whether full threads are available on this system: user threads with
 /// thread-locals of their own. Where they are not, [`spawn`] gives each thread a
-/// kernel thread.
+/// kernel thread, and nobody takes the jobs of a
+/// [`join`](crate::jobs::join()) or [`cobegin`](crate::jobs::cobegin()), so that
+/// their closures must not wait for each other.
 ///
 /// # Errors
 /// Why they are not.
@@ -239,7 +255,7 @@ pub fn sleep(duration: Duration) {
 /// # Errors
 /// If the default runtime is asked and cannot start.
 pub fn available_parallelism() -> std::io::Result<std::num::NonZeroUsize> {
-    let lwps = crate::runtime::current()?.lwps.len();
+    let lwps = crate::runtime::current()?.roster.wanted();
     Ok(std::num::NonZeroUsize::new(lwps).expect("a runtime has LWPs"))
 }
 

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use lisle_lwp::arch::{self, Context};
+use lisle_lwp::checkers;
 use lisle_lwp::shim::Ordering;
 
 use super::scope::Gate;
@@ -84,6 +85,9 @@ pub(super) fn room(footing: &Footing, layout: Layout) -> io::Result<*mut u8> {
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
+    let low = footing.top().wrapping_sub(footing.size());
+    // SAFETY: the caller's own stack, on which nobody stands.
+    unsafe { checkers::abandoned(low, footing.top()) };
     let below = footing.top() as usize - layout.size();
     Ok(footing.top().with_addr(below & !(layout.align() - 1) & !15))
 }

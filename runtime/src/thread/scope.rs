@@ -122,6 +122,20 @@ impl fmt::Debug for Scope<'_, '_> {
 /// });
 /// assert_eq!(words, ["all", "changed"]);
 /// ```
+///
+/// Nothing that belongs to the scope gets out of it, and what its threads borrow
+/// is made before it:
+///
+/// ```compile_fail,E0521
+/// let mut kept = None;
+/// lisle_runtime::thread::scope(|s| kept = Some(s.spawn(|| ())));
+/// ```
+/// ```compile_fail,E0373
+/// lisle_runtime::thread::scope(|s| {
+///     let inside = 5;
+///     s.spawn(|| println!("{inside}"));
+/// });
+/// ```
 #[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
 where

@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | the thread itself | [`blocking()`]: it says so | at once |
 //! | [`sentinel`]s, one per CPU | blocked threads: a sentinel runs when its CPU has nothing else to do | some 20 µs |
-//! | the [`monitor`] | blocked threads if no CPU ever idles; threads that compute for a whole time slice | a tick, a slice |
+//! | the [`monitor`] | blocked threads if no CPU ever idles; threads that compute for a whole time slice | a tick, or 0.1 ms if there was one lately; a slice |
 //!
 //! All of them only offer and wake a spare: which side wins, the returning
 //! thread or the spare, is the owner word's business
@@ -32,34 +32,28 @@
 //! through the kernel.
 
 mod blocking;
+mod bounds;
 mod monitor;
+mod processors;
 mod sentinel;
+mod source;
 mod upcall;
 
 use std::time::Duration;
 
-use lisle_lwp::shim::{AtomicBool, AtomicU32, Ordering, fence};
+use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use lisle_lwp::sleep::Sleeper;
 
 pub use self::blocking::blocking;
+pub(crate) use self::bounds::look as look_at_kernel_threads;
+pub use self::bounds::{Doing, KernelThreads, Left};
+pub(crate) use self::processors::Processors;
+pub(crate) use self::source::choose;
+pub use self::source::{Source, SourceInfo};
 pub(crate) use self::upcall::Log;
 pub use self::upcall::{Counters, Event, Handler, Kind};
 use crate::runtime::Shared;
 use crate::sched::lwp::Lwp;
-
-/// How the runtime learns that a thread blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Source {
-    /// Sentinels and the monitor, as far as the system permits.
-    #[default]
-    Auto,
-    /// The monitor alone: blocked threads are noticed after a tick.
-    Monitor,
-    /// Nobody looks: a thread that blocks or computes on takes its LWP with it,
-    /// unless it says so ([`blocking()`]), which then wakes a kernel thread each time.
-    Off,
-}
 
 /// Sentinels sleep.
 const REST: u32 = 0;
@@ -76,6 +70,10 @@ pub(crate) struct Watch {
     /// likes.
     pub(crate) slice: Option<Duration>,
     pub(crate) log: Log,
+    /// How many processors the system gives, if their number is followed.
+    processors: Option<Processors>,
+    /// How many LWPs the program wants; 0: as many as there are processors.
+    fixed: AtomicUsize,
     /// The monitor sleeps, and the sentinels with it, until an LWP gets up.
     asleep: AtomicBool,
     monitor: Sleeper,
@@ -84,11 +82,24 @@ pub(crate) struct Watch {
     sentinels: AtomicU32,
     /// How many sentinels there are.
     posted: AtomicU32,
+    /// How often the monitor has looked at the LWPs; sentinels, at whether to run.
+    pub(crate) looks: AtomicU64,
+    /// How often the monitor looked at deadlines and readiness in their place.
+    pub(crate) serves: AtomicU64,
+    /// The system refused a kernel thread when one was last wanted.
+    is_refused: AtomicBool,
 }
 
 impl Watch {
-    pub(crate) fn new(source: Source, slice: Option<Duration>, log: Log) -> Watch {
+    pub(crate) fn new(
+        source: Source,
+        slice: Option<Duration>,
+        log: Log,
+        processors: Option<Processors>,
+    ) -> Watch {
         Watch {
+            fixed: AtomicUsize::new(0),
+            processors,
             source,
             slice,
             log,
@@ -96,6 +107,9 @@ impl Watch {
             monitor: Sleeper::new(),
             sentinels: AtomicU32::new(REST),
             posted: AtomicU32::new(0),
+            looks: AtomicU64::new(0),
+            serves: AtomicU64::new(0),
+            is_refused: AtomicBool::new(false),
         }
     }
 
@@ -107,6 +121,28 @@ impl Watch {
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
             self.monitor.wake();
         }
+    }
+
+    /// How many processors the system gives, if anybody is to follow that.
+    fn processors_now(&self) -> Option<usize> {
+        let processors = self.processors.as_ref()?;
+        self.fixed().is_none().then(|| processors.count())
+    }
+
+    /// How many LWPs the program wants, if it has said so.
+    fn fixed(&self) -> Option<usize> {
+        match self.fixed.load(Ordering::Relaxed) {
+            0 => None,
+            lwps => Some(lwps),
+        }
+    }
+
+    /// The program says how many LWPs it wants, and is about to see to it.
+    pub(crate) fn fix(&self, lwps: usize) {
+        self.fixed.store(lwps, Ordering::Relaxed);
+        // Pairs with the fence in `Roster::want` of a monitor that follows the
+        // processors: it sees this, or what it says there is overwritten.
+        fence(Ordering::SeqCst);
     }
 
     /// The runtime stops.
@@ -147,13 +183,18 @@ pub(crate) fn start(shared: &Shared) -> std::io::Result<()> {
     }
 }
 
-/// Starts the sentinels. What the system refuses is done without.
-fn post_sentinels(shared: &Shared) {
+/// Starts the sentinels of CPUs that have none. What the system refuses is done
+/// without.
+fn post_sentinels(shared: &Shared, posted: &mut Vec<usize>) {
     for cpu in lisle_lwp::sys::allowed_cpus() {
+        if posted.contains(&cpu) {
+            continue;
+        }
         let body = move |shared: &Shared| sentinel::run(shared, cpu);
         if shared.start_helper("idle", body).is_err() {
             break;
         }
+        posted.push(cpu);
     }
 }
 
@@ -166,7 +207,12 @@ fn offer(shared: &Shared, lwp: &Lwp, why: Kind) -> bool {
     if lwp.is_expecting() {
         return true;
     }
-    match shared.spares.take() {
+    let spare = shared.spares.take();
+    if shared.spares.is_empty() {
+        // The next hand-over should find one.
+        shared.watch.monitor.wake();
+    }
+    match spare {
         Some(spare) => {
             spare.go(lwp);
             true

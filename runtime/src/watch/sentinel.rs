@@ -40,7 +40,7 @@ pub(super) fn run(shared: &Shared, cpu: usize) {
         }
         sys::sched_yield();
         let mut found = false;
-        for lwp in &shared.lwps {
+        for lwp in shared.lwps() {
             found |= look(shared, lwp);
         }
         if found {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use lisle_lwp::shim::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
+use super::KernelThreads;
 use crate::thread::ThreadId;
 
 /// What happened to a processor.
@@ -25,6 +26,8 @@ pub enum Kind {
     Preempted = 2,
     /// A thread that was left behind is back, and ready.
     Unblocked = 3,
+    /// An LWP has left: it is not wanted, and what it had to do is done by others.
+    Retired = 4,
 }
 
 impl Kind {
@@ -33,7 +36,8 @@ impl Kind {
             0 => Kind::Added,
             1 => Kind::Blocked,
             2 => Kind::Preempted,
-            _ => Kind::Unblocked,
+            3 => Kind::Unblocked,
+            _ => Kind::Retired,
         }
     }
 }
@@ -44,7 +48,8 @@ impl Kind {
 pub struct Event {
     /// What happened.
     pub kind: Kind,
-    /// To which LWP, by its number; `None` for a thread that has none.
+    /// To which LWP, by its number; for a thread that is back, the one that went
+    /// on without it. `None` for a thread that gave it away itself.
     pub lwp: Option<usize>,
     /// Which thread it was about.
     pub thread: Option<ThreadId>,
@@ -68,6 +73,12 @@ pub trait Handler: Send + Sync {
     fn preempted(&self, _event: &Event) {}
     /// A thread that was left behind is back.
     fn unblocked(&self, _event: &Event) {}
+    /// An LWP has left.
+    fn retired(&self, _event: &Event) {}
+    /// The system has refused another kernel thread, and some LWP waits with its
+    /// thread: which threads wait for what. Told by the monitor, once until the
+    /// system gives one again.
+    fn refused(&self, _threads: &KernelThreads) {}
 }
 
 /// How often each upcall was made; these only rise.
@@ -82,6 +93,8 @@ pub struct Counters {
     pub preempted: u64,
     /// [`Kind::Unblocked`].
     pub unblocked: u64,
+    /// [`Kind::Retired`].
+    pub retired: u64,
 }
 
 impl Counters {
@@ -91,13 +104,20 @@ impl Counters {
     }
 }
 
-/// How many events are kept.
-const KEPT: usize = 256;
+/// How many events of an LWP are kept.
+const KEPT: usize = 64;
+
+/// The upcalls of an LWP.
+#[derive(Debug, Default)]
+struct OfLwp {
+    counts: [AtomicU64; 5],
+    last: Mutex<VecDeque<Event>>,
+}
 
 /// The upcalls of a runtime.
 pub(crate) struct Log {
-    counts: [AtomicU64; 4],
-    last: Mutex<VecDeque<Event>>,
+    /// One for each LWP, and one for what concerns none.
+    lwps: Box<[OfLwp]>,
     handler: Option<Arc<dyn Handler>>,
 }
 
@@ -110,19 +130,24 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    pub(crate) fn new(handler: Option<Arc<dyn Handler>>) -> Log {
+    pub(crate) fn new(lwps: usize, handler: Option<Arc<dyn Handler>>) -> Log {
         Log {
-            counts: Default::default(),
-            last: Mutex::new(VecDeque::with_capacity(KEPT)),
+            lwps: (0..=lwps).map(|_| OfLwp::default()).collect(),
             handler,
         }
+    }
+
+    fn of(&self, lwp: Option<usize>) -> &OfLwp {
+        let none = self.lwps.len() - 1;
+        &self.lwps[lwp.unwrap_or(none).min(none)]
     }
 
     /// Counts, keeps and tells an upcall. In the idle context only.
     pub(crate) fn note(&self, kind: Kind, lwp: Option<usize>, thread: u64) {
         // Release: pairs with nothing but observers; a count that is seen comes
         // with what it counts.
-        self.counts[kind as usize].fetch_add(1, Ordering::Release);
+        let log = self.of(lwp);
+        log.counts[kind as usize].fetch_add(1, Ordering::Release);
         if crate::trace::is_on() {
             crate::trace::upcall(kind, lwp, thread);
         }
@@ -138,19 +163,64 @@ impl Log {
                 Kind::Blocked => handler.blocked(&event),
                 Kind::Preempted => handler.preempted(&event),
                 Kind::Unblocked => handler.unblocked(&event),
+                Kind::Retired => handler.retired(&event),
             });
             // The kernel thread carries an LWP on, whatever a program's code does.
             let _ = catch_unwind(tell);
         }
-        let mut last = self.last.lock();
+        let mut last = log.last.lock();
         if last.len() == KEPT {
             last.pop_front();
         }
         last.push_back(event);
     }
 
+    /// Of all LWPs.
     pub(crate) fn counters(&self) -> Counters {
-        let [added, blocked, preempted, unblocked] = self
+        let mut sum = Counters::default();
+        // Who is back is counted last here and read first: so nobody seems to be
+        // back who has not left.
+        for log in &self.lwps {
+            sum.unblocked += log.counters().unblocked;
+        }
+        for log in &self.lwps {
+            let one = log.counters();
+            sum.added += one.added;
+            sum.blocked += one.blocked;
+            sum.preempted += one.preempted;
+            sum.retired += one.retired;
+        }
+        sum
+    }
+
+    /// Of one LWP.
+    pub(crate) fn counters_of(&self, lwp: usize) -> Counters {
+        self.of(Some(lwp)).counters()
+    }
+
+    /// The last upcalls of all, oldest first.
+    pub(crate) fn last(&self) -> Vec<Event> {
+        let mut all: Vec<Event> = self.lwps.iter().flat_map(OfLwp::last).collect();
+        all.sort_by_key(|event| event.at);
+        all
+    }
+
+    /// The last upcalls of an LWP, oldest first.
+    pub(crate) fn last_of(&self, lwp: usize) -> Vec<Event> {
+        self.of(Some(lwp)).last()
+    }
+
+    /// The system refuses another kernel thread.
+    pub(crate) fn tell_refused(&self, threads: impl FnOnce() -> KernelThreads) {
+        if let Some(handler) = &self.handler {
+            let _ = catch_unwind(AssertUnwindSafe(|| handler.refused(&threads())));
+        }
+    }
+}
+
+impl OfLwp {
+    fn counters(&self) -> Counters {
+        let [added, blocked, preempted, unblocked, retired] = self
             .counts
             .each_ref()
             .map(|count| count.load(Ordering::Acquire));
@@ -159,11 +229,11 @@ impl Log {
             blocked,
             preempted,
             unblocked,
+            retired,
         }
     }
 
-    /// The last upcalls, oldest first.
-    pub(crate) fn last(&self) -> Vec<Event> {
+    fn last(&self) -> Vec<Event> {
         self.last.lock().iter().cloned().collect()
     }
 }

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Full threads under AddressSanitizer.
+#
+#   ci/sanitizers.sh [asan]
+#
+# To the sanitizer a full thread is what it is to libc: a thread, with its own stack; so nothing tells it of switches, only
+# of stacks that are used again (`--cfg lisle_asan`). Its
+# leak check is off: it looks for each thread's kernel thread, which parked full threads do not have. So is its look for uses
+# of a stack after return: the tests use light threads, too, and those share what it keeps for each kernel thread.
+#
+# The standard library is the one that comes with the compiler, without checks of its own. The compiler's flag is unstable,
+# which RUSTC_BOOTSTRAP permits here and nowhere else. Built into ${CARGO_TARGET_DIR:-target}/asan. What is left out stands
+# in ci/full-threads-skips.txt, with the evidence.
+#
+# Needs: cargo, gcc.
+set -euo pipefail
+exec </dev/null
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. ci/lib.sh
+need cargo gcc
+
+asan() {
+    local package triple=x86_64-unknown-linux-gnu program
+    package=$(target_dir)/asan/package
+    full_threads_package "$package"
+    program=$(RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address --cfg lisle_asan" CARGO_TARGET_DIR=$(target_dir)/asan/built \
+        cargo test --quiet --manifest-path "$package/Cargo.toml" --target "$triple" --no-run --message-format json | program_of)
+    [ -x "$program" ] || die "cargo named no program"
+    grep -q __asan_report_load8 "$program" || die "$program is not instrumented"
+    # shellcheck disable=SC2046 # words
+    ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1 \
+        run_full_threads asan "$program" $(full_threads_skips asan) $(slow_full_threads)
+}
+
+[ $# -gt 0 ] || set -- asan
+for name in "$@"; do
+    case $name in
+    asan) asan ;;
+    *) die "no such sanitizer here: $name" ;;
+    esac
+done
+end_of_full_threads

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Full threads at random for a while: tests/soak.rs, which says what they do and what must hold.
+#
+#   ci/soak.sh [SECONDS [SEED]]      [600, the clock]
+#
+# A failure names the seed. The interleaving is the machine's own, so that the seed repeats what is done, not the failure.
+#
+# Needs: cargo.
+set -euo pipefail
+exec </dev/null
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. ci/lib.sh
+need cargo
+
+export LISLE_SOAK_SECONDS=${1:-600}
+[ -z "${2:-}" ] || export LISLE_SOAK_SEED=$2
+cargo test --quiet --test soak -- --nocapture
