@@ -124,9 +124,10 @@ impl Session {
         crate::runtime::choose_barrier();
         let lwps = lwp::alive();
         let lanes = (lwps + SPARE).min(LANES);
-        let buffers = (0..=lanes)
-            .map(|lane| buffer(words, lane <= lwps))
-            .collect();
+        // Lanes are taken in order, by LWPs that run: mostly no more than processors.
+        // The memory of the others comes when it is written to.
+        let now = lwps.min(std::thread::available_parallelism().map_or(1, |n| n.get()));
+        let buffers = (0..=lanes).map(|lane| buffer(words, lane <= now)).collect();
         let buffers: Vec<Vec<u64>> = match buffers {
             Ok(buffers) => buffers,
             Err(error) => {
