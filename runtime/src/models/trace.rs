@@ -85,3 +85,27 @@ fn write_against_next_recording() {
     });
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1]);
 }
+
+#[test]
+fn write_against_start() {
+    let seen = outcomes(None, || {
+        let lane = Lane::new();
+        lane.number.store(0, Ordering::Relaxed);
+        let writer = {
+            let lane = lane.clone();
+            spawn(move || {
+                // The hint by which everybody sees that somebody records.
+                let hint = lane.number.load(Ordering::Relaxed);
+                hint == 1 && lane.write()
+            })
+        };
+        // SAFETY: loom reports any concurrent access.
+        lane.written.with_mut(|written| unsafe { *written = 10 });
+        lane.number.store(1, Ordering::Release);
+        let written = writer.join().unwrap();
+        let taken = lane.stop();
+        assert_eq!(taken, 10 + u32::from(written));
+        taken
+    });
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [10, 11]);
+}
