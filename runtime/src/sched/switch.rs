@@ -272,18 +272,30 @@ fn prepare_yield() -> Departure {
             && !lwp.tick()
             && let Some(next) = lwp.give_way_fast(me)
         {
-            let to = hand_to(me, lwp, next);
-            if trace::is_on() {
-                trace::yielded(lwp, next);
-            }
-            return Departure {
+            let departure = Departure {
                 arg: ptr::from_ref(me) as usize | NOTHING,
-                to,
+                to: hand_to(me, lwp, next),
             };
+            if trace::is_on() {
+                return recorded_yield(lwp, next, departure);
+            }
+            return departure;
         }
     }
     leave(me);
     prepare_yield_slow()
+}
+
+/// A call at the very end, so that the common path saves no registers for it.
+///
+/// # Safety
+/// The caller owns the LWP, inside the runtime.
+#[cold]
+#[inline(never)]
+unsafe fn recorded_yield(lwp: &Lwp, next: &Tcb, departure: Departure) -> Departure {
+    // SAFETY: passed on.
+    unsafe { trace::yielded(lwp, next) };
+    departure
 }
 
 /// All that is not common. Its own look at the thread keeps the registers of the
