@@ -19,6 +19,6 @@ if ! command -v rustup >/dev/null ||
 fi
 unset RUSTC RUSTDOC
 RUSTUP_TOOLCHAIN=$version rustc --version
-RUSTUP_TOOLCHAIN=$version cargo check --quiet --locked --package lisle --package lisle-sync --package lisle-runtime \
+RUSTUP_TOOLCHAIN=$version cargo check --quiet --locked --package lisle --package lisle-sync --package lisle-runtime --package lisle-trace \
     --package lisle-lwp
 echo "ok: Rust $version compiles the published crates"

@@ -40,6 +40,7 @@
 //! | [`policy`] | which ready thread runs next | |
 //! | [`lwp`] | looking at LWPs | |
 //! | [`upcall`], [`blocking`] | threads that block in the kernel or compute on | Anderson et al., 1992 |
+//! | `trace` (feature) | recording, happens-before graphs, space-time diagrams | ShiViz, Perfetto |
 //! | [`seeded`] | a test under many reproducible interleavings | |
 //! | [`wait`] | the one way to block, to build primitives on | |
 //!
@@ -95,6 +96,11 @@ pub use lisle_runtime::{
 pub use lisle_runtime::{cobegin, jobs::cobegin, jobs::join};
 #[cfg(not(lisle_loom))]
 pub use lisle_runtime::{future, io, net, process, signal};
+
+/// Recording what threads do, and pictures of it. With the feature `trace`.
+#[cfg(all(feature = "trace", not(lisle_loom)))]
+#[doc(inline)]
+pub use lisle_trace as trace;
 
 /// What std has in `std::os`.
 #[cfg(not(lisle_loom))]
@@ -158,6 +164,9 @@ pub mod guide {
     pub mod full_threads {}
     #[doc = include_str!("../docs/upcalls.md")]
     pub mod upcalls {}
+
+    #[doc = include_str!("../docs/spacetime.md")]
+    pub mod spacetime {}
 }
 
 /// README.md's example is a test, too.

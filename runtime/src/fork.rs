@@ -17,7 +17,7 @@ use crate::io::slot;
 use crate::sched::{Steady, running};
 use crate::tcb::Kind;
 use crate::wait::{inherit, lot};
-use crate::{donors, pool};
+use crate::{donors, pool, trace};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -45,6 +45,7 @@ extern "C" fn before() {
     pool::lock_for_fork();
     slot::lock_for_fork();
     donors::lock_for_fork();
+    trace::lock_for_fork();
     lisle_lwp::stack::StackPool::global().lock_for_fork();
     lisle_lwp::donor::before_fork();
 }
@@ -53,6 +54,7 @@ extern "C" fn in_parent() {
     // SAFETY: `before` took them on this thread.
     unsafe {
         lisle_lwp::stack::StackPool::global().unlock_after_fork();
+        trace::unlock_after_fork();
         donors::unlock_after_fork();
         slot::unlock_after_fork();
         pool::unlock_after_fork();
@@ -68,6 +70,7 @@ extern "C" fn in_child() {
     lisle_lwp::current::set_carried(core::ptr::null());
     lisle_lwp::donor::after_fork_in_child();
     donors::forget();
+    trace::forget();
     if let Some(me) = running() {
         me.kind.store(Kind::Kernel as u8, Ordering::Relaxed);
         me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);

@@ -64,6 +64,11 @@ mod tcb;
 pub mod thread;
 #[cfg(not(lisle_loom))]
 pub mod time;
+#[cfg(not(lisle_loom))]
+pub mod trace;
+#[cfg(lisle_loom)]
+#[path = "trace/model.rs"]
+pub mod trace;
 pub mod wait;
 #[cfg(not(lisle_loom))]
 mod watch;

@@ -93,12 +93,12 @@ pub mod thread {
     impl Thread {
         /// See the real one.
         pub fn unpark(&self) {
-            wait::carry_out(self.0, self.0.wait.post_token());
+            wait::give_token(self.0);
         }
 
         /// See the real one.
         pub fn cancel(&self) {
-            wait::carry_out(self.0, self.0.wait.request_cancel());
+            wait::cancel(self.0);
         }
     }
 

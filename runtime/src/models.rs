@@ -16,4 +16,5 @@ mod park;
 mod queue;
 mod roster;
 mod sleepers;
+mod trace;
 mod wait;

@@ -962,7 +962,7 @@ impl Builder {
 
 /// Chooses on which side of the owner words the fences are, once in a process:
 /// kernel threads that are inside the runtime rely on the choice.
-fn choose_barrier() {
+pub(crate) fn choose_barrier() {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     if REGISTERED.load(Ordering::Relaxed) || owner::has_fences() {
         return;

@@ -46,6 +46,26 @@ pub use native::{init, prefetch, switch, switch_final};
 #[cfg(test)]
 mod tests;
 
+/// A counter that rises at a constant rate, fast to read; its unit is up to the machine. On machines
+/// with several processors it may differ a little between them.
+#[inline(always)]
+pub fn ticks() -> u64 {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every x86-64 processor has the instruction; the kernel allows it.
+    return unsafe { core::arch::x86_64::_rdtsc() };
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    {
+        let ticks;
+        // SAFETY: reads a register that the kernel lets programs read.
+        unsafe {
+            core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags));
+        }
+        ticks
+    }
+    #[cfg(miri)]
+    return 0;
+}
+
 /// The function a new context starts in.
 ///
 /// `arg` is what the first [`switch`] to the context passed, `data` what [`init`] was given. It

@@ -30,7 +30,7 @@ pub(crate) fn wait_for(thief: &'static Tcb) {
         if outcome == Outcome::Cancelled {
             thief.join.forget_joiner();
             cancellable = false;
-            wait::carry_out(thief, thief.wait.request_cancel());
+            wait::cancel(thief);
         }
     }
 }

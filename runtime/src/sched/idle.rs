@@ -311,7 +311,7 @@ fn note_upcall(shared: &Shared, lwp: &Lwp, before: Option<&Tcb>, ran: u64) {
 }
 
 /// A full fence, here and in every kernel thread that may be inside the runtime.
-fn barrier() -> bool {
+pub(crate) fn barrier() -> bool {
     fence(Ordering::SeqCst);
     owner::has_fences() || lisle_lwp::sys::membarrier().is_ok()
 }

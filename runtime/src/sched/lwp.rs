@@ -44,6 +44,7 @@ use crate::donors;
 use crate::pool::{self, FreeBlocks};
 use crate::runtime::Shared;
 use crate::tcb::{RUNNABLE, SUSPEND_ASKED, SUSPENDED, Tcb};
+use crate::trace::{self, Claim};
 
 /// How many threads thieves can see. Below crossbeam-deque's smallest buffer,
 /// so that it never grows and hence never allocates.
@@ -113,6 +114,8 @@ pub(crate) struct Lwp {
     pub(crate) since: Cell<u64>,
     /// The number of a thread that has passed its limit of CPU time, or 0.
     pub(crate) over_limit: Cell<u64>,
+    /// Where it writes events while somebody records.
+    pub(crate) claim: Claim,
 
     // --- any thread, atomically or by their own locks ---
     pub(crate) owner: OwnerWord,
@@ -151,6 +154,20 @@ unsafe impl Sync for Lwp {}
 // SAFETY: as above.
 unsafe impl Send for Lwp {}
 
+/// How many LWPs there are.
+static ALIVE: AtomicU32 = AtomicU32::new(0);
+
+/// How many LWPs there are.
+pub(crate) fn alive() -> usize {
+    ALIVE.load(Ordering::Relaxed) as usize
+}
+
+impl Drop for Lwp {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Lwp {
     pub(crate) fn new(
         index: usize,
@@ -161,6 +178,7 @@ impl Lwp {
     ) -> Lwp {
         let window = Worker::new_fifo();
         let first_come = matches!(ready, Ready::FirstCome(_));
+        ALIVE.fetch_add(1, Ordering::Relaxed);
         let (plain, open) = (first_come && !timed && alone, first_come && !alone);
         let stealer = window.stealer();
         Lwp {
@@ -180,6 +198,7 @@ impl Lwp {
             ending: UnsafeCell::new(ReadyList::new()),
             since: Cell::new(0),
             over_limit: Cell::new(0),
+            claim: Claim::new(),
             owner: OwnerWord::new(),
             next: AtomicPtr::new(ptr::null_mut()),
             next_was_stolen: AtomicBool::new(false),
@@ -585,6 +604,9 @@ impl Lwp {
                     self.in_window.set(self.window.len());
                     count(&self.counters.steals, 1);
                     victim.counters.stolen_from.fetch_add(1, Ordering::Relaxed);
+                    if trace::is_on() {
+                        trace::stole(victim, thread);
+                    }
                     return Some(thread);
                 }
                 crossbeam_deque::Steal::Empty => return None,
@@ -599,6 +621,9 @@ impl Lwp {
         victim.next_was_stolen.store(true, Ordering::Relaxed);
         count(&self.counters.steals, 1);
         victim.counters.stolen_from.fetch_add(1, Ordering::Relaxed);
+        if trace::is_on() {
+            trace::stole(victim, thread);
+        }
         Some(thread)
     }
 

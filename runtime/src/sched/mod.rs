@@ -38,5 +38,5 @@ pub use self::switch::in_runtime;
 #[cfg(not(lisle_loom))]
 pub(crate) use self::switch::{
     Entry, arrive, come_back, end_of_slice, exit, exit_with_donor, free, inject, make_ready,
-    offer_own_lwp, prepare_park, resume, running, yield_now,
+    offer_own_lwp, on_lwp, prepare_park, resume, running, yield_now,
 };

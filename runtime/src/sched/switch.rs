@@ -38,7 +38,7 @@ use crate::footing::Footing;
 use crate::runtime::Shared;
 use crate::tcb::{Kind, RUNNABLE, SUSPENDED, Tcb};
 use crate::watch::Source;
-use crate::{donors, pool};
+use crate::{donors, pool, trace};
 
 /// What the destination of a switch does about the thread that was left; the
 /// low bits of its (aligned) address.
@@ -151,6 +151,20 @@ fn is_inside(me: &Tcb) -> bool {
 /// entry rule holds. For the allocator of tests; allocates nothing.
 pub fn in_runtime() -> bool {
     running().is_some_and(|me| me.is_user() && is_inside(me))
+}
+
+/// Calls `f`, inside the runtime, with the running flow and the LWP that it owns;
+/// `None` for what is not there.
+#[inline]
+pub(crate) fn on_lwp<R>(f: impl FnOnce(Option<&'static Tcb>, Option<&'static Lwp>) -> R) -> R {
+    let Some(me) = running() else {
+        return f(None, None);
+    };
+    if me.kind() == Kind::Idle || me.is_user() && is_inside(me) {
+        return f(Some(me), me.own_lwp());
+    }
+    let entry = Entry::of(me);
+    f(Some(me), entry.lwp())
 }
 
 /// A stay inside the runtime, for code that holds one of the runtime's locks.
@@ -284,15 +298,30 @@ fn prepare_yield() -> Departure {
             && !lwp.tick()
             && let Some(next) = lwp.give_way_fast(me)
         {
-            let to = hand_to(me, lwp, next);
-            return Departure {
+            let departure = Departure {
                 arg: ptr::from_ref(me) as usize | NOTHING,
-                to,
+                to: hand_to(me, lwp, next),
             };
+            if trace::is_on() {
+                return recorded_yield(lwp, next, departure);
+            }
+            return departure;
         }
     }
     leave(me);
     prepare_yield_slow()
+}
+
+/// A call at the very end, so that the common path saves no registers for it.
+///
+/// # Safety
+/// The caller owns the LWP, inside the runtime.
+#[cold]
+#[inline(never)]
+unsafe fn recorded_yield(lwp: &Lwp, next: &Tcb, departure: Departure) -> Departure {
+    // SAFETY: passed on.
+    unsafe { trace::yielded(lwp, next) };
+    departure
 }
 
 /// All that is not common. Its own look at the thread keeps the registers of the
@@ -384,6 +413,9 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
 #[inline(never)]
 pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
     me.jobs.before_wait();
+    if trace::is_on() {
+        trace::parked(me);
+    }
     let Some(lwp) = enter(me) else {
         handover::leave(me, PARK);
         return Departure::STAY;
@@ -433,8 +465,14 @@ pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context 
     if lwp.timed {
         settle_time(me, lwp);
     }
-    // SAFETY: passed on.
-    unsafe { hand_to(me, lwp, next) }
+    // SAFETY: passed on; the caller owns the LWP.
+    unsafe {
+        let to = hand_to(me, lwp, next);
+        if trace::is_on() {
+            trace::switched(lwp, next);
+        }
+        to
+    }
 }
 
 /// As [`depart`], without a look at the clock.

@@ -41,6 +41,9 @@ where
     let parent = me().id.load(Ordering::Relaxed);
     let id = pool::next_id();
     pool::publish(block, settings.identity(Kind::Kernel, name, id, parent));
+    if crate::trace::is_on() {
+        crate::trace::spawned(id, block.name());
+    }
     let slot = new_slot();
     let owned = SendSlot(slot);
     let body = move || run(block, owned, f, scope);

@@ -154,6 +154,9 @@ impl<T> JoinHandle<T> {
         if self.is_forked() {
             return Err(Box::new(ForkedError));
         }
+        if crate::trace::is_on() {
+            crate::trace::joined(self.block().id.load(Ordering::Relaxed));
+        }
         // SAFETY: the thread has finished, so the result is written; `taken`
         // makes this the only read.
         unsafe { (*(*self.slot).get()).assume_init_read() }

@@ -17,7 +17,7 @@ use crate::runtime::{self, Shared};
 use crate::sched::lwp::{Lwp, count};
 use crate::sched::{Entry, Steady, inject};
 use crate::tcb::{Kind, Tcb};
-use crate::{donors, pool};
+use crate::{donors, pool, trace};
 
 /// Spawns a light or a pooled full thread.
 ///
@@ -199,6 +199,9 @@ pub(super) fn class(settings: &Builder, shared: &Shared) -> io::Result<StackSize
 /// # Errors
 /// If the runtime stops meanwhile: then nobody has seen the thread.
 pub(super) fn submit(shared: &Shared, me: &'static Tcb, block: &'static Tcb) -> io::Result<()> {
+    if trace::is_on() {
+        trace::spawned(block.id.load(Ordering::Relaxed), block.name());
+    }
     let entry = Entry::of(me);
     if let Some(lwp) = entry.lwp().filter(|lwp| is_of(lwp, shared)) {
         count(&lwp.counters.spawned, 1);

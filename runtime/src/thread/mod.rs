@@ -101,7 +101,7 @@ impl Thread {
     /// next one does at once. Tokens do not add up. Any thread may call it.
     pub fn unpark(&self) {
         if !self.is_gone() {
-            wait::carry_out(self.block, self.block.wait.post_token());
+            wait::give_token(self.block);
             crate::sched::end_of_slice();
         }
     }
@@ -110,7 +110,7 @@ impl Thread {
     /// may call it; it does not wait.
     pub fn cancel(&self) {
         if !self.is_gone() {
-            wait::carry_out(self.block, self.block.wait.request_cancel());
+            wait::cancel(self.block);
         }
     }
 

@@ -174,6 +174,9 @@ pub(super) unsafe fn run_body<F: FnOnce() -> T, T>(
 /// # Safety
 /// It is.
 pub(super) unsafe fn publish<T>(me: &'static Tcb, scope: Option<Arc<Gate>>, result: &Slot<T>) {
+    if crate::trace::is_on() {
+        crate::trace::exited();
+    }
     me.terminated.store(1, Ordering::Relaxed);
     let mut panicked = false;
     if me.join.finish() {

@@ -37,6 +37,9 @@ impl Gate {
 
     /// A thread has left what it borrows for ever.
     pub(super) fn leave(&self, panicked: bool) {
+        if crate::trace::is_on() {
+            crate::trace::left_scope(core::ptr::from_ref(self) as usize);
+        }
         if panicked {
             self.panicked.store(true, Ordering::Relaxed);
         }
@@ -73,6 +76,9 @@ impl Gate {
             } else {
                 let _ = wait.block(None);
             }
+        }
+        if crate::trace::is_on() {
+            crate::trace::ended_scope(core::ptr::from_ref(self) as usize);
         }
     }
 }

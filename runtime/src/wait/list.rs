@@ -78,6 +78,11 @@ impl<T> Node<T> {
         self.key.expect("the waiter is a thread")
     }
 
+    /// The waiter's key, if it is a thread.
+    pub fn thread_key(&self) -> Option<WaitKey> {
+        self.key
+    }
+
     /// Whether it belongs to this wait.
     pub fn is_of(&self, key: WaitKey) -> bool {
         self.key.is_some_and(|own| own.is(key))

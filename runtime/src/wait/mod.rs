@@ -32,6 +32,7 @@ use self::word::{Armed, Interest, Resolution};
 use crate::current::me;
 use crate::sched::queue::ReadyList;
 use crate::tcb::Tcb;
+use crate::trace;
 
 /// Why a thread waits, as shown to observers: the name of a primitive, and
 /// whether the detail (a descriptor, an address, a thread) means anything.
@@ -65,6 +66,7 @@ impl WaitKey {
     /// ended it.
     pub fn fire(self, outcome: Outcome) -> bool {
         let resolution = self.thread.wait.resolve(self.epoch, outcome);
+        self.tell(outcome, resolution);
         carry_out(self.thread, resolution);
         resolution != Resolution::Stale
     }
@@ -73,13 +75,23 @@ impl WaitKey {
     /// goes to `ready`. Only such a thread may be linked: one that waits on its
     /// sleeper may be gone by then.
     pub(crate) fn fire_into(self, outcome: Outcome, ready: &mut ReadyList) -> bool {
-        match self.thread.wait.resolve(self.epoch, outcome) {
+        let resolution = self.thread.wait.resolve(self.epoch, outcome);
+        self.tell(outcome, resolution);
+        match resolution {
             Resolution::MakeReady => ready.push_back(self.thread),
             Resolution::WakeSleeper => self.thread.sleeper.wake(),
             Resolution::Noticed => {}
             Resolution::Stale => return false,
         }
         true
+    }
+
+    /// Tells those who record that the caller has ended the wait.
+    #[inline(always)]
+    fn tell(self, outcome: Outcome, resolution: Resolution) {
+        if trace::is_on() && resolution != Resolution::Stale {
+            trace::woke(self.thread, self.epoch, outcome);
+        }
     }
 
     /// Whether both name the same wait.
@@ -115,6 +127,27 @@ pub(crate) fn carry_out(thread: &'static Tcb, resolution: Resolution) {
         Resolution::WakeSleeper => thread.sleeper.wake(),
         Resolution::Noticed | Resolution::Stale => {}
     }
+}
+
+/// Leaves a thread a token, or ends its wait for one.
+pub(crate) fn give_token(thread: &'static Tcb) {
+    let resolution = thread.wait.post_token();
+    if trace::is_on() {
+        match resolution {
+            Resolution::Stale => trace::left_token(thread),
+            _ => trace::woke(thread, thread.wait.epoch(), Outcome::Woken),
+        }
+    }
+    carry_out(thread, resolution);
+}
+
+/// Asks a thread to end, and ends its wait if that may be ended so.
+pub(crate) fn cancel(thread: &'static Tcb) {
+    let resolution = thread.wait.request_cancel();
+    if trace::is_on() && resolution != Resolution::Stale {
+        trace::woke(thread, thread.wait.epoch(), Outcome::Cancelled);
+    }
+    carry_out(thread, resolution);
 }
 
 /// The thread was cancelled before it could begin to wait.
@@ -249,7 +282,12 @@ impl Caller {
                 sleeps,
                 _not_send: PhantomData,
             })),
-            Armed::TookToken => Ok(None),
+            Armed::TookToken => {
+                if trace::is_on() {
+                    trace::took_token();
+                }
+                Ok(None)
+            }
             Armed::Cancelled => Err(CancelledEarly),
         }
     }
@@ -368,9 +406,15 @@ impl Wait {
         let thread = self.thread;
         #[cfg(not(lisle_loom))]
         thread.jobs.before_wait();
+        if trace::is_on() {
+            trace::parked(thread);
+        }
         let _ = thread.wait.commit();
         loop {
             if let Some(outcome) = thread.wait.outcome() {
+                if trace::is_on() {
+                    trace::resumed(self.epoch);
+                }
                 return outcome;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));

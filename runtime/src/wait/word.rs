@@ -252,6 +252,11 @@ impl WaitWord {
         self.0.load(Ordering::Acquire) & CANCEL != 0
     }
 
+    /// Which wait it is that lasts, or lasted last.
+    pub fn epoch(&self) -> u64 {
+        (self.0.load(Ordering::Relaxed) & !STICKY) >> EPOCH_SHIFT
+    }
+
     /// Whether the thread is waiting, as far as a bystander can tell.
     pub fn is_waiting(&self) -> bool {
         waits(self.0.load(Ordering::Relaxed))

@@ -178,6 +178,9 @@ impl Log {
         // with what it counts.
         let log = self.of(lwp);
         log.counts[kind as usize].fetch_add(1, Ordering::Release);
+        if crate::trace::is_on() {
+            crate::trace::upcall(kind, lwp, thread);
+        }
         let event = Event {
             kind,
             lwp,

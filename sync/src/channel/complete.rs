@@ -43,6 +43,9 @@ impl<T> Turn<'_, T> {
         match self.state.held[at].message.take() {
             None => Claimed::NotYet,
             Some(message) => {
+                if self.state.held[at].met {
+                    self.state.tally.received_promised(promise);
+                }
                 self.state.held.remove(at);
                 Claimed::Message(message)
             }
@@ -75,6 +78,8 @@ impl<T> Turn<'_, T> {
             };
             let held = &mut self.state.held[at];
             held.message = Some(message);
+            self.state.tally.sent_promised(grant);
+            let held = &mut self.state.held[at];
             let claimant = core::mem::replace(&mut held.claimant, core::ptr::null());
             self.call(claimant);
             return Sent::Done;

@@ -41,9 +41,11 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use lisle_lwp::shim::{AtomicUsize, Ordering};
+use lisle_runtime::trace;
 use lisle_runtime::wait::list::Queue;
 use lisle_runtime::wait::{Caller, Locked, WaitKey, Waiters};
 
+use super::tally::{Party, Tally, who_waits};
 use super::ticket::{Mode, Summons, Ticket, Waiting};
 
 /// Where a buffer begins. In models it grows at once.
@@ -60,6 +62,8 @@ pub(super) struct Held<T> {
     pub(super) message: Option<T>,
     /// The receiver, if it waits for the message.
     pub(super) claimant: *const Waiting,
+    /// Whether it comes from a selecting sender.
+    pub(super) met: bool,
 }
 
 /// The promise of nothing.
@@ -78,6 +82,7 @@ pub(super) struct State<T> {
     pub(super) receivers: Queue<Ticket>,
     /// One side is gone for good.
     pub(super) disconnected: bool,
+    pub(super) tally: Tally,
 }
 
 impl<T> State<T> {
@@ -101,6 +106,7 @@ impl<T> State<T> {
         self.last_promise += 1;
         self.held.push_back(Held {
             promise: self.last_promise,
+            met: message.is_none(),
             message,
             claimant: core::ptr::null(),
         });
@@ -195,7 +201,7 @@ impl<T> Turn<'_, T> {
             return Sent::Disconnected(message);
         }
         if !self.state.receivers.is_empty() {
-            match self.hand_over(message) {
+            match self.hand_over(message, true) {
                 Sent::Full(back) => message = back,
                 done => return done,
             }
@@ -206,13 +212,14 @@ impl<T> Turn<'_, T> {
             Sent::NeedsSpace(message)
         } else {
             self.state.buffer.push_back(message);
+            self.state.tally.sent(Party::Caller);
             Sent::Done
         }
     }
 
     /// Gives the message to the first receiver that takes it; `Full` if none
-    /// does.
-    fn hand_over(&mut self, mut message: T) -> Sent<T> {
+    /// does. `new`: it has not been sent before.
+    fn hand_over(&mut self, mut message: T, new: bool) -> Sent<T> {
         while let Some(first) = self.state.receivers.front() {
             if first.data.mode == Mode::Promise && !self.state.can_hold() {
                 return Sent::NeedsSpace(message);
@@ -227,20 +234,36 @@ impl<T> Turn<'_, T> {
                     // SAFETY: a receiver's own place; it does not look before
                     // it is reached.
                     unsafe { ticket.put(message) };
+                    let to = who_waits(waiting);
                     if self.reach(waiting) {
+                        self.note_handed_over(to, new);
                         return Sent::Done;
                     }
                     // SAFETY: its wait ended otherwise, and it cannot leave
                     // before it has had the lock.
                     message = unsafe { ticket.take() }.expect("nobody else takes it");
                 }
-                Mode::Promise => match self.promise(waiting, Some(message)) {
-                    Ok(_) => return Sent::Done,
-                    Err(back) => message = back.expect("what was promised"),
-                },
+                Mode::Promise => {
+                    let to = who_waits(waiting);
+                    match self.promise(waiting, Some(message)) {
+                        Ok(_) => {
+                            self.note_handed_over(to, new);
+                            return Sent::Done;
+                        }
+                        Err(back) => message = back.expect("what was promised"),
+                    }
+                }
             }
         }
         Sent::Full(message)
+    }
+
+    #[inline(always)]
+    fn note_handed_over(&mut self, to: Party, new: bool) {
+        if trace::is_on() && new {
+            self.state.tally.sent(Party::Caller);
+            self.state.tally.received(to);
+        }
     }
 
     /// Promises a waiting receiver a message, or one to come. Gives it back if
@@ -271,6 +294,7 @@ impl<T> Turn<'_, T> {
     #[inline]
     pub(super) fn recv(&mut self) -> Taken<T> {
         if let Some(message) = self.state.buffer.pop_front() {
+            self.state.tally.received(Party::Caller);
             if !self.state.senders.is_empty() {
                 // The place that the message left is theirs.
                 self.let_senders_in();
@@ -306,7 +330,10 @@ impl<T> Turn<'_, T> {
                     // SAFETY: a sender's own place; it does not look before it
                     // is reached.
                     let message = unsafe { ticket.take() }.expect("a waiting sender has one");
+                    let from = who_waits(waiting);
                     if self.reach(waiting) {
+                        self.state.tally.sent(from);
+                        self.state.tally.received(Party::Caller);
                         return Taken::Message(message);
                     }
                     // SAFETY: as in `hand_over`; the message goes back.
@@ -344,7 +371,10 @@ impl<T> Turn<'_, T> {
                     // SAFETY: as in `take_from_sender`.
                     let message = unsafe { ticket.take() }.expect("a waiting sender has one");
                     self.state.buffer.push_back(message);
-                    if !self.reach(waiting) {
+                    let from = who_waits(waiting);
+                    if self.reach(waiting) {
+                        self.state.tally.sent(from);
+                    } else {
                         let message = self.state.buffer.pop_back().expect("just pushed");
                         // SAFETY: as in `hand_over`; the message goes back.
                         unsafe { ticket.put::<T>(message) };
@@ -358,7 +388,8 @@ impl<T> Turn<'_, T> {
     /// A message has come back: gives it to a receiver that waits, or puts it in
     /// front of the others. There is space for it.
     pub(super) fn give_again(&mut self, message: T) {
-        if let Sent::Full(message) | Sent::NeedsSpace(message) = self.hand_over(message) {
+        self.state.tally.forget();
+        if let Sent::Full(message) | Sent::NeedsSpace(message) = self.hand_over(message, false) {
             self.state.buffer.push_front(message);
         }
     }
@@ -377,6 +408,7 @@ impl<T> Turn<'_, T> {
         }
         let message = match self.state.buffer.pop_front() {
             Some(message) => {
+                self.state.tally.received(Party::Caller);
                 self.let_senders_in();
                 message
             }
@@ -451,6 +483,16 @@ impl<T> Turn<'_, T> {
             self.retired = core::mem::take(&mut self.state.buffer);
         }
     }
+}
+
+/// Counts messages for those who record.
+#[inline(always)]
+fn begun<T>(mut state: Locked<'_, State<T>>) -> Locked<'_, State<T>> {
+    if trace::is_on() {
+        let buffered = state.buffer.len();
+        state.tally.begin(buffered);
+    }
+    state
 }
 
 /// Drops every message, also if dropping one panics; then goes on with the
@@ -528,6 +570,7 @@ impl<T> Core<T> {
             senders: Queue::new(),
             receivers: Queue::new(),
             disconnected: false,
+            tally: Tally::default(),
         };
         Core {
             state: Waiters::new(state),
@@ -541,7 +584,7 @@ impl<T> Core<T> {
     #[inline(always)]
     pub(super) fn turn(&self) -> Turn<'_, T> {
         Turn {
-            state: self.state.lock(),
+            state: begun(self.state.lock()),
             summons: Summons::default(),
             retired: VecDeque::new(),
         }
@@ -551,7 +594,7 @@ impl<T> Core<T> {
     #[inline(always)]
     pub(super) fn turn_of(&self, caller: &Caller) -> Turn<'_, T> {
         Turn {
-            state: self.state.lock_as(caller),
+            state: begun(self.state.lock_as(caller)),
             summons: Summons::default(),
             retired: VecDeque::new(),
         }

@@ -38,6 +38,7 @@ pub mod rendezvous;
 mod select;
 mod selecting;
 mod signal;
+mod tally;
 mod ticket;
 mod timer;
 mod wait;

@@ -1,0 +1,216 @@
+//! Where events are written: a lane per LWP, and one for whoever has none.
+//!
+//! *Lossless, or it says what it dropped*: a lane that is full counts what it
+//! drops. *The entry rule*: what a lane needs is there before the recording
+//! begins; writing moves a cursor.
+//!
+//! *Time*. Reading the processor's counter costs several switches. So a lane on
+//! which threads yield in quick succession reads it more and more rarely, but at
+//! least once in [`STRIDE`] times, and again for each as soon as they take longer.
+//! All other events have a time of their own.
+
+use core::cell::Cell;
+use core::ptr;
+
+use lisle_lwp::arch;
+use lisle_lwp::shim::{AtomicPtr, AtomicU32, Ordering};
+
+use super::event::{Code, MOST, Who, head, time};
+use super::pass::Pass;
+
+/// At least one in so many switches has a time of its own.
+const STRIDE: u32 = 32;
+/// Switches are in quick succession if they take fewer ticks than this on
+/// average: less than a microsecond on any processor.
+const QUICK: u64 = 1000;
+
+/// See the module documentation. The cells are the writer's while the recording
+/// lasts, then those of whoever stopped it.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) pass: Pass,
+    words: AtomicPtr<u64>,
+    capacity: Cell<usize>,
+    len: Cell<usize>,
+    dropped: Cell<u64>,
+    last: Cell<u64>,
+    /// How many switches share a time now, and how many more will.
+    stride: Cell<u32>,
+    left: Cell<u32>,
+    /// Whose it is: the address of a runtime and the number of an LWP.
+    lwp: Cell<Option<(usize, usize)>>,
+}
+
+// SAFETY: the cells are used by one at a time: see `Pass`.
+unsafe impl Sync for Lane {}
+
+/// What a lane holds after a recording.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) words: Vec<u64>,
+    pub(super) dropped: u64,
+    pub(super) lwp: Option<(usize, usize)>,
+}
+
+impl Lane {
+    pub(super) const fn new() -> Lane {
+        Lane {
+            pass: Pass::new(),
+            words: AtomicPtr::new(ptr::null_mut()),
+            capacity: Cell::new(0),
+            len: Cell::new(0),
+            dropped: Cell::new(0),
+            last: Cell::new(0),
+            stride: Cell::new(1),
+            left: Cell::new(0),
+            lwp: Cell::new(None),
+        }
+    }
+
+    /// Prepares the lane. Nobody writes.
+    pub(super) fn begin(&self, words: Vec<u64>) {
+        let mut words = core::mem::ManuallyDrop::new(words);
+        self.words.store(words.as_mut_ptr(), Ordering::Relaxed);
+        self.capacity.set(words.capacity());
+        self.len.set(0);
+        self.dropped.set(0);
+        self.last.set(0);
+        self.stride.set(1);
+        self.left.set(0);
+        self.lwp.set(None);
+    }
+
+    /// Takes what was written. Nobody writes any more.
+    pub(super) fn end(&self) -> Written {
+        let words = self.words.swap(ptr::null_mut(), Ordering::Relaxed);
+        let (len, capacity) = (self.len.get(), self.capacity.replace(0));
+        let words = match words.is_null() {
+            true => Vec::new(),
+            // SAFETY: the parts of the vector that `begin` took apart; `len`
+            // words were written.
+            false => unsafe { Vec::from_raw_parts(words, len, capacity) },
+        };
+        Written {
+            words,
+            dropped: self.dropped.get(),
+            lwp: self.lwp.get(),
+        }
+    }
+
+    pub(super) fn belongs_to(&self, lwp: (usize, usize)) {
+        self.lwp.set(Some(lwp));
+    }
+
+    /// The place of the next `count` words, if there is room for them.
+    #[inline(always)]
+    fn room(&self, count: usize) -> Option<*mut u64> {
+        let len = self.len.get();
+        if self.capacity.get() - len < count {
+            self.dropped.set(self.dropped.get() + 1);
+            return None;
+        }
+        self.len.set(len + count);
+        // SAFETY: inside the buffer.
+        Some(unsafe { self.words.load(Ordering::Relaxed).add(len) })
+    }
+
+    /// Writes a switch of a thread that yields. The caller may write.
+    #[inline(always)]
+    pub(super) fn yielded(&self, to: Who) {
+        let head = head(Code::Switch, to, 0);
+        let left = self.left.get();
+        if left > 0 {
+            self.left.set(left - 1);
+            if let Some(at) = self.room(1) {
+                // SAFETY: room for one.
+                unsafe { at.write(head) };
+            }
+            return;
+        }
+        let now = arch::ticks();
+        let quick = now.wrapping_sub(self.last.get()) < QUICK * u64::from(self.stride.get());
+        let stride = if quick {
+            (self.stride.get() * 2).min(STRIDE)
+        } else {
+            1
+        };
+        self.stride.set(stride);
+        self.left.set(stride - 1);
+        self.stamped(now, head);
+    }
+
+    /// Writes a switch. The caller may write.
+    #[inline]
+    pub(super) fn switch(&self, to: Who) {
+        // The next one does not share the time of this one.
+        self.left.set(0);
+        self.stamped(arch::ticks(), head(Code::Switch, to, 0));
+    }
+
+    fn stamped(&self, now: u64, head: u64) {
+        self.last.set(now);
+        if let Some(at) = self.room(2) {
+            // SAFETY: room for two.
+            unsafe {
+                at.write(time(now));
+                at.add(1).write(head);
+            }
+        }
+    }
+
+    /// Writes any other event. The caller may write.
+    pub(super) fn write(
+        &self,
+        code: Code,
+        who: Who,
+        count: usize,
+        more: impl Iterator<Item = u64>,
+    ) {
+        debug_assert!(count <= MOST);
+        let now = arch::ticks();
+        self.last.set(now);
+        self.left.set(0);
+        let Some(at) = self.room(2 + count) else {
+            return;
+        };
+        let words = [time(now), head(code, who, count)];
+        for (i, word) in words.into_iter().chain(more.take(count)).enumerate() {
+            // SAFETY: room for two and `count`.
+            unsafe { at.add(i).write(word) };
+        }
+    }
+}
+
+/// The number of the recording for which an LWP has a lane, and that lane. Owner
+/// only.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    number: Cell<u32>,
+    lane: Cell<Option<&'static Lane>>,
+}
+
+impl Claim {
+    pub(crate) const fn new() -> Claim {
+        Claim {
+            number: Cell::new(0),
+            lane: Cell::new(None),
+        }
+    }
+
+    /// The lane for this recording; the first time one that `take` takes.
+    #[inline(always)]
+    pub(super) fn lane(
+        &self,
+        number: u32,
+        take: impl FnOnce() -> Option<&'static Lane>,
+    ) -> Option<&'static Lane> {
+        if self.number.get() != number {
+            self.lane.set(take());
+            self.number.set(number);
+        }
+        self.lane.get()
+    }
+}
+
+/// A word that counts what was lost for want of a lane.
+pub(super) type Lost = AtomicU32;

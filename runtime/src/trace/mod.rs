@@ -1,0 +1,328 @@
+//! The event hook: what the runtime tells those who record it.
+//!
+//! One recording at a time. While there is none, each place that could tell
+//! something loads one word that hardly ever changes and compares it with zero.
+//!
+//! ```text
+//!   LWP 0 ──► lane ┐
+//!   LWP 1 ──► lane ┼── stop ──► Record
+//!   others ─► lane ┘  (this one behind a lock)
+//! ```
+//!
+//! *Invariants*. Whoever writes to an LWP's lane owns the LWP, inside the
+//! runtime. Nothing here allocates, waits or touches a thread-local between
+//! `enter` and `leave`. Nobody writes to a lane once the recording is stopped
+//! ([`pass`]).
+//!
+//! *Rejected*: a callback of the program's: it would run inside the runtime,
+//! where it could do next to nothing; a lock-free queue for all: its tail would
+//! travel between processors with each event.
+//!
+//! Crates above read the record; see `lisle-trace`.
+
+mod event;
+mod lane;
+mod pass;
+mod session;
+
+use lisle_lwp::lock::RawLock;
+use lisle_lwp::shim::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use self::event::{Code, MOST, Who, cut, words_of, write_text};
+pub use self::event::{Event, Events, Message, What};
+pub(crate) use self::lane::Claim;
+use self::lane::{Lane, Lost};
+pub use self::session::{Busy, LaneRecord, Record, Session, ThreadKind, ThreadRecord};
+use crate::sched::lwp::Lwp;
+use crate::sched::on_lwp;
+use crate::tcb::{Kind, Tcb};
+use crate::wait::{Outcome, Reason, WaitKey};
+
+/// The most LWPs that one recording hears of.
+const LANES: usize = 256;
+
+/// The number of the recording, 0 if there is none.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+static LWP_LANES: [Lane; LANES] = [const { Lane::new() }; LANES];
+/// How many lanes there are, how many LWPs have one, and how many events were
+/// lost because an LWP got none.
+static PREPARED: AtomicUsize = AtomicUsize::new(0);
+static CLAIMED: AtomicUsize = AtomicUsize::new(0);
+static LOST: Lost = AtomicU32::new(0);
+/// The lane of those who have no LWP.
+static OUTSIDE: RawLock<Lane> = RawLock::new(Lane::new());
+/// Names channels.
+static OBJECTS: AtomicU64 = AtomicU64::new(1);
+
+/// Whether somebody records.
+#[inline(always)]
+pub fn is_on() -> bool {
+    // Relaxed: a hint; `Pass::enter` looks again.
+    NUMBER.load(Ordering::Relaxed) != 0
+}
+
+/// The number of the recording, 0 if there is none.
+#[inline]
+pub fn number() -> u32 {
+    NUMBER.load(Ordering::Relaxed)
+}
+
+impl Who {
+    #[inline(always)]
+    fn of(thread: &Tcb) -> Who {
+        Who {
+            thread: thread.id.load(Ordering::Relaxed),
+            idle: thread.kind() == Kind::Idle,
+            switches: thread.switches.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The LWP's lane.
+///
+/// # Safety
+/// The caller owns the LWP, inside the runtime.
+#[inline(always)]
+unsafe fn lane_of(lwp: &Lwp, number: u32) -> Option<&'static Lane> {
+    lwp.claim.lane(number, || claim(lwp, number))
+}
+
+#[cold]
+fn claim(lwp: &Lwp, number: u32) -> Option<&'static Lane> {
+    let index = CLAIMED.fetch_add(1, Ordering::Relaxed);
+    if index >= PREPARED.load(Ordering::Relaxed) {
+        return None;
+    }
+    let lane = &LWP_LANES[index];
+    if lane.pass.enter(&NUMBER, number) {
+        lane.belongs_to((core::ptr::from_ref(lwp.shared()) as usize, lwp.index));
+        lane.pass.leave();
+    }
+    Some(lane)
+}
+
+/// The LWP has been given to `next`.
+///
+/// # Safety
+/// The caller owns the LWP, inside the runtime.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn switched(lwp: &Lwp, next: &Tcb) {
+    // SAFETY: passed on.
+    unsafe { write_switch(lwp, |lane| lane.switch(Who::of(next))) }
+}
+
+/// As [`switched`], by a thread that yields, on the fast way.
+///
+/// # Safety
+/// As [`switched`].
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn yielded(lwp: &Lwp, next: &Tcb) {
+    // SAFETY: passed on.
+    unsafe { write_switch(lwp, |lane| lane.yielded(Who::of(next))) }
+}
+
+#[inline(always)]
+unsafe fn write_switch(lwp: &Lwp, write: impl FnOnce(&Lane)) {
+    let number = number();
+    if number == 0 {
+        return;
+    }
+    // SAFETY: passed on.
+    let Some(lane) = (unsafe { lane_of(lwp, number) }) else {
+        LOST.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    if lane.pass.enter(&NUMBER, number) {
+        write(lane);
+        lane.pass.leave();
+    }
+}
+
+/// Writes an event of the calling thread, or, if `who` is somebody, of another
+/// one that waits. Anywhere but on the way of a switch.
+#[cold]
+#[inline(never)]
+fn note(code: Code, who: Option<Who>, count: usize, more: impl Iterator<Item = u64>) {
+    let number = number();
+    if number == 0 {
+        return;
+    }
+    on_lwp(|me, lwp| {
+        let nobody = Who {
+            thread: 0,
+            idle: false,
+            switches: 0,
+        };
+        let who = who.or(me.map(Who::of)).unwrap_or(nobody);
+        let Some(lwp) = lwp else {
+            let lane = OUTSIDE.lock();
+            if lane.pass.enter(&NUMBER, number) {
+                lane.write(code, who, count, more);
+                lane.pass.leave();
+            }
+            return;
+        };
+        // SAFETY: `on_lwp` gives what the caller owns, inside the runtime.
+        let Some(lane) = (unsafe { lane_of(lwp, number) }) else {
+            LOST.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if lane.pass.enter(&NUMBER, number) {
+            lane.write(code, who, count, more);
+            lane.pass.leave();
+        }
+    });
+}
+
+fn note_words<const N: usize>(code: Code, words: [u64; N]) {
+    note(code, None, N, words.into_iter());
+}
+
+/// The calling thread is going to wait.
+pub(crate) fn parked(me: &Tcb) {
+    let (reason, detail) = match me.reason() {
+        Some((reason, detail)) => (core::ptr::from_ref::<Reason>(reason) as u64, detail as u64),
+        None => (0, 0),
+    };
+    note_words(Code::Park, [reason, detail, me.wait.epoch()]);
+}
+
+/// The calling thread, which has a kernel thread of its own, has waited.
+pub(crate) fn resumed(epoch: u64) {
+    note_words(Code::Resume, [epoch]);
+}
+
+/// The calling thread ends a wait.
+pub(crate) fn woke(target: &Tcb, epoch: u64, outcome: Outcome) {
+    let target = target.id.load(Ordering::Relaxed);
+    note_words(Code::Wake, [target, epoch, outcome as u64]);
+}
+
+/// The calling thread leaves a token with a thread that does not wait for it.
+pub(crate) fn left_token(target: &Tcb) {
+    note_words(Code::Token, [target.id.load(Ordering::Relaxed)]);
+}
+
+/// The calling thread finds a token.
+pub(crate) fn took_token() {
+    note_words(Code::Took, []);
+}
+
+/// The calling thread makes another one.
+pub(crate) fn spawned(child: u64, name: Option<&str>) {
+    let name = cut(name.unwrap_or(""), MOST - 1);
+    let words = core::iter::once(child).chain(write_text(name));
+    note(Code::Spawn, None, 1 + words_of(name), words);
+}
+
+/// The calling thread ends.
+pub(crate) fn exited() {
+    note_words(Code::Exit, []);
+}
+
+/// The calling thread has joined another one.
+pub(crate) fn joined(ended: u64) {
+    note_words(Code::Join, [ended]);
+}
+
+/// The calling LWP stole.
+pub(crate) fn stole(victim: &Lwp, thread: &Tcb) {
+    let thread = thread.id.load(Ordering::Relaxed);
+    note_words(Code::Steal, [victim.index as u64, thread]);
+}
+
+/// There was an upcall.
+pub(crate) fn upcall(kind: crate::watch::Kind, lwp: Option<usize>, thread: u64) {
+    let lwp = lwp.map_or(0, |lwp| lwp as u64 + 1);
+    note_words(Code::Upcall, [kind as u64, lwp, thread]);
+}
+
+/// The calling thread leaves a scope; it borrows nothing any more.
+pub(crate) fn left_scope(scope: usize) {
+    note_words(Code::LeaveScope, [scope as u64]);
+}
+
+/// The calling thread has waited for the end of a scope's threads.
+pub(crate) fn ended_scope(scope: usize) {
+    note_words(Code::EndScope, [scope as u64]);
+}
+
+/// Records something that happened in the calling thread, and what some clock
+/// said then: pairs of a process and its count. At most about a thousand bytes
+/// of both are kept.
+pub fn local(label: &str, clock: &[(u64, u64)]) {
+    // A kernel thread from outside becomes somebody.
+    let _ = crate::current::me();
+    let label = cut(label, MOST / 2);
+    let pairs = clock.len().min((MOST - words_of(label)) / 2);
+    let clock = clock[..pairs]
+        .iter()
+        .flat_map(|(who, count)| [*who, *count]);
+    let words = write_text(label).chain(clock);
+    note(Code::Local, None, words_of(label) + 2 * pairs, words);
+}
+
+/// A name for something that a recording tells of, which nothing else has.
+pub fn new_object() -> u64 {
+    OBJECTS.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Whose wait it is: to be taken down before the wait ends, because a kernel
+/// thread may be gone after that.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiter {
+    who: Who,
+    epoch: u64,
+}
+
+impl Waiter {
+    /// Takes down whose wait it is.
+    pub fn of(key: WaitKey) -> Waiter {
+        Waiter {
+            who: Who::of(key.block()),
+            epoch: key.epoch_number(),
+        }
+    }
+}
+
+/// A message enters a channel: sent by the calling thread or, if that is whose
+/// wait this is, by one that waits.
+pub fn sent(channel: u64, token: u64, by: Option<Waiter>) {
+    message(Code::Send, channel, token, by);
+}
+
+/// A message leaves a channel: `by` as above.
+pub fn received(channel: u64, token: u64, by: Option<Waiter>) {
+    message(Code::Receive, channel, token, by);
+}
+
+fn message(code: Code, channel: u64, token: u64, by: Option<Waiter>) {
+    match by {
+        None => note_words(code, [channel, token]),
+        Some(Waiter { who, epoch }) => {
+            let words = [channel, token, epoch];
+            note(code, Some(who), words.len(), words.into_iter());
+        }
+    }
+}
+
+/// Takes the lock over a fork.
+pub(crate) fn lock_for_fork() {
+    OUTSIDE.lock_raw();
+}
+
+/// Releases what [`lock_for_fork`] took.
+///
+/// # Safety
+/// The calling thread called `lock_for_fork`, or is its copy in the child.
+pub(crate) unsafe fn unlock_after_fork() {
+    // SAFETY: passed on.
+    unsafe { OUTSIDE.unlock_raw() };
+}
+
+/// The child of a fork is not recorded.
+pub(crate) fn forget() {
+    NUMBER.store(0, Ordering::Relaxed);
+}

@@ -1,0 +1,384 @@
+//! What a recording holds of a program.
+
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)] // std's lock around recordings, kernel threads
+
+use std::sync::{Mutex, MutexGuard};
+
+use lisle::{Runtime, channel, sync, thread};
+use lisle_trace::graph::{Event, Link, Order};
+use lisle_trace::{History, Kind, Trace};
+
+/// One recording at a time in a process.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Records what a closure does in a runtime of so many LWPs.
+pub(crate) fn recorded(lwps: usize, f: impl FnOnce(&Runtime)) -> Trace {
+    let _alone = alone();
+    let runtime = Runtime::builder().lwps(lwps).build().unwrap();
+    let recording = lisle_trace::record().unwrap();
+    f(&runtime);
+    let trace = recording.stop().unwrap();
+    assert_eq!(trace.loss().dropped, 0);
+    trace
+}
+
+fn spawn<T: Send + 'static>(
+    runtime: &Runtime,
+    name: &str,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .on(runtime)
+        .spawn(f)
+        .unwrap()
+}
+
+fn kinds(history: &History, name: &str) -> Vec<Kind> {
+    let process = history.process(name).unwrap_or_else(|| panic!("no {name}"));
+    let events = history.graph().events_of(process);
+    events.map(|event| history.kind(event)).collect()
+}
+
+fn arrows(history: &History, link: Link) -> Vec<(String, String)> {
+    let graph = history.graph();
+    let name = |event: Event| history.processes()[event.process as usize].name.clone();
+    let arrows = graph.arrows().filter(|arrow| arrow.link == link);
+    arrows
+        .map(|arrow| (name(arrow.from), name(arrow.to)))
+        .collect()
+}
+
+#[test]
+fn a_thread_begins_after_its_spawn_and_ends_before_its_join() {
+    for lwps in [1, 2] {
+        let trace = recorded(lwps, |runtime| {
+            lisle_trace::event("before");
+            let child = spawn(runtime, "child", || lisle_trace::event("inside"));
+            child.join().unwrap();
+            lisle_trace::event("after");
+        });
+        let history = trace.history();
+        let graph = history.graph();
+        // Behind the end stands only that it wakes who joins it.
+        let kinds = kinds(history, "child");
+        assert_eq!(kinds[..3], [Kind::Start, Kind::Local, Kind::End]);
+        let [before, inside, after] =
+            ["before", "inside", "after"].map(|label| history.find(label).unwrap());
+        assert_eq!(graph.compare(before, inside), Ok(Order::Before));
+        assert_eq!(graph.compare(after, inside), Ok(Order::After));
+        let path = graph.path(before, inside).unwrap().unwrap();
+        assert!(path.iter().any(|event| history.kind(*event) == Kind::Spawn));
+        assert_eq!(arrows(history, Link::Spawn).len(), 1);
+        assert_eq!(arrows(history, Link::Join).len(), 1);
+    }
+}
+
+#[test]
+fn threads_that_do_not_talk_are_concurrent() {
+    let trace = recorded(2, |runtime| {
+        let each = ["one", "two"].map(|name| {
+            spawn(runtime, name, move || {
+                lisle_trace::event(&format!("{name} is there"))
+            })
+        });
+        for thread in each {
+            thread.join().unwrap();
+        }
+    });
+    let graph = trace.history().graph();
+    let [one, two] =
+        ["one is there", "two is there"].map(|label| trace.history().find(label).unwrap());
+    assert_eq!(graph.concurrent(one, two), Ok(true));
+}
+
+#[test]
+fn each_message_is_an_arrow() {
+    for (lwps, capacity) in [
+        (1, Some(0)),
+        (1, Some(1)),
+        (1, None),
+        (2, Some(0)),
+        (2, Some(3)),
+        (2, None),
+    ] {
+        const EACH: u64 = 200;
+        let trace = recorded(lwps, |runtime| {
+            let (sender, receiver) = match capacity {
+                Some(capacity) => channel::bounded(capacity),
+                None => channel::unbounded(),
+            };
+            let senders = ["ada", "bob"].map(|name| {
+                let sender = sender.clone();
+                spawn(runtime, name, move || {
+                    for n in 0..EACH {
+                        lisle_trace::event(&format!("{name} sends {n}"));
+                        sender.send((name, n)).unwrap();
+                    }
+                })
+            });
+            drop(sender);
+            let eve = spawn(runtime, "eve", move || {
+                for (name, n) in receiver.iter() {
+                    lisle_trace::event(&format!("eve has {name} {n}"));
+                }
+            });
+            for sender in senders {
+                sender.join().unwrap();
+            }
+            eve.join().unwrap();
+        });
+        let history = trace.history();
+        let graph = history.graph();
+        let messages = arrows(history, Link::Message);
+        for name in ["ada", "bob"] {
+            let wanted = (name.to_owned(), "eve".to_owned());
+            let count = messages.iter().filter(|arrow| **arrow == wanted).count();
+            assert_eq!(
+                count as u64, EACH,
+                "{name}, {lwps} LWPs, capacity {capacity:?}"
+            );
+        }
+        assert_eq!(trace.loss().unsent, 0);
+        for (name, n) in [("ada", 0), ("bob", 7), ("ada", EACH - 1)] {
+            let sends = history.find(&format!("{name} sends {n}")).unwrap();
+            let has = history.find(&format!("eve has {name} {n}")).unwrap();
+            assert_eq!(graph.before(sends, has), Ok(true), "{name} {n}");
+        }
+    }
+}
+
+#[test]
+fn a_lock_is_handed_over() {
+    let trace = recorded(2, |runtime| {
+        let mutex = std::sync::Arc::new(sync::Mutex::new(0));
+        let waiting = std::sync::Arc::clone(&mutex);
+        let guard = mutex.lock().unwrap();
+        let waiter = spawn(runtime, "waiter", move || {
+            *waiting.lock().unwrap() += 1;
+            lisle_trace::event("has it");
+        });
+        // Until it waits, as its state says.
+        while !format!("{:?}", waiter.thread().info()).contains("mutex") {
+            thread::yield_now();
+        }
+        lisle_trace::event("gives it");
+        drop(guard);
+        waiter.join().unwrap();
+    });
+    let history = trace.history();
+    let waiter = history.process("waiter").unwrap();
+    let mut events = history.graph().events_of(waiter);
+    let wait = events
+        .find(|event| history.kind(*event) == Kind::Wait)
+        .unwrap();
+    assert_eq!(history.label(wait), "mutex");
+    let [gives, has] = ["gives it", "has it"].map(|label| history.find(label).unwrap());
+    assert_eq!(history.graph().before(gives, has), Ok(true));
+    assert!(
+        arrows(history, Link::Wake)
+            .iter()
+            .any(|(_, to)| to == "waiter")
+    );
+}
+
+#[test]
+fn an_unpark_is_an_arrow_also_if_it_comes_first() {
+    let trace = recorded(1, |runtime| {
+        let sleeper = spawn(runtime, "sleeper", || {
+            thread::park();
+            lisle_trace::event("unparked");
+            thread::yield_now();
+            thread::park();
+            lisle_trace::event("unparked again");
+        });
+        let other = sleeper.thread().clone();
+        let waker = spawn(runtime, "waker", move || {
+            lisle_trace::event("unpark");
+            other.unpark();
+            lisle_trace::event("token");
+            other.unpark();
+        });
+        waker.join().unwrap();
+        sleeper.join().unwrap();
+    });
+    let history = trace.history();
+    let find = |label| history.find(label).unwrap();
+    let before = |a, b| history.graph().before(find(a), find(b)).unwrap();
+    assert!(before("unpark", "unparked"));
+    assert!(before("token", "unparked again"));
+}
+
+#[test]
+fn a_scope_ends_after_all_its_threads() {
+    let trace = recorded(2, |runtime| {
+        let scope = spawn(runtime, "parent", || {
+            thread::scope(|scope| {
+                for name in ["s0", "s1", "s2"] {
+                    scope.spawn(move || lisle_trace::event(name));
+                }
+            });
+            lisle_trace::event("scope is over");
+        });
+        scope.join().unwrap();
+    });
+    let history = trace.history();
+    let over = history.find("scope is over").unwrap();
+    for name in ["s0", "s1", "s2"] {
+        let child = history.find(name).unwrap();
+        assert_eq!(history.graph().before(child, over), Ok(true), "{name}");
+    }
+}
+
+#[test]
+fn kernel_threads_take_part() {
+    let trace = recorded(1, |runtime| {
+        let (to, from) = channel::unbounded();
+        let (back, answer) = channel::unbounded();
+        let doubler = spawn(runtime, "doubler", move || {
+            for n in from.iter() {
+                back.send(2 * n).unwrap();
+            }
+        });
+        lisle_trace::event("asks");
+        to.send(21).unwrap();
+        assert_eq!(answer.recv(), Ok(42));
+        lisle_trace::event("knows");
+        drop(to);
+        doubler.join().unwrap();
+    });
+    let history = trace.history();
+    let doubler = history.process("doubler").unwrap();
+    let [asks, knows] = ["asks", "knows"].map(|label| history.find(label).unwrap());
+    let path = history.graph().path(asks, knows).unwrap().unwrap();
+    assert_eq!(asks.process, knows.process);
+    // Inside one process the way is direct, and there is one round the other.
+    assert_eq!(path, [asks, knows]);
+    let past: Vec<Event> = history.graph().past(knows).unwrap().collect();
+    assert!(past.iter().any(|event| event.process == doubler));
+}
+
+#[test]
+fn what_does_not_fit_is_counted() {
+    let _alone = alone();
+    let runtime = Runtime::builder().lwps(1).build().unwrap();
+    let recording = lisle_trace::Recorder::new().capacity(4096).start().unwrap();
+    let busy = spawn(&runtime, "busy", || {
+        for _ in 0..1000 {
+            lisle_trace::event("one of a thousand");
+        }
+    });
+    busy.join().unwrap();
+    let raw = recording.stop_raw();
+    let dropped = raw.dropped();
+    assert!(raw.bytes() <= 2 * 4096);
+    let trace = raw.decode().unwrap();
+    let history = trace.history();
+    let kept = history
+        .graph()
+        .events()
+        .filter(|event| history.kind(*event) == Kind::Local)
+        .count() as u64;
+    assert!(kept > 0 && dropped > 0);
+    assert!(kept + dropped >= 1000, "{kept} + {dropped}");
+    assert_eq!(trace.loss().dropped, dropped);
+}
+
+#[test]
+fn one_recording_at_a_time() {
+    let _alone = alone();
+    let first = lisle_trace::record().unwrap();
+    let second = lisle_trace::record().map(drop).unwrap_err();
+    assert_eq!(second.kind(), std::io::ErrorKind::ResourceBusy);
+    assert!(lisle_trace::is_recording());
+    drop(first);
+    assert!(!lisle_trace::is_recording());
+    drop(lisle_trace::record().unwrap());
+}
+
+#[test]
+fn recordings_begin_and_end_while_threads_run() {
+    let _alone = alone();
+    let runtime = Runtime::builder().lwps(2).build().unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let threads: Vec<_> = (0..4)
+        .map(|n| {
+            let stop = stop.clone();
+            let (sender, receiver) = channel::bounded(2);
+            let partner = stop.clone();
+            [
+                spawn(&runtime, &format!("s{n}"), move || {
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        let _ = sender.try_send(n);
+                        thread::yield_now();
+                    }
+                }),
+                spawn(&runtime, &format!("r{n}"), move || {
+                    while !partner.load(std::sync::atomic::Ordering::Relaxed) {
+                        let _ = receiver.try_recv();
+                        thread::yield_now();
+                    }
+                }),
+            ]
+        })
+        .collect();
+    for _ in 0..30 {
+        let recording = lisle_trace::Recorder::new()
+            .capacity(1 << 16)
+            .start()
+            .unwrap();
+        thread::sleep(std::time::Duration::from_millis(2));
+        let trace = recording.stop().unwrap();
+        let graph = trace.history().graph();
+        // Whatever was recorded is in order.
+        for arrow in graph.arrows() {
+            assert_eq!(graph.before(arrow.from, arrow.to), Ok(true));
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for thread in threads.into_iter().flatten() {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_schedule_says_who_ran_where() {
+    let trace = recorded(1, |runtime| {
+        // A parent on the LWP, so that both are ready at once.
+        let parent = spawn(runtime, "parent", || {
+            let each = ["a", "b"].map(|name| {
+                let builder = thread::Builder::new().name(name.to_owned());
+                let yields = || (0..100).for_each(|_| thread::yield_now());
+                builder.spawn(yields).unwrap()
+            });
+            for thread in each {
+                thread.join().unwrap();
+            }
+        });
+        parent.join().unwrap();
+    });
+    let schedule = trace.schedule();
+    assert_eq!(schedule.lwps().len(), 1);
+    let ran = |name| {
+        let of = schedule
+            .slices()
+            .iter()
+            .filter(|slice| schedule.name(slice.thread) == name);
+        of.count()
+    };
+    assert!(
+        ran("a") >= 90 && ran("b") >= 90,
+        "{} {}",
+        ran("a"),
+        ran("b")
+    );
+    for pair in schedule.slices().windows(2) {
+        assert!(pair[0].began <= pair[0].ended);
+        assert!(pair[0].ended <= pair[1].began, "one at a time: {pair:?}");
+    }
+}

@@ -1,0 +1,210 @@
+//! All lanes, merged by time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use lisle_runtime::trace::{self, Message, Record, What};
+
+use crate::schedule::{Lwp, Mark, Marked, Schedule, Slice};
+
+/// One event of a thread.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    /// How often the thread had been switched to; then the events of an LWP come
+    /// before those of a thread that has lost it.
+    pub(super) turn: i64,
+    pub(super) outside: bool,
+    pub(super) time: u64,
+    pub(super) what: What,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Thread {
+    turn: i64,
+    pub(super) items: Vec<Item>,
+    /// Where the last item was written.
+    last_lane: usize,
+    /// What others did in its place, by its wait.
+    behalf: HashMap<u64, Vec<Item>>,
+}
+
+impl Thread {
+    /// The whole number of which the event has the last ten bits.
+    fn unwrap(&mut self, turn: u16) -> i64 {
+        let ahead = (i64::from(turn) - self.turn).rem_euclid(1024);
+        let turn = self.turn + if ahead >= 512 { ahead - 1024 } else { ahead };
+        self.turn = self.turn.max(turn);
+        turn
+    }
+
+    /// Puts the events in order, and those on its behalf behind the wait.
+    pub(super) fn sort(&mut self) {
+        self.items.sort_by_key(|item| (item.turn, item.outside));
+        let mut sorted = Vec::with_capacity(self.items.len());
+        for item in self.items.drain(..) {
+            let wait = match item.what {
+                What::Park { epoch, .. } => self.behalf.remove(&epoch),
+                _ => None,
+            };
+            sorted.push(item);
+            sorted.extend(wait.into_iter().flatten());
+        }
+        // The thread did not leave its stack for these, or the recording did not
+        // see it do so.
+        let mut rest: Vec<Item> = self.behalf.drain().flat_map(|(_, items)| items).collect();
+        rest.sort_by_key(|item| Reverse(item.time));
+        for item in rest {
+            let at = sorted.partition_point(|other| other.time <= item.time);
+            sorted.insert(at, item);
+        }
+        self.items = sorted;
+    }
+}
+
+/// All lanes, merged by time.
+pub(super) struct Scan {
+    pub(super) threads: HashMap<u64, Thread>,
+    pub(super) schedule: Schedule,
+    began: u64,
+    nanos_per_tick: f64,
+}
+
+impl Scan {
+    pub(super) fn new(record: &Record) -> Scan {
+        let ticks = record.ticks.1.saturating_sub(record.ticks.0).max(1);
+        let lwps = record.lanes.iter().filter_map(|lane| lane.lwp);
+        Scan {
+            threads: HashMap::new(),
+            schedule: Schedule::new(
+                lwps.map(|(runtime, index)| Lwp { runtime, index })
+                    .collect(),
+                record.took.as_nanos() as u64,
+            ),
+            began: record.ticks.0,
+            nanos_per_tick: record.took.as_nanos() as f64 / ticks as f64,
+        }
+    }
+
+    fn time(&self, ticks: u64) -> u64 {
+        (ticks.saturating_sub(self.began) as f64 * self.nanos_per_tick) as u64
+    }
+
+    pub(super) fn run(&mut self, record: &Record) {
+        let mut lanes: Vec<_> = record.lanes.iter().map(|lane| lane.events()).collect();
+        let mut heads = BinaryHeap::new();
+        let mut waiting: Vec<Option<trace::Event>> = Vec::new();
+        for (lane, events) in lanes.iter_mut().enumerate() {
+            let first = events.next();
+            if let Some(first) = &first {
+                heads.push(Reverse((first.ticks, lane)));
+            }
+            waiting.push(first);
+        }
+        while let Some(Reverse((_, lane))) = heads.pop() {
+            // Several events of one lane in a row need no heap.
+            let until = heads.peek().map(|Reverse(other)| *other);
+            while let Some(event) = waiting[lane].take() {
+                if until.is_some_and(|until| until < (event.ticks, lane)) {
+                    heads.push(Reverse((event.ticks, lane)));
+                    waiting[lane] = Some(event);
+                    break;
+                }
+                self.see(record, lane, event);
+                waiting[lane] = lanes[lane].next();
+            }
+        }
+    }
+
+    fn see(&mut self, record: &Record, lane: usize, event: trace::Event) {
+        let time = self.time(event.ticks);
+        let on = record.lanes[lane].lwp.is_some().then_some(lane);
+        match &event.what {
+            What::Switch => {
+                if let Some(lwp) = on {
+                    let thread = (!event.idle).then_some(event.thread);
+                    self.schedule.switch(lwp, thread, time);
+                }
+            }
+            What::Steal { victim, thread } => self.schedule.mark(Mark {
+                lwp: on,
+                time,
+                what: Marked::Steal {
+                    victim: *victim,
+                    thread: *thread,
+                },
+            }),
+            What::Upcall { kind, thread, .. } => {
+                if let Some(lwp) = on {
+                    // The LWP went on without the thread.
+                    self.schedule.switch(lwp, None, time);
+                }
+                self.schedule.mark(Mark {
+                    lwp: on,
+                    time,
+                    what: Marked::Upcall {
+                        kind: *kind,
+                        thread: *thread,
+                    },
+                });
+            }
+            _ => {}
+        }
+        let is_mark = matches!(event.what, What::Steal { .. } | What::Upcall { .. });
+        // Idle contexts, and kernel threads that nothing is known of, are nobody;
+        // but their wakes say how waits end.
+        let is_nobody = event.idle || event.thread == 0;
+        if is_mark || is_nobody && !matches!(event.what, What::Wake { .. }) {
+            return;
+        }
+        let whose = if is_nobody { 0 } else { event.thread };
+        let thread = self.threads.entry(whose).or_default();
+        let turn = thread.unwrap(event.turn);
+        let again = matches!(event.what, What::Switch)
+            && thread.last_lane == lane
+            && thread
+                .items
+                .last()
+                .is_some_and(|last| last.what == What::Switch);
+        if again {
+            // It yielded.
+            return;
+        }
+        let item = Item {
+            turn,
+            outside: on.is_none(),
+            time,
+            what: event.what,
+        };
+        let (What::Send(Message { epoch, .. }) | What::Receive(Message { epoch, .. })) = item.what
+        else {
+            thread.last_lane = lane;
+            thread.items.push(item);
+            return;
+        };
+        match epoch {
+            Some(epoch) => thread.behalf.entry(epoch).or_default().push(item),
+            None => {
+                thread.last_lane = lane;
+                thread.items.push(item);
+            }
+        }
+    }
+}
+
+impl Schedule {
+    fn switch(&mut self, lwp: usize, thread: Option<u64>, time: u64) {
+        self.close(lwp, time);
+        self.open[lwp] = thread.map(|thread| (thread, time));
+    }
+
+    fn close(&mut self, lwp: usize, time: u64) {
+        if let Some((thread, began)) = self.open[lwp].take() {
+            self.slices.push(Slice {
+                lwp,
+                thread,
+                began,
+                ended: time,
+            });
+        }
+    }
+}
