@@ -61,7 +61,7 @@ pub(super) fn run(shared: &Shared) {
         let now = Instant::now();
         if !all_sleep && counted.is_none_or(|counted| now - counted >= COUNT_PROCESSORS) {
             counted = Some(now);
-            follow_processors(shared);
+            super::processors::follow(shared);
             if shared.watch.source == Source::Sentinels {
                 super::post_sentinels(shared, &mut posted);
             }
@@ -97,22 +97,6 @@ fn serve_if_nobody_does(shared: &Shared) {
     }
     if shared.reactor.has_sources() {
         shared.reactor.poll();
-    }
-}
-
-/// As many LWPs as the system gives processors.
-fn follow_processors(shared: &Shared) {
-    let Some(count) = shared.watch.processors_now() else {
-        return;
-    };
-    let count = count.min(shared.lwps.len());
-    if count != shared.roster.wanted() {
-        // If the system refuses a kernel thread, the next look tries again.
-        let _ = shared.resize(count);
-        if let Some(fixed) = shared.watch.fixed() {
-            // The program has said otherwise meanwhile.
-            let _ = shared.resize(fixed);
-        }
     }
 }
 
