@@ -499,10 +499,8 @@ fn epoch(random: &mut Random, rivals: u64) -> (Counters, u64) {
         })
         .collect();
     threads.into_iter().for_each(|t| t.join().unwrap());
-    let world = Arc::try_unwrap(world)
-        .map_err(|_| ())
-        .or_else(|()| Err("a thread keeps the world"));
-    finish(rt, world.unwrap_or_else(|why| panic!("{why}")))
+    let world = Arc::into_inner(world).expect("no thread keeps it");
+    finish(rt, world)
 }
 
 fn finish(rt: Runtime, world: World) -> (Counters, u64) {

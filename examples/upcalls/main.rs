@@ -169,8 +169,8 @@ fn main() -> ExitCode {
         "", "nothing else runs", "CPUs are contended"
     );
     println!(
-        "{:58} {:>11} {:>11} {:>11} {:>11}  {}",
-        "", "upcalls", "without", "upcalls", "without", "hand-overs"
+        "{:58} {:>11} {:>11} {:>11} {:>11}  hand-overs",
+        "", "upcalls", "without", "upcalls", "without"
     );
     let (mut missed, mut lines) = (0, 0);
     let began = Instant::now();

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 use lisle_lwp::sys;
 
+use crate::runtime::Shared;
+
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Processors {
@@ -50,6 +52,23 @@ impl Processors {
             sys::configured_cpus()
         };
         quotas.fold(allowed, usize::min).max(1)
+    }
+}
+
+/// Has as many LWPs as the system gives processors, unless the program has said how
+/// many. Reads files and may start kernel threads.
+pub(super) fn follow(shared: &Shared) {
+    let Some(count) = shared.watch.processors_now() else {
+        return;
+    };
+    let count = count.min(shared.lwps.len());
+    if count != shared.roster.wanted() {
+        // If the system refuses a kernel thread, the next look tries again.
+        let _ = shared.resize(count);
+        if let Some(fixed) = shared.watch.fixed() {
+            // The program has said otherwise meanwhile.
+            let _ = shared.resize(fixed);
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn run(shared: &Shared) {
     let mut posted = Vec::new();
     while !shared.is_stopping() {
         if !shared.all_sleep() {
-            follow_processors(shared);
+            super::processors::follow(shared);
             if shared.watch.source == Source::Sentinels {
                 super::post_sentinels(shared, &mut posted);
             }
@@ -35,22 +35,6 @@ pub(super) fn run(shared: &Shared) {
         shared.keep_spares(SPARES);
         shared.lwps().iter().for_each(|lwp| serve(shared, lwp));
         shared.watch.stock.sleep(None);
-    }
-}
-
-/// As many LWPs as the system gives processors.
-fn follow_processors(shared: &Shared) {
-    let Some(count) = shared.watch.processors_now() else {
-        return;
-    };
-    let count = count.min(shared.lwps.len());
-    if count != shared.roster.wanted() {
-        // If the system refuses a kernel thread, the next look tries again.
-        let _ = shared.resize(count);
-        if let Some(fixed) = shared.watch.fixed() {
-            // The program has said otherwise meanwhile.
-            let _ = shared.resize(fixed);
-        }
     }
 }
 
