@@ -138,9 +138,19 @@ pub mod os {
 /// slots.v();
 /// assert_eq!(slots.available_permits(), 1);
 /// ```
+///
+/// What else `std::sync` has is here too, so that a program's `use` lines can be changed
+/// as they stand: [`sync::mpsc`] is lisle's, [`sync::Arc`], [`sync::Weak`] and
+/// [`sync::atomic`] are std's own.
 pub mod sync {
     #[doc(inline)]
     pub use lisle_sync::*;
+
+    #[doc(inline)]
+    pub use lisle_sync::channel::mpsc;
+    #[cfg(not(lisle_loom))]
+    #[doc(no_inline)]
+    pub use std::sync::{Arc, Weak, atomic};
 }
 
 #[cfg(not(lisle_loom))]
@@ -155,6 +165,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/spacetime.md")]
     pub mod spacetime {}
+
+    #[doc = include_str!("../docs/upcalls.md")]
+    pub mod upcalls {}
 }
 
 /// README.md's example is a test, too.

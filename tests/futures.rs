@@ -4,6 +4,7 @@
 mod support;
 
 use std::future::{Future, pending, poll_fn};
+use std::io::{Read, Write};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -313,6 +314,80 @@ fn streams_as_futures() {
         ];
         for read in copies {
             assert_eq!(read.join().unwrap(), SIZE);
+        }
+        end(rt);
+    }
+}
+
+/// A waker that does what a waker should not.
+struct Rude {
+    deed: fn(),
+    woken: Arc<AtomicUsize>,
+}
+
+impl std::task::Wake for Rude {
+    fn wake(self: Arc<Self>) {
+        self.woken.fetch_add(1, Ordering::SeqCst);
+        (self.deed)();
+    }
+}
+
+struct PanicsAgain;
+
+impl Drop for PanicsAgain {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("again"));
+    }
+}
+
+/// The runtime calls wakers where it looks for readiness, on its own stack. Whatever they call
+/// there, no thread and no LWP comes to harm.
+#[test]
+fn wakers_may_call_what_kernel_threads_may() {
+    let _dog = watchdog();
+    const DEEDS: [fn(); 6] = [
+        || (0..1000).for_each(|_| thread::yield_now()),
+        || thread::sleep(Duration::from_millis(1)),
+        || thread::park_timeout(Duration::from_millis(1)),
+        || drop(child(thread::yield_now)),
+        || assert_eq!(lisle::join(|| 1, || 2), (1, 2)),
+        || std::panic::resume_unwind(Box::new(PanicsAgain)),
+    ];
+    for lwps in 1..3 {
+        let rt = runtime(lwps);
+        for deed in DEEDS {
+            let woken = Arc::new(AtomicUsize::new(0));
+            let rude = Waker::from(Arc::new(Rude {
+                deed,
+                woken: woken.clone(),
+            }));
+            let ((plain, mut to_plain), (near, mut far)) =
+                (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+            let yields = |mut stream: UnixStream| {
+                move || {
+                    let heard = stream.read(&mut [0]).unwrap();
+                    (0..1000).for_each(|_| thread::yield_now());
+                    heard
+                }
+            };
+            // In one look at what is ready: first a thread, then the task.
+            let ready = on(&rt, yields(plain));
+            until_waiting(ready.thread(), "readable descriptor");
+            let near = AsyncStream::new(near);
+            let reader = on(&rt, move || {
+                let mut context = std::task::Context::from_waker(&rude);
+                let mut byte = [0];
+                assert!(near.poll_read(&mut context, &mut byte).is_pending());
+                to_plain.write_all(b"!").unwrap();
+                far.write_all(b"!").unwrap();
+                while woken.load(Ordering::SeqCst) == 0 {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                (0..1000).for_each(|_| thread::yield_now());
+                near.poll_read(&mut context, &mut byte).is_ready()
+            });
+            assert!(reader.join().unwrap());
+            assert_eq!(ready.join().unwrap(), 1);
         }
         end(rt);
     }

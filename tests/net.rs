@@ -1,6 +1,8 @@
 //! Sockets between user threads, and from plain kernel threads.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "net/abuse.rs"]
+mod abuse;
 #[path = "net/descriptors.rs"]
 mod descriptors;
 #[path = "net/sharing.rs"]

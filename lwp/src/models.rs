@@ -195,7 +195,12 @@ impl Processor {
 
     /// Takes the LWP from the first kernel thread, does something, leaves.
     fn take(&self, who: usize) -> bool {
-        let (holder, me) = (&self.holders[0], &self.holders[who]);
+        self.take_from(0, who)
+    }
+
+    /// As [`Processor::take`], from any.
+    fn take_from(&self, from: usize, who: usize) -> bool {
+        let (holder, me) = (&self.holders[from], &self.holders[who]);
         let barrier = || {
             fence(Ordering::SeqCst);
             true
@@ -304,6 +309,89 @@ fn take_against_take() {
         let taken = takers.map(|t| t.join().unwrap());
         assert!(taken != [true, true]);
         taken
+    });
+    assert_eq!(seen.len(), 3);
+}
+
+/// A holder that has lost the LWP becomes a spare and wants it back, from a
+/// holder that comes back itself.
+#[test]
+fn loser_against_returning_holder() {
+    let seen = outcomes(Some(3), || {
+        let lwp = Processor::held();
+        assert!(lwp.word.offer());
+        let other = lwp.clone();
+        let second = spawn(move || {
+            let taken = other.take(1);
+            if taken {
+                other.word.offer();
+            }
+            (taken, taken && other.visit(1))
+        });
+        let kept = lwp.visit(0);
+        let again = !kept && lwp.take_from(1, 0);
+        let (taken, back) = second.join().unwrap();
+        assert!(kept != taken, "one of the two has it");
+        assert!(!again || taken);
+        assert_eq!(lwp.visit(0), kept || again);
+        assert_eq!(lwp.visit(1), taken && !again);
+        (kept, again, back)
+    });
+    // Kept; taken and not wanted back in time; taken back before or after a visit.
+    assert!(seen.len() >= 4, "{seen:?}");
+}
+
+/// One who would take the LWP from a holder that has lost it meanwhile, while the
+/// next holder is inside.
+#[test]
+fn take_from_the_last_holder() {
+    let seen = outcomes(Some(3), || {
+        let lwp = Processor::held();
+        assert!(lwp.word.offer());
+        let (second, offerer) = (lwp.clone(), lwp.clone());
+        let second = spawn(move || second.take(1));
+        let offerer = spawn(move || offerer.word.offer());
+        let mine = lwp.take_from(0, 2);
+        let theirs = second.join().unwrap();
+        offerer.join().unwrap();
+        assert!(mine != theirs, "one of the two takes it");
+        assert!(!lwp.visit(0));
+        assert_eq!(lwp.visit(1), theirs);
+        assert_eq!(lwp.visit(2), mine);
+        mine
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// The runtime stops: the holder gives the LWP back for good while somebody
+/// would take it. Whoever comes then may claim it.
+#[test]
+fn stop_against_take() {
+    let seen = outcomes(Some(4), || {
+        let lwp = Processor::held();
+        let other = lwp.clone();
+        let taker = spawn(move || {
+            other.word.offer();
+            let taken = other.take(1);
+            let claimed = !taken && other.word.claim(&other.holders[1], id(2));
+            if claimed {
+                other.data.add_one();
+                other.holders[1].leave();
+            }
+            (taken, claimed)
+        });
+        let me = &lwp.holders[0];
+        let stopped = lwp.word.enter(me);
+        if stopped {
+            lwp.data.add_one();
+            lwp.word.release(me);
+        }
+        let (taken, claimed) = taker.join().unwrap();
+        assert!(stopped != taken, "one of the two has had it");
+        assert!(!claimed || stopped);
+        assert_eq!(lwp.word.is_held_by(&lwp.holders[1]), taken || claimed);
+        assert!(!lwp.visit(0));
+        (taken, claimed)
     });
     assert_eq!(seen.len(), 3);
 }

@@ -20,7 +20,9 @@ pub use call::Call;
 pub use memory::{
     Advice, madvise, mincore, mmap_reserve, mprotect_none, munmap, page_size, thread_stack_min,
 };
-pub use signal::{kernel_can_read, min_sig_stack, sigaction, sigaltstack};
+pub use signal::{
+    kernel_can_read, min_sig_stack, set_signal_mask, sigaction, sigaltstack, signal_mask, tgkill,
+};
 pub use thread::{
     KernelCall, KernelState, allowed_cpus, become_idle_on, call_name, configured_cpus, cpu_time_of,
     hurry, kernel_call_of, kernel_state_of, may_choose_policy,

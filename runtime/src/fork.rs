@@ -14,7 +14,7 @@ use std::sync::Once;
 use lisle_lwp::shim::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::io::slot;
-use crate::sched::running;
+use crate::sched::{Steady, running};
 use crate::tcb::Kind;
 use crate::wait::{inherit, lot};
 use crate::{donors, pool, trace};
@@ -38,6 +38,8 @@ pub(crate) fn install() {
 }
 
 extern "C" fn before() {
+    // Until the locks are released again.
+    core::mem::forget(Steady::new());
     lot::lock_for_fork();
     inherit::lock_for_fork();
     pool::lock_for_fork();
@@ -59,6 +61,7 @@ extern "C" fn in_parent() {
         inherit::unlock_after_fork();
         lot::unlock_after_fork();
     }
+    Steady::end();
 }
 
 extern "C" fn in_child() {

@@ -168,6 +168,10 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block.terminated.store(0, Ordering::Relaxed);
     block.reason.store(ptr::null_mut(), Ordering::Relaxed);
     block.parent.store(identity.parent, Ordering::Relaxed);
+    block.slice_ns.store(0, Ordering::Relaxed);
+    block.limit_ns.store(0, Ordering::Relaxed);
+    block.inside.store(0, Ordering::Relaxed);
+    block.steady.store(0, Ordering::Relaxed);
     block
         .generation
         .store(crate::fork::generation(), Ordering::Relaxed);
@@ -202,6 +206,7 @@ pub(crate) fn give_back(block: &'static Tcb) {
 
 /// Visits every block that has references, holding one meanwhile.
 pub(crate) fn visit(mut see: impl FnMut(&'static Tcb)) {
+    let _steady = crate::sched::Steady::new();
     let chunks = {
         let mut copy = Vec::new();
         loop {

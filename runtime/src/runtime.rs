@@ -27,9 +27,11 @@ use crate::fork::{self, Forgettable};
 use crate::io::reactor::Reactor;
 use crate::jobs::offers::Offers;
 use crate::random::Random;
+use crate::sched::Steady;
 use crate::sched::idle;
 use crate::sched::lwp::Lwp;
 use crate::sched::policy::{PolicyKind, Ready};
+use crate::sched::preempt::{self, Preempted};
 use crate::sched::queue::Injector;
 use crate::sched::roster::Roster;
 use crate::sched::sleepers::Sleepers;
@@ -49,6 +51,8 @@ pub struct Shared {
     pub(crate) next_slot: bool,
     pub(crate) accounts_cpu: bool,
     pub(crate) slice: Option<Duration>,
+    /// The signals that are blocked on kernel threads which carry its LWPs.
+    pub(crate) mask: u64,
     pub(crate) stack_size: StackSize,
     name_prefix: String,
     pub(crate) generation: u32,
@@ -65,6 +69,7 @@ pub struct Shared {
     counted_out: AtomicBool,
     seeded: Option<RawLock<Random>>,
     pub(crate) spares: Spares,
+    pub(crate) preempted: Preempted,
     pub(crate) watch: Watch,
     /// The kernel threads that carry LWPs, can, or did until a moment ago.
     pub(crate) carriers: Mutex<Vec<&'static Tcb>>,
@@ -80,6 +85,7 @@ pub struct Shared {
 impl Shared {
     /// Tells a sleeping LWP that there is work, if nobody searches.
     pub(crate) fn announce(&self) {
+        let _steady = Steady::new();
         if let Some(bed) = self.sleepers.announce() {
             self.wake(bed);
         }
@@ -220,6 +226,7 @@ impl Shared {
 
     /// A new kernel thread that waits for its first order.
     pub(crate) fn start_kernel_thread(&self) -> io::Result<Spare> {
+        let _steady = Steady::new();
         let shared = self.itself.upgrade().ok_or_else(stopped)?;
         let (send, first) = sync_channel(1);
         let number = self.started.fetch_add(1, Ordering::Relaxed);
@@ -598,6 +605,7 @@ pub struct Builder {
     idle_threads: usize,
     accounts_cpu: bool,
     time_slice: Option<Duration>,
+    preemption_signal: Option<i32>,
     upcalls: Source,
     handler: SharedHandler,
 }
@@ -640,6 +648,7 @@ impl Builder {
             idle_threads: donors::DEFAULT_LIMIT,
             accounts_cpu: false,
             time_slice: Some(TIME_SLICE),
+            preemption_signal: Some(libc::SIGURG),
             upcalls: Source::default(),
             handler: SharedHandler::default(),
         }
@@ -766,6 +775,23 @@ impl Builder {
         self
     }
 
+    /// The signal by which a full thread that has computed for its time slice is
+    /// made to give way; `SIGURG` if not set. `None`: no signal, and such a thread
+    /// keeps its kernel thread while its LWP goes on on another one, as light threads
+    /// always do. With it, a thousand threads that compute need no more kernel
+    /// threads than a few.
+    ///
+    /// `SIGURG`, because nothing happens to a process that gets one too many, and
+    /// debuggers pass it on without stopping. The signal's handler, flags and mask
+    /// are the runtime's: a handler that was there before is called for signals that
+    /// others send. A program that sets a handler of its own later goes without.
+    /// What a signal means for code that waits in the kernel is written down in
+    /// the guide to upcalls.
+    pub fn preemption_signal(mut self, signal: Option<i32>) -> Builder {
+        self.preemption_signal = signal;
+        self
+    }
+
     /// How the runtime learns that a thread blocks or computes on;
     /// [`Source::Auto`] if not set: then it is chosen by what the system permits
     /// ([`Runtime::upcall_source`]). A seeded runtime has no upcalls.
@@ -875,6 +901,14 @@ impl Builder {
         } else {
             watch::choose(self.upcalls)?
         };
+        // A policy with a slice of its own means that one.
+        let time_slice = self.time_slice.map(|default| slice.unwrap_or(default));
+        let signal = self
+            .preemption_signal
+            .filter(|_| upcalls != Source::Off && time_slice.is_some());
+        if let Some(signal) = signal {
+            preempt::install(signal)?;
+        }
         let timed = self.accounts_cpu || slice.is_some() || seed.is_some();
         Ok(Arc::new_cyclic(|itself| Shared {
             lwps: queues
@@ -892,6 +926,7 @@ impl Builder {
             next_slot,
             accounts_cpu: self.accounts_cpu,
             slice,
+            mask: preempt::carriers_mask(signal),
             stack_size,
             name_prefix: self.name_prefix,
             generation: fork::generation(),
@@ -908,9 +943,11 @@ impl Builder {
             // Another stream than the policy's own.
             seeded: seed.map(|seed| RawLock::new(Random::new(!seed))),
             spares: Spares::new(self.spares),
+            preempted: Preempted::new(),
             watch: Watch::new(
                 upcalls,
-                self.time_slice,
+                time_slice,
+                signal,
                 Log::new(most, self.handler.0),
                 follows.then_some(processors),
             ),

@@ -31,6 +31,18 @@ impl Spare {
         Spare(Some(From::Start(send)))
     }
 
+    /// It runs a preempted thread that nobody serves. One that was just started
+    /// rests instead.
+    pub(crate) fn rescue(mut self) {
+        match self.0.take() {
+            Some(From::Slot(spare)) => order(spare, RESCUE),
+            started => {
+                self.0 = started;
+                self.rest();
+            }
+        }
+    }
+
     /// It begins with this LWP.
     pub(crate) fn go(mut self, lwp: &Lwp) {
         lwp.coming.fetch_add(1, Ordering::Relaxed);
@@ -62,6 +74,17 @@ impl Drop for Spare {
 
 /// In place of an LWP: the kernel thread is to end.
 const END: *mut Lwp = core::ptr::without_provenance_mut(1);
+/// In place of an LWP: it is to run a preempted thread.
+const RESCUE: *mut Lwp = core::ptr::without_provenance_mut(2);
+
+/// What a spare is to do.
+#[derive(Debug)]
+pub(crate) enum Order<'a> {
+    /// Carry this LWP.
+    Carry(&'a Lwp),
+    /// Run a preempted thread, without an LWP.
+    Rescue,
+}
 
 fn order(spare: &Tcb, lwp: *mut Lwp) {
     // Release: what the spare is to find; pairs with the Acquire in `wait`.
@@ -115,7 +138,7 @@ impl Spares {
 
     /// Makes the calling kernel thread a spare and waits for its order. `None`
     /// if there are enough, or the runtime stops: then it ends.
-    pub(crate) fn join(&self, me: &'static Tcb) -> Option<&'static Lwp> {
+    pub(crate) fn join(&self, me: &'static Tcb) -> Option<Order<'static>> {
         let null = core::ptr::null_mut();
         let mine = core::ptr::from_ref(me).cast_mut();
         let slot = self.slots.iter().find(|slot| {
@@ -145,14 +168,15 @@ impl Spares {
 }
 
 /// Waits for an order. `None`: the kernel thread is to end.
-fn wait(me: &'static Tcb) -> Option<&'static Lwp> {
+fn wait(me: &'static Tcb) -> Option<Order<'static>> {
     loop {
         // Acquire: pairs with the Release in `order`.
         let lwp = me.own.order.swap(core::ptr::null_mut(), Ordering::Acquire);
         match lwp {
             END => return None,
+            RESCUE => return Some(Order::Rescue),
             // SAFETY: an LWP of the runtime that this kernel thread keeps alive.
-            lwp if !lwp.is_null() => return Some(unsafe { &*lwp }),
+            lwp if !lwp.is_null() => return Some(Order::Carry(unsafe { &*lwp })),
             _ => me.sleeper.sleep(None),
         };
     }

@@ -90,6 +90,11 @@ pub(crate) struct Tcb {
     /// What it inherits from those who wait for it: see [`crate::wait::inherit`].
     pub(crate) boost: AtomicU8,
     pub(crate) suspension: AtomicU8,
+    /// Whether it is inside the runtime, or on its way in or out: then no signal
+    /// handler may take it off its kernel thread. The thread itself only.
+    pub(crate) inside: AtomicU8,
+    /// Nesting of [`Steady`](crate::sched::Steady); the thread itself only.
+    pub(crate) steady: AtomicU8,
     /// Nesting of `cancel::shield`; the thread itself only.
     pub(crate) shields: AtomicU32,
     /// Whether it unwinds because of a cancel; the thread itself only.
@@ -128,6 +133,12 @@ pub(crate) struct Tcb {
 
     // --- immutable while `refs > 0` ---
     pub(crate) parent: AtomicU64,
+    /// How long it may compute while others wait, in nanoseconds; 0: as its
+    /// runtime says.
+    pub(crate) slice_ns: AtomicU64,
+    /// After how much CPU time its runtime tells so, once, in nanoseconds; 0:
+    /// never. Only the LWP that runs it changes it.
+    pub(crate) limit_ns: AtomicU64,
     /// The runtime it belongs to; null for kernel threads from outside.
     #[cfg(not(lisle_loom))]
     pub(crate) shared: AtomicPtr<crate::runtime::Shared>,
@@ -163,6 +174,8 @@ impl Tcb {
             priority: AtomicU8::new(0),
             boost: AtomicU8::new(0),
             suspension: AtomicU8::new(RUNNABLE),
+            inside: AtomicU8::new(0),
+            steady: AtomicU8::new(0),
             shields: AtomicU32::new(0),
             cancelling: AtomicU8::new(0),
             refs: AtomicUsize::new(0),
@@ -181,6 +194,8 @@ impl Tcb {
             #[cfg(not(lisle_loom))]
             own: Own::new(),
             parent: AtomicU64::new(0),
+            slice_ns: AtomicU64::new(0),
+            limit_ns: AtomicU64::new(0),
             #[cfg(not(lisle_loom))]
             shared: AtomicPtr::new(ptr::null_mut()),
             name: Cell::new(None),
@@ -204,6 +219,23 @@ impl Tcb {
     /// Whether it borrows the thread-locals of the kernel thread that runs it.
     pub(crate) fn is_light(&self) -> bool {
         self.kind() == Kind::Light
+    }
+
+    pub(crate) fn limit_ns(&self) -> u64 {
+        self.limit_ns.load(Ordering::Relaxed)
+    }
+
+    /// Charges CPU time. Returns whether its limit has been passed for the first
+    /// time: then it has none from now on.
+    #[cfg(not(lisle_loom))]
+    pub(crate) fn charge(&self, nanoseconds: u64) -> bool {
+        let used = self.cpu_ns.fetch_add(nanoseconds, Ordering::Relaxed) + nanoseconds;
+        let limit = self.limit_ns();
+        let over = limit != 0 && used > limit;
+        if over {
+            self.limit_ns.store(0, Ordering::Relaxed);
+        }
+        over
     }
 
     /// Whether LWPs run it, rather than a kernel thread of its own.
@@ -287,6 +319,12 @@ pub(crate) struct Own {
     pub(crate) tid: AtomicU32,
     /// What it was last switched to.
     pub(crate) runs: AtomicPtr<Tcb>,
+    /// Which thread a signal is on its way to: see [`crate::sched::preempt`].
+    pub(crate) asked: AtomicU64,
+    /// The CPU time that it had used when it lost its LWP, in nanoseconds.
+    pub(crate) cpu_when_left: AtomicU64,
+    /// Its mask of blocked signals.
+    pub(crate) mask: AtomicU64,
     /// While it is a spare: which LWP it is to take. See [`crate::spares`].
     pub(crate) order: AtomicPtr<crate::sched::lwp::Lwp>,
 }
@@ -300,6 +338,9 @@ impl Own {
             pointer: AtomicUsize::new(0),
             tid: AtomicU32::new(0),
             runs: AtomicPtr::new(ptr::null_mut()),
+            asked: AtomicU64::new(0),
+            cpu_when_left: AtomicU64::new(0),
+            mask: AtomicU64::new(0),
             order: AtomicPtr::new(ptr::null_mut()),
         }
     }

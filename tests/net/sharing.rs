@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lisle::net::{TcpListener, TcpStream};
+use lisle::os::unix::net::UnixStream;
 use lisle::{cancel, thread};
 
 use super::{listen, pair, pattern};
@@ -155,5 +157,53 @@ fn connections_come_and_go() {
     let clients: Vec<_> = (0..4).map(client).collect();
     clients.into_iter().for_each(|c| c.join().unwrap());
     server.join().unwrap();
+    end(rt);
+}
+
+/// An LWP that expects to be back in the poller soon wakes nobody. If a thread then computes on,
+/// what else has become ready runs all the same, on the other LWP: what was ready with it, and
+/// what becomes ready later.
+#[test]
+fn work_that_takes_longer_than_expected() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    for later in [false, true] {
+        let said = Arc::new(AtomicBool::new(false));
+        let [(mut to_first, mut first), (mut to_second, mut second)] =
+            [(); 2].map(|()| UnixStream::pair().unwrap());
+        let flag = said.clone();
+        let computes = on(&rt, move || {
+            let mut byte = [0];
+            loop {
+                first.read_exact(&mut byte).unwrap();
+                if byte == *b"!" {
+                    break;
+                }
+                first.write_all(&byte).unwrap();
+            }
+            first.write_all(b"!").unwrap();
+            while !flag.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
+        });
+        let speaks = on(&rt, move || {
+            second.read_exact(&mut [0]).unwrap();
+            said.store(true, Ordering::Release);
+        });
+        until_waiting(speaks.thread(), "readable descriptor");
+        // Brief work, until it is known for that.
+        let mut echo = [0];
+        for _ in 0..200 {
+            to_first.write_all(b".").unwrap();
+            to_first.read_exact(&mut echo).unwrap();
+        }
+        to_first.write_all(b"!").unwrap();
+        if later {
+            to_first.read_exact(&mut echo).unwrap();
+        }
+        to_second.write_all(b"!").unwrap();
+        computes.join().unwrap();
+        speaks.join().unwrap();
+    }
     end(rt);
 }

@@ -72,9 +72,15 @@ fn receiving_has_timeouts_and_deadlines() {
         let by_timeout = far.recv_from(&mut buffer).unwrap_err().kind();
         let soon = Instant::now() + Duration::from_millis(2);
         let by_deadline = far.recv_from_deadline(&mut buffer, soon).unwrap_err();
-        [by_timeout, by_deadline.kind()]
+        let by_peeking = far.peek_from_deadline(&mut buffer, soon).unwrap_err();
+        let by_address = far.send_to_deadline(b"", "no.such.host.invalid:1", soon);
+        far.connect(far.local_addr().unwrap()).unwrap();
+        let connected = far.peek_deadline(&mut buffer, soon).unwrap_err();
+        let errors = [by_deadline, by_peeking, by_address.unwrap_err(), connected];
+        (by_timeout, errors.map(|error| error.kind()))
     });
-    assert_eq!(late.join().unwrap(), [ErrorKind::TimedOut; 2]);
+    let late = late.join().unwrap();
+    assert_eq!(late, (ErrorKind::TimedOut, [ErrorKind::TimedOut; 4]));
     drop(near);
     end(rt);
 }

@@ -162,12 +162,9 @@ fn try_a_region() -> io::Result<bool> {
 }
 
 /// Whether the kernel cannot read the page at `base` but can read the next one.
-///
-/// # Safety
-/// Two zeroed pages of the caller's, the first with or without a guard.
-unsafe fn guard_shows(base: *mut u8) -> io::Result<bool> {
-    // SAFETY: by contract, either page is zero if it can be read at all.
-    unsafe { Ok(!sys::kernel_can_read(base)? && sys::kernel_can_read(base.wrapping_add(size()))?) }
+fn guard_shows(base: *mut u8) -> io::Result<bool> {
+    let readable = |place: *mut u8| sys::kernel_can_read(place.cast());
+    Ok(!readable(base)? && readable(base.wrapping_add(size()))?)
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ const HANDLER_ROOM: usize = 32 << 10;
 pub fn ensure_alt_stack() -> io::Result<AltStack> {
     // SAFETY: only asks.
     let current = unsafe { sys::sigaltstack(None)? };
-    let enough = sys::min_sig_stack() + 2048;
+    let enough = sys::min_sig_stack() + HANDLER_ROOM / 2;
     if current.ss_flags & libc::SS_DISABLE == 0 && current.ss_size >= enough {
         return Ok(AltStack(None));
     }

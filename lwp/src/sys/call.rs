@@ -21,8 +21,8 @@ pub enum Call {
     Sigaltstack,
     /// Setting a signal's action.
     Sigaction,
-    /// Changing the signal mask.
-    Sigmask,
+    /// Asking whether the kernel can read a word.
+    Probe,
     /// Sending a signal to a kernel thread.
     Kill,
     /// Registering for, or issuing, a memory barrier in other threads.
@@ -69,7 +69,7 @@ impl Call {
         Call::FutexWait,
         Call::Sigaltstack,
         Call::Sigaction,
-        Call::Sigmask,
+        Call::Probe,
         Call::Kill,
         Call::Membarrier,
         Call::Clone,
@@ -102,7 +102,7 @@ impl Call {
             Call::Bind => libc::EADDRINUSE,
             Call::Connect => libc::ECONNREFUSED,
             Call::Kill => libc::ESRCH,
-            Call::Sigaltstack | Call::Sigaction | Call::Sigmask | Call::Clock | Call::Control => {
+            Call::Sigaltstack | Call::Sigaction | Call::Probe | Call::Clock | Call::Control => {
                 libc::EINVAL
             }
         }

@@ -49,6 +49,45 @@ pub unsafe fn sigaction(
     Ok(unsafe { old.assume_init() })
 }
 
+/// Sends a signal to one kernel thread of this process. Touches `errno` only if it fails.
+///
+/// # Errors
+/// ESRCH if there is none with this id, EINVAL if there is no such signal, EAGAIN if too many signals wait.
+#[track_caller]
+pub fn tgkill(tid: i32, signal: c_int) -> io::Result<()> {
+    check(Call::Kill)?;
+    // SAFETY: takes no pointers.
+    let returned = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signal) };
+    result(returned).map(drop)
+}
+
+/// The calling kernel thread's mask of blocked signals, bit n - 1 for signal n.
+pub fn signal_mask() -> u64 {
+    change_signal_mask(None)
+}
+
+/// Sets the calling kernel thread's mask. Not a call that can be made to fail: no value is refused.
+pub fn set_signal_mask(mask: u64) {
+    change_signal_mask(Some(mask));
+}
+
+/// Not libc's functions, which keep some signals out of it.
+fn change_signal_mask(new: Option<u64>) -> u64 {
+    let mut old = 0u64;
+    let new = new.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+    // SAFETY: null or a set of the kernel's size, and room for one.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            new,
+            &raw mut old,
+            8usize,
+        );
+    }
+    old
+}
+
 /// Bytes the kernel needs to deliver a signal on this processor (`AT_MINSIGSTKSZ`): the frame
 /// alone, no handler.
 pub fn min_sig_stack() -> usize {
@@ -58,33 +97,34 @@ pub fn min_sig_stack() -> usize {
     told.max(libc::MINSIGSTKSZ)
 }
 
-/// Whether the kernel can read the 8 bytes at `zeroes`, tried without touching them from here:
-/// blocks the empty set of signals that it finds there, which changes nothing.
+/// Whether the kernel can read the word at `place`, tried without touching it from here: asks to
+/// sleep there for no time at all.
 ///
 /// # Errors
 /// Only injected ones.
-///
-/// # Safety
-/// If the bytes are readable they are zero. (Anything else would block signals.)
 #[track_caller]
-pub unsafe fn kernel_can_read(zeroes: *const u8) -> io::Result<bool> {
-    check(Call::Sigmask)?;
-    let (none, set_size) = (core::ptr::null_mut::<u8>(), 8usize);
-    // SAFETY: an address that cannot be read is an error, not a fault. Not the libc function, which
-    // reads the set itself.
+pub fn kernel_can_read(place: *const u32) -> io::Result<bool> {
+    check(Call::Probe)?;
+    let at_once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: an address that cannot be read is an error, not a fault. Not through libc, which has
+    // no such function.
     let returned = unsafe {
         libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_BLOCK,
-            zeroes,
-            none,
-            set_size,
+            libc::SYS_futex,
+            place,
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            1,
+            &raw const at_once,
         )
     };
-    match result(returned) {
-        Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Ok(false),
-        Err(error) => Err(error),
+    match result(returned).map_err(|error| error.raw_os_error()) {
+        Err(Some(libc::EFAULT)) => Ok(false),
+        // It holds something else, or the time was up, or a signal came.
+        Ok(_) | Err(Some(libc::EAGAIN | libc::ETIMEDOUT | libc::EINTR)) => Ok(true),
+        Err(error) => Err(io::Error::from_raw_os_error(error.unwrap_or(libc::EIO))),
     }
 }
 

@@ -15,11 +15,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use lisle_lwp::current;
 use lisle_lwp::lock::RawLock;
+use lisle_lwp::shim::{AtomicU64, Ordering};
 
 use super::source::Interest;
-use crate::wait::Waiters;
+use crate::sched::Steady;
 use crate::wait::list::Queue;
+use crate::wait::{Locked, Waiters};
 
 /// What happened to a descriptor, as the poller says.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,32 +34,71 @@ pub(crate) struct Happened {
     pub(crate) unusual: bool,
 }
 
-/// One direction of a descriptor.
+/// A direction's count of events, and whether one of them was unusual (the lowest bit).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen(pub(super) u64);
+
+impl Seen {
+    const UNUSUAL: u64 = 1;
+    const ONE: u64 = 2;
+
+    pub(super) fn is_unusual(self) -> bool {
+        self.0 & Self::UNUSUAL != 0
+    }
+}
+
+/// Who waits for one direction of a descriptor.
 #[derive(Debug)]
-pub(super) struct Direction {
-    pub(super) events: u64,
-    pub(super) unusual: bool,
-    pub(super) waiters: Queue<()>,
+pub(super) struct Waiting {
+    pub(super) threads: Queue<()>,
     /// The task that polled last and was told to wait.
     pub(super) task: Option<Waker>,
 }
 
-impl Direction {
-    const fn new() -> Direction {
-        Direction {
-            events: 0,
-            unusual: false,
-            waiters: Queue::new(),
-            task: None,
+/// One direction of a descriptor.
+#[derive(Debug)]
+pub(super) struct Side {
+    /// A [`Seen`], written under the lock of `waiting`.
+    seen: AtomicU64,
+    waiting: Waiters<Waiting>,
+}
+
+impl Side {
+    const fn new() -> Side {
+        Side {
+            seen: AtomicU64::new(0),
+            waiting: Waiters::new(Waiting {
+                threads: Queue::new(),
+                task: None,
+            }),
         }
+    }
+
+    /// Step (1) of a waiter, without the lock: most operations need not wait.
+    #[inline]
+    pub(super) fn seen(&self) -> Seen {
+        // Acquire: the operation comes after it. Pairs with the Release in `count`.
+        Seen(self.seen.load(Ordering::Acquire))
+    }
+
+    pub(super) fn lock(&self) -> Locked<'_, Waiting> {
+        self.waiting.lock()
+    }
+
+    /// Counts an event, under the lock.
+    fn count(&self, unusual: bool) {
+        let seen = self.seen.load(Ordering::Relaxed).wrapping_add(Seen::ONE);
+        // Release: pairs with the Acquire in `seen`.
+        self.seen
+            .store(seen | u64::from(unusual), Ordering::Release);
     }
 }
 
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    read: Waiters<Direction>,
-    write: Waiters<Direction>,
+    read: Side,
+    write: Side,
     /// Held while the descriptor is being registered.
     pub(super) registering: Waiters<()>,
 }
@@ -64,8 +106,8 @@ pub(crate) struct Slot {
 impl Slot {
     const fn new() -> Slot {
         Slot {
-            read: Waiters::new(Direction::new()),
-            write: Waiters::new(Direction::new()),
+            read: Side::new(),
+            write: Side::new(),
             registering: Waiters::new(()),
         }
     }
@@ -81,7 +123,7 @@ impl Slot {
         unsafe { &*(key as *const Slot) }
     }
 
-    pub(super) fn side(&self, interest: Interest) -> &Waiters<Direction> {
+    pub(super) fn side(&self, interest: Interest) -> &Side {
         match interest {
             Interest::Read => &self.read,
             Interest::Write => &self.write,
@@ -98,21 +140,35 @@ impl Slot {
             if !fired {
                 continue;
             }
-            let mut side = side.lock();
-            side.events += 1;
-            side.unusual |= happened.unusual;
+            let mut waiting = side.lock();
+            side.count(happened.unusual);
             // SAFETY: we hold the lock and forget each node once woken.
-            while let Some(node) = unsafe { side.waiters.pop() } {
-                side.wake(node.key());
+            while let Some(node) = unsafe { waiting.threads.pop() } {
+                waiting.wake(node.key());
             }
-            let task = side.task.take();
-            drop(side);
+            let task = waiting.task.take();
+            drop(waiting);
             if let Some(task) = task {
-                // A waker that panics must not take the LWP with it.
-                let _ = catch_unwind(AssertUnwindSafe(|| task.wake()));
+                wake(task);
             }
         }
     }
+}
+
+/// Calls a task's waker in the idle context. It is foreign code: it may panic, and may call
+/// whatever code on a plain kernel thread may call.
+#[inline(never)]
+fn wake(task: Waker) {
+    // The short cut of `yield_now` takes whoever runs on a kernel thread with an LWP for a user
+    // thread; the idle context must not be queued as one.
+    let carried = current::carried();
+    current::set_carried(core::ptr::null());
+    let panicked = catch_unwind(AssertUnwindSafe(|| task.wake())).err();
+    // What it panicked with is foreign code, too.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panicked))) {
+        core::mem::forget(again);
+    }
+    current::set_carried(carried);
 }
 
 /// Slots that wait for their next descriptor.
@@ -134,6 +190,7 @@ pub(crate) unsafe fn unlock_after_fork() {
 
 /// A slot that nobody else uses.
 pub(super) fn take() -> &'static Slot {
+    let _steady = Steady::new();
     let free = FREE.lock().pop();
     free.unwrap_or_else(|| Box::leak(Box::new(Slot::new())))
 }
@@ -141,13 +198,16 @@ pub(super) fn take() -> &'static Slot {
 /// Gives a slot back. Nobody waits on it.
 pub(super) fn give(slot: &'static Slot) {
     for side in [&slot.read, &slot.write] {
-        let mut side = side.lock();
-        side.unusual = false;
-        let task = side.task.take();
-        drop(side);
+        let mut waiting = side.lock();
+        let seen = side.seen.load(Ordering::Relaxed);
+        // Relaxed: a hint for whoever uses the slot next.
+        side.seen.store(seen & !Seen::UNUSUAL, Ordering::Relaxed);
+        let task = waiting.task.take();
+        drop(waiting);
         // Foreign code, outside the lock.
         drop(task);
     }
+    let _steady = Steady::new();
     let mut spare: Vec<&'static Slot> = Vec::new();
     loop {
         let mut free = FREE.lock();

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use lisle_lwp::shim::{AtomicPtr, AtomicU64, Ordering};
 use lisle_lwp::sys::{self, Call};
 
-use super::slot::{self, Slot};
+use super::slot::{self, Seen, Slot};
 use crate::cancel;
 use crate::fork;
 use crate::runtime::{self, Shared};
@@ -147,7 +147,8 @@ impl Drop for Registration {
 /// The object must be in non-blocking mode, or its operations must be such that
 /// they do not block when it is ready. It belongs to the reactor of the runtime
 /// on which a thread first waited for it (the default one, for a plain kernel
-/// thread) and may be used from anywhere.
+/// thread) and may be used from anywhere, while that runtime lives: afterwards,
+/// calls that would have to wait fail.
 ///
 /// ```
 /// use std::io::{ErrorKind, Read, Write};
@@ -196,9 +197,10 @@ impl<T: AsFd> Source<T> {
     /// in between. A cancellation point.
     ///
     /// # Errors
-    /// Those of `op`; `TimedOut` once the deadline has passed; and, when it must
+    /// Those of `op`; `TimedOut` once the deadline has passed; when it must
     /// wait for the first time, if the default runtime cannot be started or the
-    /// kernel cannot poll such a descriptor.
+    /// kernel cannot poll such a descriptor; and when it must wait although the
+    /// runtime to which the descriptor belongs has been shut down.
     pub fn when_ready<R>(
         &self,
         interest: Interest,
@@ -218,7 +220,7 @@ impl<T: AsFd> Source<T> {
         let side = self.registration.slot.side(interest);
         let mut deadline = None;
         loop {
-            let seen = side.lock().events;
+            let seen = side.seen();
             match op(&self.io) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -241,19 +243,16 @@ impl<T: AsFd> Source<T> {
         let Registration { slot, drained, .. } = &self.registration;
         let mut deadline = None;
         loop {
-            let (seen, unusual) = {
-                let side = slot.side(Interest::Read).lock();
-                (side.events, side.unusual)
-            };
+            let seen = slot.side(Interest::Read).seen();
             // Relaxed: a hint about this descriptor that only readers of it
             // write; an old value costs a read in vain.
-            if unusual || wanted == 0 || drained.load(Ordering::Relaxed) != seen {
+            if seen.is_unusual() || wanted == 0 || drained.load(Ordering::Relaxed) != seen.0 {
                 match op(&self.io) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Ok(n) => {
                         if 0 < n && n < wanted {
-                            drained.store(seen, Ordering::Relaxed);
+                            drained.store(seen.0, Ordering::Relaxed);
                         }
                         return Ok(n);
                     }
@@ -276,22 +275,24 @@ impl<T: AsFd> Source<T> {
     ) -> Poll<io::Result<R>> {
         let side = self.registration.slot.side(interest);
         loop {
-            let seen = side.lock().events;
+            let seen = side.seen();
             match op(&self.io) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => return Poll::Ready(result),
             }
-            if let Err(error) = self.registration.ensure() {
-                return Poll::Ready(Err(error));
+            match self.registration.ensure() {
+                Ok(served_by) if served_by.is_stopping() => return Poll::Ready(Err(not_served())),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
             let mut task = Some(context.waker().clone());
-            let mut side = side.lock();
-            let waits = side.events == seen;
+            let mut waiting = side.lock();
+            let waits = side.seen() == seen;
             if waits {
-                core::mem::swap(&mut side.task, &mut task);
+                core::mem::swap(&mut waiting.task, &mut task);
             }
-            drop(side);
+            drop(waiting);
             // The waker of an earlier poll: foreign code, outside the lock.
             drop(task);
             if waits {
@@ -301,11 +302,15 @@ impl<T: AsFd> Source<T> {
     }
 
     /// Waits until there has been an event since the counter was `seen`.
-    fn wait(&self, interest: Interest, seen: u64, deadline: Option<Instant>) -> io::Result<()> {
+    fn wait(&self, interest: Interest, seen: Seen, deadline: Option<Instant>) -> io::Result<()> {
         let Registration { slot, fd, .. } = self.registration;
-        if self.registration.ensure()?.generation != fork::generation() {
+        let served_by = self.registration.ensure()?;
+        if served_by.generation != fork::generation() {
             // A forked child: nobody serves the parent's reactor here.
             return poll_alone(self.io.as_fd(), interest, deadline);
+        }
+        if served_by.is_stopping() {
+            return Err(not_served());
         }
         let reason = match interest {
             Interest::Read => &READABLE,
@@ -317,21 +322,21 @@ impl<T: AsFd> Source<T> {
         };
         let node = Node::new(&wait, ());
         {
-            let mut side = side.lock();
-            if side.events != seen {
-                drop(side);
+            let mut waiting = side.lock();
+            if side.seen() != seen {
+                drop(waiting);
                 if wait.abandon() == Some(Outcome::Cancelled) {
                     cancel::deliver();
                 }
                 return Ok(());
             }
             // SAFETY: removed below, before the frame goes, unless popped.
-            unsafe { side.waiters.push(&node) };
+            unsafe { waiting.threads.push(&node) };
         }
         let outcome = wait.block(deadline);
         if outcome != Outcome::Woken {
             // SAFETY: pushed to this queue.
-            unsafe { side.lock().waiters.remove(&node) };
+            unsafe { side.lock().threads.remove(&node) };
         }
         match outcome {
             Outcome::TimedOut => Err(io::ErrorKind::TimedOut.into()),
@@ -339,6 +344,11 @@ impl<T: AsFd> Source<T> {
             Outcome::Woken | Outcome::Abandoned => Ok(()),
         }
     }
+}
+
+#[cold]
+fn not_served() -> io::Error {
+    io::Error::other("the runtime that served this descriptor has been shut down")
 }
 
 /// Waits on the calling kernel thread. Returns early when interrupted.

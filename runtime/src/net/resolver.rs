@@ -45,11 +45,15 @@ pub fn lookup_deadline(
     lookup_until(host, port, Some(deadline))
 }
 
-fn lookup_until(
+pub(super) fn lookup_until(
     host: &str,
     port: u16,
     deadline: Option<Instant>,
 ) -> io::Result<vec::IntoIter<SocketAddr>> {
+    if deadline.is_some_and(|deadline| deadline <= crate::time::now()) {
+        // A name that nobody waits for is not worth a helper.
+        return Err(io::ErrorKind::TimedOut.into());
+    }
     let host = host.to_owned();
     RESOLVERS.call(deadline, move || {
         use std::net::ToSocketAddrs;

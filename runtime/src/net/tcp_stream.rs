@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
 
 use super::ToSocketAddrs;
+use super::addr::resolve;
 use super::endpoint::{Endpoint, common, descriptor, stream, waiting, zero_timeout};
 use crate::io::{Interest, Source};
 
@@ -51,8 +52,8 @@ impl TcpStream {
         Self::connect_first(address, None)
     }
 
-    /// Connects as [`TcpStream::connect`], all addresses together until the
-    /// deadline at most. Looking a name up is not cut short by the deadline.
+    /// Connects as [`TcpStream::connect`]; looking a name up, and all its addresses
+    /// together, take until the deadline at most.
     ///
     /// # Errors
     /// As std's; `TimedOut` once the deadline has passed.
@@ -79,7 +80,7 @@ impl TcpStream {
         deadline: Option<Instant>,
     ) -> io::Result<TcpStream> {
         let mut last = None;
-        for address in address.to_socket_addrs()? {
+        for address in resolve(&address, deadline)? {
             match Self::connect_to(&address, deadline) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = Some(error),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lisle_lwp::sys::{self, Call};
 
 use super::ToSocketAddrs;
+use super::addr::resolve;
 use super::endpoint::{Endpoint, common, descriptor, waiting};
 
 /// A UDP socket: [`std::net::UdpSocket`], on user threads. All waiting calls are
@@ -83,6 +84,19 @@ impl UdpSocket {
             .reading(None, |socket| socket.peek_from(buffer))
     }
 
+    /// As [`UdpSocket::peek_from`], until the deadline at most.
+    ///
+    /// # Errors
+    /// As std's; `TimedOut` once the deadline has passed.
+    pub fn peek_from_deadline(
+        &self,
+        buffer: &mut [u8],
+        deadline: Instant,
+    ) -> io::Result<(usize, SocketAddr)> {
+        self.endpoint
+            .reading(Some(deadline), |socket| socket.peek_from(buffer))
+    }
+
     /// Sends a datagram to the first of the addresses.
     ///
     /// # Errors
@@ -111,7 +125,7 @@ impl UdpSocket {
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
         let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to send to");
-        let address = address.to_socket_addrs()?.next().ok_or_else(none)?;
+        let address = resolve(&address, deadline)?.next().ok_or_else(none)?;
         self.endpoint
             .writing(deadline, |socket| socket.send_to(buffer, address))
     }
@@ -139,6 +153,15 @@ impl UdpSocket {
     /// As std's.
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.endpoint.reading(None, |socket| socket.peek(buffer))
+    }
+
+    /// As [`UdpSocket::peek`], until the deadline at most.
+    ///
+    /// # Errors
+    /// As std's; `TimedOut` once the deadline has passed.
+    pub fn peek_deadline(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        self.endpoint
+            .reading(Some(deadline), |socket| socket.peek(buffer))
     }
 
     /// Sends a datagram to the connected address.

@@ -23,11 +23,12 @@ use lisle_lwp::arch;
 use lisle_lwp::current;
 use lisle_lwp::shim::Ordering;
 
-use super::lwp::{Lwp, hold};
+use super::lwp::{Lwp, hold, may_run};
 use super::switch::{
     AFTER, END_DONOR, EXIT, HOLD, PARK, arrive, change_pointer, enter, inject, reap_elsewhere,
-    running,
+    running, stay_put,
 };
+use crate::runtime::Shared;
 use crate::tcb::Tcb;
 use crate::watch::Kind;
 
@@ -48,6 +49,7 @@ pub(crate) fn detach(me: &'static Tcb) -> bool {
     }
     // SAFETY: the caller runs as `me`.
     lwp.owner.release(unsafe { &me.carrier().own.holder });
+    me.inside.store(0, Ordering::Relaxed);
     spare.go(lwp);
     true
 }
@@ -59,6 +61,7 @@ pub(super) fn leave(me: &'static Tcb, after: usize) {
     // switched to `me` or a predecessor, and only we can resume it. Our own
     // context is published by it, after it has been saved.
     unsafe {
+        stay_put(me);
         let carrier = me.carrier();
         let to = carrier.context.with(|context| *context);
         let arg = me as *const Tcb as usize | after;
@@ -72,6 +75,7 @@ pub(super) fn leave(me: &'static Tcb, after: usize) {
 
 /// As [`leave`], for a thread that has ended.
 pub(super) fn leave_for_ever(me: &'static Tcb, after: usize) -> ! {
+    stay_put(me);
     // SAFETY: as in `leave`; the thread's context is not needed again.
     unsafe {
         let carrier = me.carrier();
@@ -100,11 +104,43 @@ unsafe fn back_to(carrier: &'static Tcb, me: &Tcb) {
     }
 }
 
-/// What follows a switch back to a carrier that has lost this LWP.
+/// Runs a preempted thread on the calling kernel thread, a spare, without an
+/// LWP, until it waits or yields: see [`preempt`](super::preempt).
+pub(super) fn rescue(shared: &Shared, idle: &'static Tcb) {
+    let Some(thread) = shared.preempted.take().filter(|thread| may_run(thread)) else {
+        return;
+    };
+    let log = &shared.watch.log;
+    log.note_rescued();
+    let me = core::ptr::from_ref(idle).cast_mut();
+    thread.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
+    thread.carrier.store(me, Ordering::Relaxed);
+    let own = &idle.own;
+    own.runs
+        .store(core::ptr::from_ref(thread).cast_mut(), Ordering::Relaxed);
+    let used = lisle_lwp::sys::thread_cpu_time().unwrap_or_default();
+    own.cpu_when_left
+        .store(used.as_nanos() as u64, Ordering::Relaxed);
+    // SAFETY: the thread is ready and ours alone; the slot is this kernel thread's;
+    // from the change of the pointer to the switch nothing uses a thread-local.
+    // Somebody who leaves this kernel thread comes back here.
+    unsafe {
+        own.slot
+            .with(|slot| (**slot).set(core::ptr::from_ref(thread).cast()));
+        let to = thread.context.with(|context| *context);
+        change_pointer(idle, thread.thread_pointer.load(Ordering::Relaxed));
+        let arg = idle
+            .context
+            .with_mut(|context| arch::switch(context, to, 0));
+        follow_up(None, arg);
+    }
+}
+
+/// What follows a switch back to a carrier that has lost this LWP, or had none.
 ///
 /// # Safety
 /// `arg` is what the switch passed.
-pub(super) unsafe fn follow_up(lost: &Lwp, arg: usize) {
+pub(super) unsafe fn follow_up(lost: Option<&Lwp>, arg: usize) {
     debug_assert!(running().is_some_and(|me| !me.is_user()));
     // SAFETY: the address of a control block, and those live for ever.
     let left: &'static Tcb = unsafe { &*((arg & !AFTER) as *const Tcb) };
@@ -115,10 +151,23 @@ pub(super) unsafe fn follow_up(lost: &Lwp, arg: usize) {
     };
     // SAFETY: a runtime outlives its threads.
     let log = unsafe { &(*left.shared.load(Ordering::Relaxed)).watch.log };
+    if left.accounts_cpu.load(Ordering::Relaxed) != 0
+        && let Some(carrier) = running()
+    {
+        let used = lisle_lwp::sys::thread_cpu_time().unwrap_or_default();
+        let before = carrier.own.cpu_when_left.load(Ordering::Relaxed);
+        if left.charge((used.as_nanos() as u64).saturating_sub(before)) {
+            log.note(
+                Kind::OverLimit,
+                lost.map(|lost| lost.index),
+                left.id.load(Ordering::Relaxed),
+            );
+        }
+    }
     // Counted before the thread can be seen elsewhere.
     log.note(
         Kind::Unblocked,
-        Some(lost.index),
+        lost.map(|lost| lost.index),
         left.id.load(Ordering::Relaxed),
     );
     let ready = match arg & AFTER {

@@ -29,12 +29,13 @@ use lisle_lwp::{donor, owner};
 
 use super::lwp::{Lwp, count, may_run};
 use super::sleepers::Bed;
-use super::switch::{AFTER, NOTHING, depart, follow_up};
+use super::switch::{AFTER, NOTHING, PREEMPTED, depart, follow_up};
 use super::timers::NEVER;
-use super::{ending, handover};
+use super::{ending, handover, preempt};
 use crate::donors;
 use crate::jobs;
 use crate::runtime::Shared;
+use crate::spares::Order;
 use crate::tcb::Tcb;
 use crate::watch::Kind;
 
@@ -59,6 +60,8 @@ struct Carrier<'a> {
     lwp: &'a Lwp,
     idle: &'static Tcb,
     last_poll: u64,
+    /// When a thread was last taken off this kernel thread by a signal handler.
+    last_preempted: u64,
     trimmed: bool,
     /// Whether readiness ended its last sleep in the poller. Then it goes back
     /// there without spinning: the next work will come from there, too, and who
@@ -83,20 +86,27 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
         .store(registered.thread_pointer(), Ordering::Relaxed);
     own.tid
         .store(lisle_lwp::sys::gettid() as u32, Ordering::Relaxed);
+    own.mask.store(shared.mask, Ordering::Relaxed);
+    lisle_lwp::sys::set_signal_mask(shared.mask);
     shared.carriers.lock().push(idle);
     let _listed = Listed { shared, idle };
     let mut next = match first.recv() {
-        Ok(Some(index)) => Some(&shared.lwps[index]),
+        Ok(Some(index)) => Some(Order::Carry(&shared.lwps[index])),
         Ok(None) => shared.spares.join(idle),
         Err(_) => None,
     };
-    while let Some(lwp) = next {
+    while let Some(order) = next {
+        let Order::Carry(lwp) = order else {
+            handover::rescue(shared, idle);
+            next = shared.spares.join(idle);
+            continue;
+        };
         next = match carry(shared, lwp, idle) {
             Carried::UntilTheStop => return,
             Carried::NoMore => shared.spares.join(idle),
             Carried::Again => {
                 lwp.coming.fetch_add(1, Ordering::Relaxed);
-                Some(lwp)
+                Some(Order::Carry(lwp))
             }
         };
     }
@@ -151,13 +161,15 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
     // Release: what `serve` set; pairs with the Acquire in `Lwp::carrier`.
     lwp.carrier.store(me, Ordering::Release);
     current::set_carried(core::ptr::from_ref(lwp).cast());
-    lwp.since.set(shared.clock.now());
-    note_upcall(shared, lwp, left);
+    let ran = shared.clock.now();
+    let ran = ran.saturating_sub(lwp.since.replace(ran));
+    note_upcall(shared, lwp, left, ran);
     let mut carrier = Carrier {
         shared,
         lwp,
         idle,
         last_poll: 0,
+        last_preempted: 0,
         trimmed: true,
         served_by_poller: false,
         refused: false,
@@ -274,7 +286,9 @@ fn try_to_get_hold_of(
 }
 
 /// Tells how this kernel thread came to carry the LWP.
-fn note_upcall(shared: &Shared, lwp: &Lwp, before: Option<&Tcb>) {
+/// The thread that was left had run for `ran` nanoseconds since it was charged
+/// last.
+fn note_upcall(shared: &Shared, lwp: &Lwp, before: Option<&Tcb>, ran: u64) {
     let log = &shared.watch.log;
     let Some(before) = before else {
         return log.note(Kind::Added, Some(lwp.index), 0);
@@ -283,6 +297,16 @@ fn note_upcall(shared: &Shared, lwp: &Lwp, before: Option<&Tcb>) {
     // SAFETY: null or a control block, and those live for ever.
     let left = unsafe { before.own.runs.load(Ordering::Relaxed).as_ref() };
     let thread = left.map_or(0, |left| left.id.load(Ordering::Relaxed));
+    if let Some(left) = left.filter(|left| lwp.timed && left.is_user()) {
+        // Blocked or not: it was on the LWP so long. From here on what its kernel
+        // thread uses counts.
+        let used = lisle_lwp::sys::cpu_time_of(before.own.tid.load(Ordering::Relaxed));
+        let used = used.unwrap_or_default().as_nanos() as u64;
+        before.own.cpu_when_left.store(used, Ordering::Relaxed);
+        if left.charge(ran) {
+            log.note(Kind::OverLimit, Some(lwp.index), thread);
+        }
+    }
     log.note(why, Some(lwp.index), thread);
 }
 
@@ -304,8 +328,11 @@ impl Carrier<'_> {
                 // The system refuses kernel threads, or there are many.
                 crate::runtime::nap(Duration::from_micros(200));
             }
-            // SAFETY: this kernel thread owns the LWP, inside the runtime.
-            let next = unsafe { self.lwp.pick() }.or_else(|| self.hunt());
+            let next = self
+                .take_due()
+                // SAFETY: this kernel thread owns the LWP, inside the runtime.
+                .or_else(|| unsafe { self.lwp.pick() })
+                .or_else(|| self.hunt());
             let Some(next) = next else { continue };
             if !self.switch_to(next) {
                 return End::Lost;
@@ -330,14 +357,49 @@ impl Carrier<'_> {
         };
         if idle.lwp.load(Ordering::Relaxed).is_null() {
             // SAFETY: `arg` is what the switch passed.
-            unsafe { handover::follow_up(self.lwp, arg) };
+            unsafe { handover::follow_up(Some(self.lwp), arg) };
             return false;
         }
-        if arg & AFTER != NOTHING {
+        if arg & AFTER == PREEMPTED {
+            // SAFETY: the address of a control block, and those live for ever.
+            let left: &'static Tcb = unsafe { &*((arg & !AFTER) as *const Tcb) };
+            self.last_preempted = self.shared.clock.now();
+            preempt::follow_up(self.shared, self.lwp, idle, left);
+        } else if arg & AFTER != NOTHING {
             // SAFETY: as above.
             unsafe { follow_up(self.lwp, arg) };
         }
         true
+    }
+
+    /// A preempted thread, if it is time for one: all others together get as much
+    /// as those do.
+    fn take_due(&self) -> Option<&'static Tcb> {
+        let shared = self.shared;
+        if shared.preempted.is_empty() {
+            return None;
+        }
+        let slice = shared
+            .watch
+            .slice
+            .map_or(0, |slice| slice.as_nanos() as u64);
+        let due = self.last_preempted + slice <= shared.clock.now();
+        if due { self.take_preempted() } else { None }
+    }
+
+    /// A preempted thread to run at once.
+    fn take_preempted(&self) -> Option<&'static Tcb> {
+        core::iter::from_fn(|| self.shared.preempted.take()).find(|thread| may_run(thread))
+    }
+
+    /// Tells of a thread that has passed its limit of CPU time.
+    fn tell_of_limits(&self) {
+        let lwp = self.lwp;
+        let thread = lwp.over_limit.replace(0);
+        if thread != 0 {
+            let log = &self.shared.watch.log;
+            log.note(Kind::OverLimit, Some(lwp.index), thread);
+        }
     }
 
     /// Ends donors that are to end. Returns whether there are more.
@@ -355,6 +417,9 @@ impl Carrier<'_> {
     fn round(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
         let _ = self.end_donors();
+        if lwp.timed {
+            self.tell_of_limits();
+        }
         let now = shared.clock.now();
         lwp.begin_round(now);
         // SAFETY: owner, inside the runtime.
@@ -474,6 +539,7 @@ impl Carrier<'_> {
             .or_else(|| self.expire_idle())
             .or_else(|| self.steal(last))
             .or_else(|| self.take_job())
+            .or_else(|| self.take_preempted())
     }
 
     /// A new thread for a job that is offered.
@@ -538,6 +604,7 @@ impl Carrier<'_> {
         jumps()
             || !self.shared.injector.is_empty()
             || !self.shared.offers.is_empty()
+            || !self.shared.preempted.is_empty()
             || self.shared.lwps().iter().any(|lwp| !lwp.stealer.is_empty())
     }
 

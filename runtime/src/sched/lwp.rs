@@ -114,6 +114,8 @@ pub(crate) struct Lwp {
     pub(crate) since: Cell<u64>,
     /// Where it writes events while somebody records.
     pub(crate) claim: Claim,
+    /// The number of a thread that has passed its limit of CPU time, or 0.
+    pub(crate) over_limit: Cell<u64>,
 
     // --- any thread, atomically or by their own locks ---
     pub(crate) owner: OwnerWord,
@@ -196,6 +198,7 @@ impl Lwp {
             ending: UnsafeCell::new(ReadyList::new()),
             since: Cell::new(0),
             claim: Claim::new(),
+            over_limit: Cell::new(0),
             owner: OwnerWord::new(),
             next: AtomicPtr::new(ptr::null_mut()),
             next_was_stolen: AtomicBool::new(false),

@@ -9,6 +9,7 @@
 //! * [`ending`]: full threads whose donors end with them
 //! * [`handover`]: an LWP leaves its kernel thread
 //! * [`roster`]: which LWPs there are
+//! * [`preempt`]: a thread leaves it, in a signal handler
 
 #[cfg(not(lisle_loom))]
 pub(crate) mod ending;
@@ -20,6 +21,8 @@ pub(crate) mod idle;
 pub(crate) mod lwp;
 #[cfg(not(lisle_loom))]
 pub mod policy;
+#[cfg(not(lisle_loom))]
+pub(crate) mod preempt;
 pub mod queue;
 pub mod roster;
 pub mod sleepers;
@@ -28,6 +31,8 @@ pub(crate) mod switch;
 #[cfg(not(lisle_loom))]
 pub(crate) mod timers;
 
+#[cfg(not(lisle_loom))]
+pub(crate) use self::preempt::Steady;
 #[cfg(not(lisle_loom))]
 pub use self::switch::in_runtime;
 #[cfg(not(lisle_loom))]

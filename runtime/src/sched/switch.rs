@@ -30,7 +30,7 @@ use core::ptr;
 
 use lisle_lwp::arch::{self, Context};
 use lisle_lwp::current;
-use lisle_lwp::shim::Ordering;
+use lisle_lwp::shim::{Ordering, compiler_fence};
 
 use super::handover;
 use super::lwp::{Lwp, count, hold};
@@ -53,6 +53,9 @@ pub(super) const HOLD: usize = 3;
 pub(super) const REQUEUE: usize = 4;
 /// Its closure has ended and its donor is to end, too: see [`ending`](super::ending).
 pub(super) const END_DONOR: usize = 5;
+/// A signal handler has taken it off its kernel thread: see
+/// [`preempt`](super::preempt). Only idle contexts are switched to so.
+pub(super) const PREEMPTED: usize = 6;
 pub(super) const AFTER: usize = 7;
 
 /// The running flow's control block, if it has one.
@@ -89,11 +92,28 @@ impl Tcb {
 /// `None`: it runs without an LWP.
 #[inline(always)]
 pub(super) fn enter(me: &Tcb) -> Option<&'static Lwp> {
-    let lwp = me.own_lwp()?;
-    enter_on(me, lwp).then_some(lwp)
+    stay_put(me);
+    match me.own_lwp() {
+        Some(lwp) if enter_on(me, lwp) => Some(lwp),
+        Some(_) => None,
+        None => {
+            me.inside.store(0, Ordering::Relaxed);
+            None
+        }
+    }
 }
 
-/// As [`enter`], with the LWP that ran `me` when it was switched to.
+/// From here on no signal handler takes `me`, the running thread, off its kernel
+/// thread: what is read from now on of LWP and kernel thread stays true.
+#[inline(always)]
+pub(super) fn stay_put(me: &Tcb) {
+    me.inside.store(1, Ordering::Relaxed);
+    // The handler runs on this kernel thread: only the compiler could mix the
+    // order up.
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// As [`enter`], with the LWP that runs `me`, which [stays put](stay_put).
 #[inline(always)]
 fn enter_on(me: &Tcb, lwp: &Lwp) -> bool {
     // SAFETY: the caller runs as `me`.
@@ -107,6 +127,7 @@ fn has_lost_its_lwp(me: &Tcb) -> bool {
     if me.is_light() {
         current::set_carried(ptr::null());
     }
+    me.inside.store(0, Ordering::Relaxed);
     false
 }
 
@@ -115,13 +136,15 @@ fn has_lost_its_lwp(me: &Tcb) -> bool {
 pub(super) fn leave(me: &Tcb) {
     // SAFETY: the caller runs as `me`.
     unsafe { me.carrier() }.own.holder.leave();
+    // After it, for the handler on this kernel thread.
+    compiler_fence(Ordering::SeqCst);
+    me.inside.store(0, Ordering::Relaxed);
 }
 
 /// Whether the running user thread is inside the runtime.
 #[inline(always)]
 fn is_inside(me: &Tcb) -> bool {
-    // SAFETY: the caller runs as `me`; a thread with an LWP has a carrier.
-    me.own_lwp().is_some() && unsafe { me.carrier() }.own.holder.is_inside()
+    me.inside.load(Ordering::Relaxed) != 0
 }
 
 /// Whether the calling flow is a user thread inside the runtime, where the
@@ -261,6 +284,9 @@ fn prepare_yield() -> Departure {
     };
     // SAFETY: as above; control blocks live for ever.
     let me: &'static Tcb = unsafe { &*current::get_inlined().cast::<Tcb>() };
+    // A light thread, because a full one's second word is null: what runs here
+    // cannot change under our hands.
+    me.inside.store(1, Ordering::Relaxed);
     if !enter_on(me, lwp) {
         return prepare_yield_slow();
     }
@@ -506,8 +532,11 @@ pub(super) unsafe fn change_pointer(carrier: &Tcb, pointer: usize) {
 #[cold]
 fn settle_time(me: &Tcb, lwp: &Lwp) {
     let now = lwp.shared().clock.now();
-    count(&me.cpu_ns, now.saturating_sub(lwp.since.get()));
-    lwp.since.set(now);
+    if me.charge(now.saturating_sub(lwp.since.replace(now))) {
+        // The idle context tells: here nobody can.
+        lwp.over_limit.set(me.id.load(Ordering::Relaxed));
+        lwp.end_round_soon();
+    }
 }
 
 /// Prepares a switch from `me` to `next`.
@@ -631,20 +660,16 @@ pub(crate) fn make_ready(thread: &'static Tcb) {
     let Some(me) = running() else {
         return inject(thread);
     };
-    let Some(lwp) = me.own_lwp().filter(|lwp| of_shared(lwp)) else {
-        return inject(thread);
-    };
-    // SAFETY: `me` runs on this LWP, and this kernel thread owns it inside the
-    // runtime: as idle context always, else if it is inside or can enter.
-    unsafe {
-        if me.kind() == Kind::Idle {
-            lwp.push(thread);
-        } else if is_inside(me) {
-            lwp.push_next(thread);
-        } else if enter_on(me, lwp) {
-            lwp.push_next(thread);
-            leave(me);
-        } else {
+    // Inside, or in the idle context, it is the LWP's and stays so.
+    let idle = me.kind() == Kind::Idle;
+    let entry = Entry::of(me);
+    match me.own_lwp().filter(|lwp| of_shared(lwp)) {
+        // SAFETY: this kernel thread owns the LWP inside the runtime.
+        Some(lwp) if idle => unsafe { lwp.push(thread) },
+        // SAFETY: as above.
+        Some(lwp) if me.is_user() => unsafe { lwp.push_next(thread) },
+        _ => {
+            drop(entry);
             inject(thread);
         }
     }
@@ -710,6 +735,7 @@ pub(crate) fn offer_own_lwp() {
         // SAFETY: the caller runs as `me`.
         lwp.owner
             .offer_and_leave(unsafe { &me.carrier().own.holder });
+        me.inside.store(0, Ordering::Relaxed);
         let shared = lwp.shared();
         if shared.watch.source == Source::Off && !shared.clock.is_virtual() {
             // Nobody else looks.

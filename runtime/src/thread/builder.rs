@@ -2,16 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lisle_lwp::donor;
+use lisle_lwp::shim::Ordering;
 
 use super::handle::JoinHandle;
 use super::scope::Gate;
 use super::{bound, fresh, launch};
 use crate::pool::Identity;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Shared};
 use crate::sched::policy::{DEFAULT_PRIORITY, PRIORITIES};
-use crate::tcb::Kind;
+use crate::tcb::{Kind, Tcb};
 
 /// Settings of a new thread; std's names, and a few more.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct Builder {
     pub(super) runtime: Option<Runtime>,
     bound: bool,
     fresh: bool,
+    pub(super) slice_ns: u64,
+    pub(super) cpu_limit: Option<Duration>,
 }
 
 impl Default for Builder {
@@ -42,6 +46,8 @@ impl Builder {
             runtime: None,
             bound: false,
             fresh: false,
+            slice_ns: 0,
+            cpu_limit: None,
         }
     }
 
@@ -62,6 +68,26 @@ impl Builder {
     /// looks at it.
     pub fn priority(mut self, priority: u8) -> Builder {
         self.priority = priority;
+        self
+    }
+
+    /// How long it may compute while others wait for its LWP, in place of what its
+    /// runtime says ([`Builder::time_slice`](crate::Builder::time_slice)); `None`
+    /// for as long as it likes. The runtime looks as often as its own slice
+    /// demands, so a shorter one may take that long.
+    pub fn time_slice(mut self, slice: Option<Duration>) -> Builder {
+        let nanoseconds = |slice: Duration| u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX);
+        self.slice_ns = slice.map_or(u64::MAX, |slice| nanoseconds(slice).max(1));
+        self
+    }
+
+    /// After how much CPU time the runtime's
+    /// [handler](crate::upcall::Handler::over_limit) is told, once. The thread goes
+    /// on. The time is noticed when the thread leaves its LWP, hence after a time
+    /// slice at the latest while others wait. The runtime must
+    /// [account](crate::Builder::account_cpu) CPU time. Bound threads have no limit.
+    pub fn cpu_limit(mut self, limit: Duration) -> Builder {
+        self.cpu_limit = Some(limit);
         self
     }
 
@@ -225,6 +251,23 @@ impl Builder {
         let name = self.checked_name()?;
         // SAFETY: passed on.
         unsafe { launch::spawn(&self, Kind::Light, name, f, None) }
+    }
+
+    pub(super) fn check_limit(&self, shared: &Shared) -> io::Result<()> {
+        if self.cpu_limit.is_some() && !shared.accounts_cpu {
+            let why = "a limit of CPU time needs a runtime that accounts CPU time";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        Ok(())
+    }
+
+    /// Gives a block that has just been published its slice and its limit.
+    pub(super) fn limit(&self, block: &Tcb) {
+        let limit = self
+            .cpu_limit
+            .map_or(0, |limit| (limit.as_nanos() as u64).max(1));
+        block.limit_ns.store(limit, Ordering::Relaxed);
+        block.slice_ns.store(self.slice_ns, Ordering::Relaxed);
     }
 
     pub(super) fn identity(

@@ -60,6 +60,7 @@ where
     T: Send,
 {
     let result = with_runtime(settings, |shared, me| {
+        settings.check_limit(shared)?;
         let mut donor = donors::make(class(settings, shared)?)?;
         let Some(block) = pool::take_shared() else {
             donors::give(donor);
@@ -103,6 +104,7 @@ where
         let parent = me.id.load(Ordering::Relaxed);
         let id = pool::next_id();
         pool::publish(block, settings.identity(Kind::Full, name, id, parent));
+        settings.limit(block);
         let block = new.begin(shared, context);
         if let Err(error) = submit(shared, me, block) {
             // SAFETY: nobody has seen the thread, and its body has not begun.

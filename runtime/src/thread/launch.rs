@@ -15,7 +15,7 @@ use crate::current::me;
 use crate::footing::Footing;
 use crate::runtime::{self, Shared};
 use crate::sched::lwp::{Lwp, count};
-use crate::sched::{Entry, inject};
+use crate::sched::{Entry, Steady, inject};
 use crate::tcb::{Kind, Tcb};
 use crate::{donors, pool, trace};
 
@@ -36,6 +36,7 @@ where
     T: Send,
 {
     let result = with_runtime(settings, |shared, me| {
+        settings.check_limit(shared)?;
         let (new, id) = New::take(settings, shared, me, kind)?;
         let (context, slot) = match packet::place(&new.footing, f, scope) {
             Ok(placed) => placed,
@@ -46,6 +47,7 @@ where
         };
         let parent = me.id.load(Ordering::Relaxed);
         pool::publish(new.block, settings.identity(kind, name, id, parent));
+        settings.limit(new.block);
         let block = new.begin(shared, context);
         if let Err(error) = submit(shared, me, block) {
             // SAFETY: nobody has seen the thread, and its body has not begun.
@@ -69,6 +71,8 @@ pub(super) fn with_runtime<R>(
     f: impl FnOnce(&Shared, &'static Tcb) -> io::Result<R>,
 ) -> io::Result<R> {
     let me = me();
+    // Pools are locked on the way.
+    let _steady = Steady::new();
     let check = |shared: &Shared| match shared.is_stopping()
         || shared.generation != crate::fork::generation()
     {

@@ -32,6 +32,9 @@ use crate::tcb::{RUNNABLE, SUSPEND_ASKED, Tcb};
 use crate::time::sleep_until;
 use crate::wait::{self, Reason};
 pub use lisle_lwp::donor::Unsupported;
+/// What joining a thread gives: std's own.
+#[doc(no_inline)]
+pub use std::thread::Result;
 
 static PARKED: Reason = Reason::new("park");
 
@@ -200,7 +203,7 @@ where
 ///
 /// # Errors
 /// Why they are not.
-pub fn full_threads() -> Result<(), Unsupported> {
+pub fn full_threads() -> core::result::Result<(), Unsupported> {
     lisle_lwp::donor::support()
 }
 

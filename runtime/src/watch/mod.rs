@@ -27,7 +27,7 @@
 //! *Asleep when idle*: monitor and sentinels sleep while all LWPs do.
 //!
 //! *Bounds*: kernel threads = LWPs + threads that are blocked or were preempted
-//! and have not come back + spares + monitor and sentinels. Nothing limits the
+//! and have not come back + spares + monitor, [`stock`] and sentinels. Nothing limits the
 //! second number, because a limit would deadlock threads that wait for each other
 //! through the kernel.
 
@@ -37,6 +37,7 @@ mod monitor;
 mod processors;
 mod sentinel;
 mod source;
+mod stock;
 mod upcall;
 
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub(crate) struct Watch {
     /// How long a thread may compute while others wait; `None`: as long as it
     /// likes.
     pub(crate) slice: Option<Duration>,
+    /// By which signal full threads are made to give way; `None`: by none.
+    pub(crate) signal: Option<i32>,
     pub(crate) log: Log,
     /// How many processors the system gives, if their number is followed.
     processors: Option<Processors>,
@@ -77,6 +80,7 @@ pub(crate) struct Watch {
     /// The monitor sleeps, and the sentinels with it, until an LWP gets up.
     asleep: AtomicBool,
     monitor: Sleeper,
+    stock: Sleeper,
     /// What sentinels are to do, as a word to sleep on: [`REST`], [`RUN`] or
     /// [`END`], which is the last.
     sentinels: AtomicU32,
@@ -94,6 +98,7 @@ impl Watch {
     pub(crate) fn new(
         source: Source,
         slice: Option<Duration>,
+        signal: Option<i32>,
         log: Log,
         processors: Option<Processors>,
     ) -> Watch {
@@ -102,9 +107,11 @@ impl Watch {
             processors,
             source,
             slice,
+            signal,
             log,
             asleep: AtomicBool::new(false),
             monitor: Sleeper::new(),
+            stock: Sleeper::new(),
             sentinels: AtomicU32::new(REST),
             posted: AtomicU32::new(0),
             looks: AtomicU64::new(0),
@@ -149,6 +156,7 @@ impl Watch {
     pub(crate) fn stop(&self) {
         self.asleep.store(false, Ordering::Relaxed);
         self.monitor.wake();
+        self.stock.wake();
         self.sentinels.store(END, Ordering::Relaxed);
         self.wake_sentinels();
     }
@@ -171,15 +179,18 @@ impl Watch {
     }
 }
 
-/// Starts the monitor, which starts the sentinels when it first sees an LWP at
-/// work.
+/// Starts the stock and the monitor, which starts the sentinels when it first
+/// sees an LWP at work.
 ///
 /// # Errors
-/// If the system refuses the monitor.
+/// If the system refuses them.
 pub(crate) fn start(shared: &Shared) -> std::io::Result<()> {
     match shared.watch.source {
         Source::Off => Ok(()),
-        _ => shared.start_helper("watch", monitor::run),
+        _ => {
+            shared.start_helper("stock", stock::run)?;
+            shared.start_helper("watch", monitor::run)
+        }
     }
 }
 

@@ -5,16 +5,20 @@
 //! used the processor for a whole slice, while others wait? (Used, not waited
 //! for: on a busy machine a kernel thread may not have run at all.)
 //!
-//! It also keeps spares at hand, and completes offers for which there was none.
+//! It also completes offers for which there was no spare. *It allocates nothing
+//! and takes no lock of foreign code*: their holder may be a preempted thread, which
+//! goes on only if the monitor does. See [`stock`](super::stock).
 
 use std::time::{Duration, Instant};
 
 use lisle_lwp::shim::{Ordering, fence};
 use lisle_lwp::sys::{self, KernelState};
 
-use super::{Kind, Source, Watch, offer};
+use super::{Kind, Watch, offer};
 use crate::runtime::Shared;
 use crate::sched::lwp::Lwp;
+use crate::sched::preempt::{self, Asked};
+use crate::tcb::{Kind as ThreadKind, Tcb};
 
 /// At most so long between two looks, at least so long.
 const TICKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
@@ -22,13 +26,14 @@ const TICKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 const SOON: Duration = Duration::from_micros(100);
 /// After so many looks at an idle runtime the monitor sleeps.
 const IDLE_LOOKS: u32 = 5;
-/// Spares that should wait at any time.
-const SPARES: usize = 2;
 /// An LWP that seems to have no other work is preempted only after so many
 /// slices: what it has is known as of its last round.
 const PATIENCE: u32 = 10;
 
-/// How often the number of processors is looked at.
+/// After so long without progress something unusual is done.
+const LONG: Duration = Duration::from_millis(50);
+
+/// How often the stock looks at the number of processors.
 const COUNT_PROCESSORS: Duration = Duration::from_secs(1);
 
 /// What the last look at an LWP saw.
@@ -38,6 +43,10 @@ struct Seen {
     tid: u32,
     /// Processor time of the kernel thread when it was first seen so.
     cpu: Duration,
+    /// Since when it has been offered in vain.
+    offered: Option<Instant>,
+    /// What it had used when a signal was sent.
+    asked: Duration,
 }
 
 /// The monitor's body.
@@ -47,9 +56,9 @@ pub(super) fn run(shared: &Shared) {
     let tick = tick.clamp(TICKS.0, TICKS.1);
     let mut seen = vec![Seen::default(); shared.lwps.len()];
     let mut idle_looks = 0;
-    let mut posted = Vec::new();
-    let mut counted = None;
+    let mut counted: Option<Instant> = None;
     let mut pause = tick;
+    let mut unserved = (None, 0);
     while !shared.is_stopping() {
         let all_sleep = shared.all_sleep();
         idle_looks = if all_sleep { idle_looks + 1 } else { 0 };
@@ -59,21 +68,19 @@ pub(super) fn run(shared: &Shared) {
             continue;
         }
         let now = Instant::now();
-        if !all_sleep && counted.is_none_or(|counted| now - counted >= COUNT_PROCESSORS) {
+        let count = counted.is_none_or(|counted| now - counted >= COUNT_PROCESSORS);
+        if (!all_sleep && count) || super::stock::is_low(shared) {
             counted = Some(now);
-            follow_processors(shared);
-            if shared.watch.source == Source::Sentinels {
-                super::post_sentinels(shared, &mut posted);
-            }
+            shared.watch.stock.wake();
         }
         shared.watch.call_sentinels(!all_sleep);
-        shared.keep_spares(SPARES);
         shared.watch.monitor.sleep(Some(pause));
         shared.watch.looks.fetch_add(1, Ordering::Relaxed);
         let mut any = false;
         for (lwp, seen) in shared.lwps().iter().zip(&mut seen) {
             any |= look(shared, lwp, seen);
         }
+        rescue(shared, &mut unserved);
         // Threads that block do so again, soon.
         pause = if any { SOON } else { (pause * 2).min(tick) };
         serve_if_nobody_does(shared);
@@ -97,22 +104,6 @@ fn serve_if_nobody_does(shared: &Shared) {
     }
     if shared.reactor.has_sources() {
         shared.reactor.poll();
-    }
-}
-
-/// As many LWPs as the system gives processors.
-fn follow_processors(shared: &Shared) {
-    let Some(count) = shared.watch.processors_now() else {
-        return;
-    };
-    let count = count.min(shared.lwps.len());
-    if count != shared.roster.wanted() {
-        // If the system refuses a kernel thread, the next look tries again.
-        let _ = shared.resize(count);
-        if let Some(fixed) = shared.watch.fixed() {
-            // The program has said otherwise meanwhile.
-            let _ = shared.resize(fixed);
-        }
     }
 }
 
@@ -143,13 +134,24 @@ fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) -> bool {
     let switches = lwp.counters.switches.load(Ordering::Relaxed);
     if lwp.owner.is_offered() {
         // Nobody was there to take it, or whoever came found the holder back.
+        let now = Instant::now();
+        if now - *seen.offered.get_or_insert(now) >= LONG {
+            seen.offered = None;
+            wake_up(shared, carrier, switches);
+        }
         return send(shared, lwp, Kind::Blocked);
     }
     let used = || sys::cpu_time_of(tid).unwrap_or_default();
     let same = seen.tid == tid && seen.switches == switches;
     if !same {
         let cpu = used();
-        *seen = Seen { switches, tid, cpu };
+        *seen = Seen {
+            switches,
+            tid,
+            cpu,
+            offered: None,
+            asked: Duration::ZERO,
+        };
     }
     match sys::kernel_state_of(tid) {
         // Only if it is still the same thread: the look took a while.
@@ -164,15 +166,98 @@ fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) -> bool {
         // successor.
         Err(_) if used() == seen.cpu => send(shared, lwp, Kind::Blocked),
         _ => {
-            let Some(slice) = shared.watch.slice else {
+            let Some(slice) = slice_of(shared, carrier) else {
                 return false;
             };
             let pressing = has_other_work(shared, lwp) || !shared.roster.wants(lwp.index);
             let patience = if pressing { 1 } else { PATIENCE };
-            if used().saturating_sub(seen.cpu) >= slice * patience {
+            let used = used().saturating_sub(seen.cpu);
+            if used >= slice.saturating_mul(patience) && !ask(shared, carrier, seen, used, slice) {
                 send(shared, lwp, Kind::Preempted);
             }
             false
+        }
+    }
+}
+
+/// What the kernel thread was last switched to.
+fn running_on(carrier: &Tcb) -> Option<&'static Tcb> {
+    // SAFETY: null or a control block, and those live for ever.
+    unsafe { carrier.own.runs.load(Ordering::Relaxed).as_ref() }
+}
+
+/// How long the thread that runs there may compute.
+fn slice_of(shared: &Shared, carrier: &Tcb) -> Option<Duration> {
+    let usual = shared.watch.slice?;
+    let own = running_on(carrier).map_or(0, |thread| thread.slice_ns.load(Ordering::Relaxed));
+    match own {
+        0 => Some(usual),
+        u64::MAX => None,
+        own => Some(Duration::from_nanos(own)),
+    }
+}
+
+/// Makes the thread give way by a signal, if that is the better answer: as many
+/// threads as there are LWPs may keep a kernel thread to themselves, because the
+/// kernel shares processors more finely than slices do. Returns whether it is
+/// being done; if not, the LWP is to leave.
+fn ask(shared: &Shared, carrier: &Tcb, seen: &mut Seen, used: Duration, slice: Duration) -> bool {
+    let Some(signal) = shared.watch.signal else {
+        return false;
+    };
+    let full = running_on(carrier).is_some_and(|thread| thread.kind() == ThreadKind::Full);
+    let few = shared.watch.log.counters().without_lwp() < shared.lwps.len() as u64;
+    // What a thread uses without an LWP is known only when it is back.
+    let limited = running_on(carrier).is_some_and(|thread| thread.limit_ns() != 0);
+    if !full || (few && !limited) {
+        return false;
+    }
+    match preempt::asked(carrier, seen.switches) {
+        Asked::Refused => false,
+        // It comes as soon as the thread runs, unless that blocks it.
+        Asked::OnItsWay => used < seen.asked + slice,
+        Asked::No => {
+            seen.asked = used;
+            preempt::ask(carrier, seen.switches, signal).is_ok()
+        }
+    }
+}
+
+/// No kernel thread comes for an LWP whose thread blocks: the system refuses one,
+/// or whoever starts them waits for a lock that a preempted thread holds. A
+/// signal makes way for the other threads: the thread will wait again when it is
+/// its turn.
+fn wake_up(shared: &Shared, carrier: &Tcb, switches: u64) {
+    let full = running_on(carrier).is_some_and(|thread| thread.kind() == ThreadKind::Full);
+    if full && let Some(signal) = shared.watch.signal {
+        let _ = preempt::ask(carrier, switches, signal);
+    }
+}
+
+/// If nobody can serve the preempted threads, a spare serves one: when all LWPs
+/// have been blocked at every look for long, be it that their idle contexts wait
+/// for a lock that a preempted thread holds. (One that runs will serve them; one
+/// that sleeps would have been told.) `unserved` is since when, and how many had
+/// been served then.
+fn rescue(shared: &Shared, unserved: &mut (Option<Instant>, usize)) {
+    let (waiting, taken) = shared.preempted.counts();
+    let blocked = |lwp: &Lwp| {
+        let carrier = lwp.carrier();
+        let tid = carrier.map(|carrier| carrier.own.tid.load(Ordering::Relaxed));
+        tid.is_none_or(|tid| !matches!(sys::kernel_state_of(tid), Ok(KernelState::Running)))
+    };
+    if waiting == 0 || taken != unserved.1 || !shared.lwps().iter().all(blocked) {
+        *unserved = (None, taken);
+        return;
+    }
+    let now = Instant::now();
+    if now - *unserved.0.get_or_insert(now) >= LONG {
+        match shared.spares.take() {
+            Some(spare) => {
+                unserved.0 = None;
+                spare.rescue();
+            }
+            None => shared.watch.stock.wake(),
         }
     }
 }
@@ -182,30 +267,17 @@ fn has_other_work(shared: &Shared, lwp: &Lwp) -> bool {
     lwp.load() > 0
         || !lwp.stealer.is_empty()
         || !shared.injector.is_empty()
+        || !shared.preempted.is_empty()
         || shared.earliest_deadline() <= shared.clock.now()
         || (shared.reactor.has_sources() && shared.sleepers.asleep() == 0)
 }
 
-/// Offers the LWP and sends a kernel thread. Returns whether one comes.
+/// Offers the LWP and sends a kernel thread. Returns whether one comes at once.
 fn send(shared: &Shared, lwp: &Lwp, why: Kind) -> bool {
-    if offer(shared, lwp, why) {
-        return true;
+    let comes = offer(shared, lwp, why);
+    if !comes {
+        // The LWP stays offered; the stock starts a kernel thread.
+        shared.watch.stock.wake();
     }
-    match shared.start_kernel_thread() {
-        Ok(spare) => {
-            shared.watch.is_refused.store(false, Ordering::Relaxed);
-            spare.go(lwp);
-            true
-        }
-        // The LWP stays offered, and the next look tries again.
-        Err(_) => {
-            if !shared.watch.is_refused.swap(true, Ordering::Relaxed) {
-                shared
-                    .watch
-                    .log
-                    .tell_refused(|| super::bounds::look(shared));
-            }
-            false
-        }
-    }
+    comes
 }

@@ -28,6 +28,10 @@ pub enum Kind {
     Unblocked = 3,
     /// An LWP has left: it is not wanted, and what it had to do is done by others.
     Retired = 4,
+    /// A thread has used more CPU time than its
+    /// [limit](crate::thread::Builder::cpu_limit). Told once per thread; what
+    /// follows from it is up to the program.
+    OverLimit = 5,
 }
 
 impl Kind {
@@ -37,7 +41,8 @@ impl Kind {
             1 => Kind::Blocked,
             2 => Kind::Preempted,
             3 => Kind::Unblocked,
-            _ => Kind::Retired,
+            4 => Kind::Retired,
+            _ => Kind::OverLimit,
         }
     }
 }
@@ -76,9 +81,11 @@ pub trait Handler: Send + Sync {
     /// An LWP has left.
     fn retired(&self, _event: &Event) {}
     /// The system has refused another kernel thread, and some LWP waits with its
-    /// thread: which threads wait for what. Told by the monitor, once until the
+    /// thread: which threads wait for what. Told by a kernel thread of its own, once until the
     /// system gives one again.
     fn refused(&self, _threads: &KernelThreads) {}
+    /// A thread has used more CPU time than its limit.
+    fn over_limit(&self, _event: &Event) {}
 }
 
 /// How often each upcall was made; these only rise.
@@ -95,12 +102,21 @@ pub struct Counters {
     pub unblocked: u64,
     /// [`Kind::Retired`].
     pub retired: u64,
+    /// [`Kind::OverLimit`].
+    pub over_limit: u64,
+    /// Of the preempted: how many made way in a signal handler. Such a thread is
+    /// ready again at once and keeps no kernel thread.
+    pub switched: u64,
+    /// Threads that had been preempted so, were not served for long, and went on
+    /// on a kernel thread without an LWP.
+    pub rescued: u64,
 }
 
 impl Counters {
     /// Threads that run or block without an LWP at this moment.
     pub fn without_lwp(&self) -> u64 {
-        (self.blocked + self.preempted).saturating_sub(self.unblocked)
+        (self.blocked + self.preempted + self.rescued)
+            .saturating_sub(self.unblocked + self.switched)
     }
 }
 
@@ -110,7 +126,9 @@ const KEPT: usize = 64;
 /// The upcalls of an LWP.
 #[derive(Debug, Default)]
 struct OfLwp {
-    counts: [AtomicU64; 5],
+    counts: [AtomicU64; 6],
+    switched: AtomicU64,
+    rescued: AtomicU64,
     last: Mutex<VecDeque<Event>>,
 }
 
@@ -142,6 +160,18 @@ impl Log {
         &self.lwps[lwp.unwrap_or(none).min(none)]
     }
 
+    /// As [`Log::note`], for a thread that made way in a signal handler.
+    pub(crate) fn note_switched(&self, lwp: usize, thread: u64) {
+        // First: whoever sees it preempted sees that it has no kernel thread.
+        self.of(Some(lwp)).switched.fetch_add(1, Ordering::Release);
+        self.note(Kind::Preempted, Some(lwp), thread);
+    }
+
+    /// A preempted thread goes on without an LWP.
+    pub(crate) fn note_rescued(&self) {
+        self.of(None).rescued.fetch_add(1, Ordering::Release);
+    }
+
     /// Counts, keeps and tells an upcall. In the idle context only.
     pub(crate) fn note(&self, kind: Kind, lwp: Option<usize>, thread: u64) {
         // Release: pairs with nothing but observers; a count that is seen comes
@@ -164,6 +194,7 @@ impl Log {
                 Kind::Preempted => handler.preempted(&event),
                 Kind::Unblocked => handler.unblocked(&event),
                 Kind::Retired => handler.retired(&event),
+                Kind::OverLimit => handler.over_limit(&event),
             });
             // The kernel thread carries an LWP on, whatever a program's code does.
             let _ = catch_unwind(tell);
@@ -189,6 +220,9 @@ impl Log {
             sum.blocked += one.blocked;
             sum.preempted += one.preempted;
             sum.retired += one.retired;
+            sum.over_limit += one.over_limit;
+            sum.switched += one.switched;
+            sum.rescued += one.rescued;
         }
         sum
     }
@@ -220,7 +254,7 @@ impl Log {
 
 impl OfLwp {
     fn counters(&self) -> Counters {
-        let [added, blocked, preempted, unblocked, retired] = self
+        let [added, blocked, preempted, unblocked, retired, over_limit] = self
             .counts
             .each_ref()
             .map(|count| count.load(Ordering::Acquire));
@@ -230,6 +264,9 @@ impl OfLwp {
             preempted,
             unblocked,
             retired,
+            over_limit,
+            switched: self.switched.load(Ordering::Acquire),
+            rescued: self.rescued.load(Ordering::Acquire),
         }
     }
 

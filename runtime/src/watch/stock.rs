@@ -1,0 +1,80 @@
+//! The stock of spares: one kernel thread that starts others.
+//!
+//! Starting a kernel thread takes locks of libc and of the allocator, and a
+//! preempted thread may hold these until the monitor preempts another one. So the
+//! monitor starts none; it wakes the stock. While the stock waits for such a
+//! lock, whatever needs no new kernel thread goes on: slices end by signals, and
+//! there are spares at hand. It does what else the monitor must not: it follows the
+//! number of processors, posts sentinels, and tells that the system refuses.
+
+use lisle_lwp::shim::Ordering;
+
+use super::{Kind, Source, offer};
+use crate::runtime::Shared;
+use crate::sched::lwp::Lwp;
+
+/// Spares that should wait at any time.
+const SPARES: usize = 2;
+
+/// Whether there are fewer than should be.
+pub(super) fn is_low(shared: &Shared) -> bool {
+    let (waiting, most) = shared.spares.load();
+    waiting < SPARES.min(most)
+}
+
+/// The stock's body.
+pub(super) fn run(shared: &Shared) {
+    let mut posted = Vec::new();
+    while !shared.is_stopping() {
+        if !shared.all_sleep() {
+            follow_processors(shared);
+            if shared.watch.source == Source::Sentinels {
+                super::post_sentinels(shared, &mut posted);
+            }
+        }
+        shared.keep_spares(SPARES);
+        shared.lwps().iter().for_each(|lwp| serve(shared, lwp));
+        shared.watch.stock.sleep(None);
+    }
+}
+
+/// As many LWPs as the system gives processors.
+fn follow_processors(shared: &Shared) {
+    let Some(count) = shared.watch.processors_now() else {
+        return;
+    };
+    let count = count.min(shared.lwps.len());
+    if count != shared.roster.wanted() {
+        // If the system refuses a kernel thread, the next look tries again.
+        let _ = shared.resize(count);
+        if let Some(fixed) = shared.watch.fixed() {
+            // The program has said otherwise meanwhile.
+            let _ = shared.resize(fixed);
+        }
+    }
+}
+
+/// Completes an offer for which there was no spare.
+fn serve(shared: &Shared, lwp: &Lwp) {
+    let outside = |holder: &crate::tcb::Tcb| !holder.own.holder.is_inside();
+    if !lwp.owner.is_offered() || !lwp.carrier().is_some_and(outside) {
+        return;
+    }
+    let why = Kind::of(lwp.offered_for.load(Ordering::Relaxed));
+    if offer(shared, lwp, why) {
+        return;
+    }
+    match shared.start_kernel_thread() {
+        Ok(spare) => {
+            shared.watch.is_refused.store(false, Ordering::Relaxed);
+            spare.go(lwp);
+        }
+        // The LWP stays offered, and the monitor's next look tries again.
+        Err(_) => {
+            if !shared.watch.is_refused.swap(true, Ordering::Relaxed) {
+                let watch = &shared.watch;
+                watch.log.tell_refused(|| super::bounds::look(shared));
+            }
+        }
+    }
+}
