@@ -17,14 +17,17 @@ pub mod channel;
 mod condvar;
 #[cfg(all(test, lisle_loom))]
 mod models;
+mod monitor;
 mod mutex;
 mod once;
 mod parker;
 #[cfg(not(lisle_loom))]
 pub mod parking_lot;
 mod poison;
+mod possession;
 mod priority_mutex;
 mod queue;
+mod region;
 mod rwlock;
 mod semaphore;
 mod spin;
@@ -32,6 +35,7 @@ mod wait_group;
 
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
+pub use monitor::{Monitor, MonitorGuard};
 pub use mutex::raw::RawMutex;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::lazy_lock::LazyLock;
@@ -39,6 +43,7 @@ pub use once::once_lock::OnceLock;
 pub use once::{Once, OnceState};
 pub use parker::{Parker, Unparker};
 pub use priority_mutex::{PriorityMutex, PriorityMutexGuard};
+pub use region::{Inside, Region};
 pub use rwlock::policy::{Fair, PreferReaders, PreferWriters, RwLockPolicy};
 pub use rwlock::raw::RawRwLock;
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockUpgradableGuard, RwLockWriteGuard};

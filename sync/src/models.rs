@@ -9,10 +9,12 @@
 
 mod channel;
 mod condvar;
+mod monitor;
 mod mutex;
 mod once;
 mod priority_mutex;
 mod queue;
+mod region;
 mod rwlock;
 mod select;
 mod semaphore;
