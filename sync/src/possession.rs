@@ -29,8 +29,9 @@
 //! (2) A possessor that waits enlists in the same stay under the lock in which it hands
 //! over or sets the state free, and `QUEUED` is set with that. (3) *While the state is
 //! free, no guard in the line is true*: every leaver that finds `QUEUED` has examined
-//! all, and what changes the state possesses it. Where a waiter that gives up uncovers
-//! another one ([`Line::COVERS`]), it examines in the leaver's stead.
+//! all, and what changes the state possesses it. A waiter that gives up may uncover another
+//! one; where a line hides some behind others, who gives up has the state again before it
+//! goes on, and leaves it like everybody.
 //!
 //! *No bypass*: a newcomer gets a free state only if nobody in the line could have it.
 //!
@@ -136,8 +137,6 @@ pub(crate) type Waiting<V> = Node<Request<V>>;
 
 /// Who stands where, and who may be next.
 pub(crate) trait Line<V> {
-    /// Whether a waiter that leaves may uncover one that has not been examined.
-    const COVERS: bool;
     /// Where a thread stands that had possessed the state and must have it again.
     const AGAIN: usize;
 
@@ -437,9 +436,6 @@ impl<V, L: Line<V>> Possession<V, L> {
         if !line.is_awaited() {
             // Relaxed: says nothing about the state.
             self.word.fetch_and(!QUEUED, Ordering::Relaxed);
-        } else if L::COVERS && self.try_take() {
-            drop(line);
-            self.release();
         }
     }
 
@@ -553,6 +549,7 @@ impl<V, L: Line<V>> Possession<V, L> {
     }
 
     /// Changes the line, the caller possessing the state.
+    #[cold]
     pub(crate) fn rearrange<R>(&self, change: impl FnOnce(&mut L) -> R) -> R {
         let mut line = self.line.lock();
         let result = change(&mut line);

@@ -151,28 +151,34 @@ fn signal_against_wait() {
     });
 }
 
-/// A newcomer is not inside between the signaller and the signalled.
+/// A newcomer, who adds ten, is inside neither between the signaller and the signalled nor
+/// before the signaller is again.
 #[test]
 fn signal_against_newcomer() {
-    let seen = outcomes(Some(1), || {
+    let seen = outcomes(Some(2), || {
         let shared = items(0);
-        let (adder, thief) = (shared.clone(), shared.clone());
-        let adder = spawn(move || signalled(&adder));
-        let thief = spawn(move || {
-            let mut items = thief.enter();
-            let stolen = *items > 0;
-            if stolen {
-                *items -= 1;
-                drop(items);
-                signalled(&thief);
-            }
-            stolen
+        let (adder, newcomer) = (shared.clone(), shared.clone());
+        let adder = spawn(move || {
+            let mut items = adder.enter();
+            *items += 1;
+            let before = *items / 10;
+            let signalled = items.signal(THERE);
+            assert_eq!(*items / 10, before, "a newcomer came before the signaller");
+            signalled
         });
-        take_signalled(&shared);
-        adder.join().unwrap();
-        let stolen = thief.join().unwrap();
-        assert_eq!(*shared.enter(), 0);
-        stolen
+        let newcomer = spawn(move || *newcomer.enter() += 10);
+        let mut items = shared.enter();
+        if *items % 10 == 0 {
+            let before = *items / 10;
+            items.wait(THERE);
+            assert!(*items % 10 == 1 && *items / 10 >= before);
+        }
+        *items -= 1;
+        drop(items);
+        newcomer.join().unwrap();
+        let signalled = adder.join().unwrap();
+        assert_eq!(*shared.enter(), 10);
+        signalled
     });
     assert_eq!(seen.len(), 2);
 }

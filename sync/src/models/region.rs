@@ -150,6 +150,7 @@ fn await_against_timeout() {
         let adder = spawn(move || add(&other));
         let came = shared.enter(|n| {
             let came = n.wait_until_deadline(time::now(), |n| *n == 1);
+            assert_eq!(came, **n == 1);
             **n += 1;
             came
         });

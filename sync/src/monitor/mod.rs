@@ -129,7 +129,6 @@ impl<T, const N: usize> Queues<T, N> {
 }
 
 impl<T, const N: usize> Line<State<T, N>> for Queues<T, N> {
-    const COVERS: bool = false;
     const AGAIN: usize = ENTRANCE;
 
     unsafe fn push(&mut self, node: &Waiting<State<T, N>>) {
@@ -440,26 +439,26 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
 impl<T, const N: usize> MonitorGuard<'_, T, N> {
     /// Hoare's signal: if a thread waits on the condition, the first one is inside at
     /// once, and finds everything as it is now; the caller is inside again, before all
-    /// who stand at the entrance, when that one has left or waits. Not a cancellation
-    /// point.
+    /// who stand at the entrance, when that one has left or waits. Returns whether there
+    /// was one. Not a cancellation point.
     ///
     /// # Panics
     /// If the monitor has been poisoned meanwhile.
     #[inline]
-    pub fn signal(&mut self, condition: usize) {
-        if self.state().waiting[condition] > 0 {
-            self.signal_waiter(condition);
-        }
+    pub fn signal(&mut self, condition: usize) -> bool {
+        self.state().waiting[condition] > 0 && self.signal_waiter(condition)
     }
 
     #[cold]
-    fn signal_waiter(&mut self, condition: usize) {
+    fn signal_waiter(&mut self, condition: usize) -> bool {
         let possession = &self.monitor.possession;
         // SAFETY: it is asked under the lock.
         let first = |queues: &Queues<T, N>| unsafe { queues.conditions[condition].find(|_| true) };
-        if possession.hand_to(Request::new(URGENT), first) {
+        let signalled = possession.hand_to(Request::new(URGENT), first);
+        if signalled {
             self.check();
         }
+        signalled
     }
 
     /// Lets the first thread that waits on the condition enter, behind all who stand at
@@ -481,11 +480,13 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
         }
     }
 
-    /// Whether a thread waits on the condition: Hoare's `condition.queue`. Exact, but
-    /// for those whose time is up.
+    /// Whether a thread waits on the condition: Hoare's `condition.queue`. One whose time
+    /// is up, or which is cancelled, counts until it notices: so do not infer from this
+    /// that a signal will reach somebody; the signal says that itself.
     pub fn is_awaited(&mut self, condition: usize) -> bool {
         let possession = &self.monitor.possession;
-        possession.rearrange(|queues| !queues.conditions[condition].is_empty())
+        self.state().waiting[condition] > 0
+            && possession.rearrange(|queues| !queues.conditions[condition].is_empty())
     }
 }
 

@@ -74,8 +74,6 @@ impl<T> RefUnwindSafe for Region<T> {}
 struct Order<T>(Queue<Request<T>>);
 
 impl<T> Line<T> for Order<T> {
-    // A waiter hides nobody: all are examined.
-    const COVERS: bool = false;
     const AGAIN: usize = 0;
 
     unsafe fn push(&mut self, node: &Waiting<T>) {
