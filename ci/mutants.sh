@@ -45,6 +45,11 @@ sync/src/mutex/raw.rs        models::mutex models::condvar
 sync/src/condvar/raw.rs      models::condvar
 sync/src/rwlock/raw.rs       models::rwlock
 sync/src/once/mod.rs         models::once
+sync/src/possession.rs       models::monitor models::region models::serializer
+sync/src/monitor/mod.rs      models::monitor
+sync/src/region/mod.rs       models::region
+sync/src/serializer/mod.rs   models::serializer
+sync/src/path/mod.rs         models::path
 sync/src/queue.rs            models::queue
 sync/src/parker.rs           models::queue
 sync/src/barrier.rs          models::queue

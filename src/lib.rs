@@ -126,6 +126,10 @@ pub mod os {
 /// | [`sync::Barrier`] | deadlines | none is needed | 40 |
 /// | [`sync::PriorityMutex`] | the holder inherits priorities | the most urgent first | 40 |
 /// | [`sync::Semaphore`] | all of it, after tokio | first come first served, by hand-off | 56 |
+/// | [`sync::Monitor`] | Mesa's and Hoare's, ranked waits | first come first served, by hand-off | 80 |
+/// | [`sync::Region`] | guards, examined by who leaves | first come first served among true guards | 40 |
+/// | [`sync::Serializer`] | queues with guarantees, crowds | first come first served in each queue | 96 |
+/// | [`sync::PathExpression`] | [`sync::path!`] | first come first served among what is allowed | |
 /// | [`sync::WaitGroup`], [`sync::Parker`] | all of it, after crossbeam | none is needed | 8 |
 ///
 /// ```
@@ -160,6 +164,8 @@ pub use lisle_runtime::sched::in_runtime as __in_runtime;
 /// Longer texts.
 #[cfg(not(lisle_loom))]
 pub mod guide {
+    #[doc = include_str!("../docs/classical.md")]
+    pub mod classical {}
     #[doc = include_str!("../docs/full-threads.md")]
     pub mod full_threads {}
     #[doc = include_str!("../docs/upcalls.md")]

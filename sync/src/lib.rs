@@ -17,28 +17,36 @@ pub mod channel;
 mod condvar;
 #[cfg(all(test, lisle_loom))]
 mod models;
+mod monitor;
 mod mutex;
 mod once;
 mod parker;
 #[cfg(not(lisle_loom))]
 pub mod parking_lot;
+mod path;
 mod poison;
+mod possession;
 mod priority_mutex;
 mod queue;
+mod region;
 mod rwlock;
 mod semaphore;
+mod serializer;
 mod spin;
 mod wait_group;
 
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
+pub use monitor::{Monitor, MonitorGuard};
 pub use mutex::raw::RawMutex;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::lazy_lock::LazyLock;
 pub use once::once_lock::OnceLock;
 pub use once::{Once, OnceState};
 pub use parker::{Parker, Unparker};
+pub use path::{Named, Operation, PathError, PathErrorKind, PathExpression, UnknownOperation};
 pub use priority_mutex::{PriorityMutex, PriorityMutexGuard};
+pub use region::{Inside, Region};
 pub use rwlock::policy::{Fair, PreferReaders, PreferWriters, RwLockPolicy};
 pub use rwlock::raw::RawRwLock;
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockUpgradableGuard, RwLockWriteGuard};
@@ -46,6 +54,10 @@ pub use semaphore::{
     AcquireError, AcquireTimeoutError, OwnedSemaphorePermit, ReleaseError, Semaphore,
     SemaphorePermit, TryAcquireError,
 };
+pub use serializer::{Serializer, SerializerGuard, View};
 pub use wait_group::WaitGroup;
+
+#[doc(hidden)]
+pub use path::for_macro as __path;
 
 pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};

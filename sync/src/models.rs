@@ -9,13 +9,17 @@
 
 mod channel;
 mod condvar;
+mod monitor;
 mod mutex;
 mod once;
+mod path;
 mod priority_mutex;
 mod queue;
+mod region;
 mod rwlock;
 mod select;
 mod semaphore;
+mod serializer;
 mod shapes;
 mod task;
 

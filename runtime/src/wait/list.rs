@@ -149,6 +149,33 @@ impl<T> Queue<T> {
         self.tail = node;
     }
 
+    /// Puts a waiter before one that is linked here.
+    ///
+    /// # Safety
+    /// As [`Queue::push`]; `at` is linked in this queue.
+    pub unsafe fn insert_before(&mut self, node: &Node<T>, at: &Node<T>) {
+        debug_assert!(!node.linked.get() && at.linked.get());
+        node.linked.set(true);
+        node.next.set(at);
+        node.prev.set(at.prev.replace(node));
+        // SAFETY: the neighbour of a linked node is linked, so in place.
+        match unsafe { node.prev.get().as_ref() } {
+            Some(prev) => prev.next.set(node),
+            None => self.head = node,
+        }
+    }
+
+    /// The waiter behind this one. The reference is good until that waiter's wait is
+    /// resolved.
+    ///
+    /// # Safety
+    /// The node is linked in this queue; else as [`Queue::pop`].
+    pub unsafe fn next<'n>(&self, node: &Node<T>) -> Option<&'n Node<T>> {
+        debug_assert!(node.linked.get());
+        // SAFETY: the neighbour of a linked node is linked, so in place.
+        unsafe { node.next.get().as_ref() }
+    }
+
     /// Unlinks the first waiter. The reference is good until that waiter's wait
     /// is resolved.
     ///
