@@ -168,6 +168,27 @@ impl<K: Ord + Copy> Times<K> {
         Causality::of(less || !theirs.is_empty(), greater || !ours.is_empty())
     }
 
+    /// The entries that are later than the other's.
+    ///
+    /// ```
+    /// use lisle_clock::{Process, VectorTime};
+    /// let [p, q] = [0, 1].map(Process::new);
+    /// let message = VectorTime::from_iter([(p, 2), (q, 5)]);
+    /// let known = VectorTime::from_iter([(p, 2), (q, 3)]);
+    /// assert_eq!(Vec::from_iter(message.exceeding(&known)), [(q, 5)]);
+    /// ```
+    pub fn exceeding<'a>(&'a self, other: &'a Times<K>) -> impl Iterator<Item = (K, u64)> + 'a {
+        let mut theirs = &other.entries[..];
+        self.iter().filter(move |&(key, time)| {
+            while let [first, rest @ ..] = theirs
+                && first.0 < key
+            {
+                theirs = rest;
+            }
+            !matches!(theirs, [first, ..] if first.0 == key && first.1 >= time)
+        })
+    }
+
     /// Keeps the entries that the function wants.
     pub fn retain(&mut self, mut wanted: impl FnMut(K, u64) -> bool) {
         self.entries.retain(|&(key, time)| wanted(key, time));

@@ -9,6 +9,7 @@
 
 mod channel;
 mod condvar;
+mod delivery;
 mod mutex;
 mod once;
 mod priority_mutex;
@@ -17,6 +18,7 @@ mod rwlock;
 mod select;
 mod semaphore;
 mod shapes;
+mod stamped;
 mod task;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

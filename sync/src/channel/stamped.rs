@@ -38,8 +38,8 @@
 //! ```
 //!
 //! In the same way every other carrier has stamps: a oneshot, a broadcast, a socket
-//! carries `clock.stamped(message)`, and
-//! its receiver calls `clock.receive(&stamp)`. Channels without stamps pay nothing.
+//! carries `clock.stamped(message)`, and its receiver calls `clock.receive(&stamp)`.
+//! Channels without stamps pay nothing.
 //!
 //! *Invariants*:
 //! * the stamp of an event after a receive is greater than the message's;
