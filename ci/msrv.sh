@@ -20,5 +20,5 @@ fi
 unset RUSTC RUSTDOC
 RUSTUP_TOOLCHAIN=$version rustc --version
 RUSTUP_TOOLCHAIN=$version cargo check --quiet --locked --package lisle --package lisle-sync --package lisle-runtime --package lisle-trace \
-    --package lisle-lwp
+    --package lisle-lwp --package lisle-clock
 echo "ok: Rust $version compiles the published crates"

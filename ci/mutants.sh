@@ -40,6 +40,11 @@ sync/src/channel/signal.rs   models::shapes
 sync/src/channel/watch.rs    models::shapes
 sync/src/channel/broadcast.rs models::shapes
 sync/src/channel/oneshot.rs  models::shapes
+sync/src/channel/stamped.rs  models::stamped
+sync/src/delivery/hold_back.rs models::delivery
+sync/src/delivery/causal.rs  models::delivery
+sync/src/delivery/fifo.rs    models::delivery
+sync/src/delivery/network.rs models::delivery
 sync/src/semaphore/core.rs   models::semaphore
 sync/src/mutex/raw.rs        models::mutex models::condvar
 sync/src/condvar/raw.rs      models::condvar

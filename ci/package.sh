@@ -14,7 +14,7 @@ need cargo tar
 packages=$(target_dir)/package
 rm -f "$packages"/*.crate
 cargo package --quiet --locked --workspace --exclude lisle-example-loom "$@"
-for crate in lisle-lwp lisle-runtime lisle-sync lisle-trace lisle; do
+for crate in lisle-lwp lisle-runtime lisle-clock lisle-sync lisle-trace lisle; do
     file=$(echo "$packages/$crate"-[0-9]*.crate)
     [ -s "$file" ] || die "no package of $crate"
     files=$(tar -tzf "$file")

@@ -31,6 +31,8 @@
 //! | [`jobs`] | [`join`], [`cobegin`](fn@cobegin), [`cobegin!`]: fork and join without threads | `rayon`, `chili` |
 //! | [`sync`] | locks, semaphores, barriers, what happens once | `std::sync`, parking_lot |
 //! | [`channel`] | channels and select; oneshot, mpsc, broadcast, watch, duplex, rendezvous | `crossbeam-channel` |
+//! | [`clock`], [`channel::stamped`] | logical time: which event happened before which | Lamport, 1978 |
+//! | [`delivery`] | FIFO, causal and total order; a network with faults | Birman et al., 1991 |
 //! | [`net`], [`os`] | TCP, UDP and Unix sockets | `std::net`, `std::os::unix::net` |
 //! | [`io`] | waiting for any descriptor | tokio's `AsyncFd` |
 //! | [`future`] | `block_on`, streams for async crates | |
@@ -81,8 +83,10 @@
 //! [`wait`], [`mod@cancel`], and what they need of [`thread`] and [`time`]; they
 //! run inside `loom::model` (see `examples/loom_model`).
 
+#[doc(inline)]
+pub use lisle_clock as clock;
 pub use lisle_runtime::{cancel, thread, time, wait};
-pub use lisle_sync::channel;
+pub use lisle_sync::{channel, delivery};
 
 #[cfg(not(lisle_loom))]
 pub use lisle_runtime::sched::policy;
@@ -173,6 +177,9 @@ pub mod guide {
 
     #[doc = include_str!("../docs/spacetime.md")]
     pub mod spacetime {}
+
+    #[doc = include_str!("../docs/logical-time.md")]
+    pub mod logical_time {}
 }
 
 /// README.md's example is a test, too.

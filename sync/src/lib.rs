@@ -15,6 +15,7 @@
 mod barrier;
 pub mod channel;
 mod condvar;
+pub mod delivery;
 #[cfg(all(test, lisle_loom))]
 mod models;
 mod monitor;

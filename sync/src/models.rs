@@ -9,6 +9,7 @@
 
 mod channel;
 mod condvar;
+mod delivery;
 mod monitor;
 mod mutex;
 mod once;
@@ -21,6 +22,7 @@ mod select;
 mod semaphore;
 mod serializer;
 mod shapes;
+mod stamped;
 mod task;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -191,7 +191,7 @@ const CHILD: &str = "LISLE_TEST_CHILD";
 
 /// A command that starts this program: by the words in LISLE_TEST_RUNNER (an
 /// emulator) or LISLE_TEST_LOADER (another libc's loader) if there are any.
-fn this_program() -> Command {
+pub(crate) fn this_program() -> Command {
     let words = |name| std::env::var(name).unwrap_or_default();
     let (runner, loader) = (words("LISLE_TEST_RUNNER"), words("LISLE_TEST_LOADER"));
     // By a loader, the kernel thinks that the loader is the program.

@@ -8,6 +8,7 @@
 //! * [`Sender::send_async`], [`Receiver::recv_async`]: for async tasks.
 //! * [`oneshot`], [`mpsc`], [`broadcast`], [`watch`], [`duplex`]: other shapes.
 //! * [`rendezvous`]: Ada's entry calls and `accept`.
+//! * [`stamped`]: channels whose messages carry the stamps of logical clocks.
 //!
 //! Both ends can be cloned and shared, between user threads, kernel threads and
 //! both mixed. When all senders are gone, what is buffered is still received;
@@ -38,6 +39,7 @@ pub mod rendezvous;
 mod select;
 mod selecting;
 mod signal;
+pub mod stamped;
 mod tally;
 mod ticket;
 mod timer;

@@ -1,0 +1,102 @@
+//! Delivery orders: what is held back is never released early, nor for ever.
+
+use lisle_lwp::explore::{model, outcomes};
+use lisle_runtime::thread::spawn;
+
+use crate::channel::unbounded;
+use crate::delivery::{self, Arrival, Causal, Fifo, Member, RecvError};
+
+/// An answer races its question to a third process.
+#[test]
+fn answer_against_question() {
+    let seen = outcomes(Some(1), || {
+        let [mut alice, mut bob, mut carol] = [0, 1, 2].map(Causal::new);
+        let (to_bob, at_bob) = unbounded();
+        let (to_carol, at_carol) = unbounded();
+        let also_to_carol = to_carol.clone();
+        let asking = spawn(move || {
+            let question = alice.broadcast("question");
+            assert!(to_bob.send(question.clone()).is_ok());
+            assert!(to_carol.send(question).is_ok());
+        });
+        let answering = spawn(move || {
+            bob.arrive(at_bob.recv().unwrap()).unwrap();
+            assert!(bob.deliver().is_some());
+            assert!(also_to_carol.send(bob.broadcast("answer")).is_ok());
+        });
+        let (mut got, mut held) = (Vec::new(), false);
+        while let Ok(envelope) = at_carol.recv() {
+            held |= carol.arrive(envelope).unwrap() == Arrival::Held;
+            got.extend(std::iter::from_fn(|| carol.deliver()).map(|delivery| delivery.message));
+        }
+        assert_eq!(got, ["question", "answer"]);
+        asking.join().unwrap();
+        answering.join().unwrap();
+        held
+    });
+    assert_eq!(Vec::from_iter(seen), [false, true]);
+}
+
+/// A network repeats and reorders: two carriers race with copies of one sender's messages.
+#[test]
+fn copy_against_original() {
+    let seen = outcomes(Some(2), || {
+        let (mut alice, mut bob) = (Fifo::new(0), Fifo::new(1));
+        let sent = [alice.broadcast(1), alice.broadcast(2)];
+        let (carrier, arriving) = unbounded();
+        let carriers = [carrier.clone(), carrier].map(|carrier| {
+            spawn(move || {
+                sent.into_iter()
+                    .for_each(|e| assert!(carrier.send(e).is_ok()))
+            })
+        });
+        let (mut got, mut arrivals) = (Vec::new(), Vec::new());
+        while let Ok(envelope) = arriving.recv() {
+            arrivals.push(envelope.message);
+            bob.arrive(envelope).unwrap();
+            got.extend(std::iter::from_fn(|| bob.deliver()).map(|delivery| delivery.message));
+        }
+        assert_eq!(got, [1, 2]);
+        assert_eq!(bob.duplicates(), 2);
+        carriers
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        arrivals
+    });
+    assert_eq!(Vec::from_iter(seen), [[1, 1, 2, 2], [1, 2, 1, 2]]);
+}
+
+/// Who joins misses nothing that was broadcast after it, and waits for nothing that was
+/// broadcast before.
+#[test]
+fn join_against_broadcast() {
+    let seen = outcomes(Some(3), || {
+        let [mut alice] = delivery::causal();
+        let network = alice.network().clone();
+        let thread = spawn(move || {
+            (1..=2).for_each(|n| _ = alice.broadcast(n));
+            alice
+        });
+        let mut bob = Member::<Causal<_>>::join(&network, 1);
+        let mut alice = thread.join().unwrap();
+        alice.broadcast(3);
+        let mut got = Vec::new();
+        while got.last() != Some(&3) {
+            got.push(bob.recv().unwrap().message);
+        }
+        got
+    });
+    assert_eq!(Vec::from_iter(seen), [vec![1, 2, 3], vec![2, 3], vec![3]]);
+}
+
+/// The last message of who leaves is received, and then that it has left is noticed.
+#[test]
+fn leave_against_recv() {
+    model(Some(3), || {
+        let [mut alice, mut bob] = delivery::fifo();
+        let thread = spawn(move || _ = alice.broadcast(1));
+        assert_eq!(bob.recv().map(|delivery| delivery.message), Ok(1));
+        assert_eq!(bob.recv(), Err(RecvError::Disconnected));
+        thread.join().unwrap();
+    });
+}
