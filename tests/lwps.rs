@@ -93,10 +93,11 @@ fn threads_of_a_retired_one_go_on_elsewhere() {
             .map(|n| {
                 let (sender, receiver) = (sender.clone(), receiver.clone());
                 let (on_rt, rt) = (rt.clone(), rt.clone());
-                // Over four turns everybody sends as often as it receives.
+                // Everybody sends before it receives, so that whoever waits for a message has
+                // one coming, and whoever waits for room has a receiver.
                 let body = move || {
                     for turn in 0..turns {
-                        match (n + turn) % 4 {
+                        match turn % 4 {
                             0 => thread::yield_now(),
                             1 => sender.send(n).unwrap(),
                             2 => assert!(receiver.recv().unwrap() < 60),
