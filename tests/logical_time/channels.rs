@@ -260,7 +260,9 @@ fn threads_of_one_process_keep_its_order_in_parallel() {
             assert!(message.stamp.time > last && there.now() > message.stamp);
             last = message.stamp.time;
         }
-        threads.map(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         assert_eq!(last as usize, 3 * each);
     }
 }
