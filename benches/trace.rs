@@ -4,7 +4,6 @@
 //!
 //! Whether the hook costs anything while nobody records is seen in the other benches, against a version without it.
 
-#[allow(dead_code)]
 mod common;
 
 use std::hint::black_box;

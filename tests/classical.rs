@@ -8,6 +8,9 @@
 //! ```text
 //! LISLE_CLASSICAL=write cargo test --release --test classical table
 //! ```
+
+// A solution shows its whole state in one place.
+#![allow(clippy::type_complexity)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 #[path = "classical/alarm_clock.rs"]

@@ -60,11 +60,11 @@ impl<S: Semaphore> Gate<S> {
     }
 }
 
+/// A gate for threads of this kind.
+type GateOf<T> = Arc<Gate<<T as Threads>::Semaphore>>;
+
 /// Threads that wait for a semaphore.
-fn parked_threads<T: Threads>(
-    count: usize,
-    spawn: fn(Arc<Gate<T::Semaphore>>) -> T::Handle<()>,
-) -> Figures {
+fn parked_threads<T: Threads>(count: usize, spawn: fn(GateOf<T>) -> T::Handle<()>) -> Figures {
     let (sender, figures) = std::sync::mpsc::channel();
     T::run(move || {
         let gate = Gate::new(T::Semaphore::new(0));
@@ -159,10 +159,7 @@ fn sleeping_threads<T: Threads>(sleep: fn(Duration)) -> Figures {
     figures.recv().expect("the thread has sent them")
 }
 
-fn sleeping_tasks<E: Executor, F: Future + Send>(sleep: fn(Duration) -> F) -> Figures
-where
-    F: 'static,
-{
+fn sleeping_tasks<E: Executor, F: Future + Send + 'static>(sleep: fn(Duration) -> F) -> Figures {
     let (sender, figures) = std::sync::mpsc::channel();
     E::run(async move {
         let sleeper = move || async move {

@@ -99,7 +99,6 @@ fn streams_dropped_or_forgotten_while_a_task_waits() {
             assert_eq!(reader.join().unwrap().unwrap(), b'?');
         }
         assert_eq!(counting.0.load(Ordering::SeqCst), 1, "the forgotten one's");
-        drop(context);
         drop(waker);
         assert_eq!(Arc::strong_count(&counting), 1, "nobody keeps it");
     })

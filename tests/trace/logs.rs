@@ -115,7 +115,9 @@ fn one_log_may_hold_several_runs_and_further_fields() {
 
 #[test]
 fn what_is_wrong_is_said_with_its_line() {
-    let wanted: &[(&str, usize, fn(&Problem) -> bool)] = &[
+    /// A file, the line of its mistake, and what that is.
+    type Wanted = (&'static str, usize, fn(&Problem) -> bool);
+    let wanted: &[Wanted] = &[
         ("not_first", 4, |p| {
             matches!(p, Problem::NotFirst { number: 2, .. })
         }),

@@ -1,6 +1,6 @@
 //! Space-time of lisle's threads.
 //!
-//! * [`record`]: what the runtime does, as a [`Trace`]
+//! * [`record()`]: what the runtime does, as a [`Trace`]
 //! * [`History`]: processes, their events, and which could have caused which
 //!   ([`graph`])
 //! * pictures: [`svg`], [`html`]; for ui.perfetto.dev: [`perfetto`]

@@ -83,7 +83,9 @@ fn an_interrupted_thread_goes_on_elsewhere() {
             assert_ne!(sys::signal_mask(), mask);
             sys::set_signal_mask(mask);
         });
-        while !BEGUN.load(Ordering::SeqCst) {}
+        while !BEGUN.load(Ordering::SeqCst) {
+            std::hint::spin_loop();
+        }
         sys::tgkill(tid.load(Ordering::SeqCst) as i32, SIGNAL).unwrap();
         one.join().unwrap();
         let two = scope.spawn(|| {

@@ -114,7 +114,7 @@ pub fn kernel_can_read(place: *const u32) -> io::Result<bool> {
     let returned = unsafe {
         libc::syscall(
             libc::SYS_futex,
-            place,
+            place.addr(),
             libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
             1,
             &raw const at_once,

@@ -99,8 +99,11 @@ pub fn bounded<T, C: Clock>(capacity: usize) -> (Sender<T, C>, Receiver<T, C>) {
     stamped(super::bounded(capacity))
 }
 
+/// The ends of a plain channel of stamped messages.
+type Plain<M> = (super::Sender<M>, super::Receiver<M>);
+
 fn stamped<T, C: Clock>(
-    (sender, receiver): (super::Sender<Message<T, C>>, super::Receiver<Message<T, C>>),
+    (sender, receiver): Plain<Message<T, C>>,
 ) -> (Sender<T, C>, Receiver<T, C>) {
     (Sender { plain: sender }, Receiver { plain: receiver })
 }

@@ -30,7 +30,7 @@
 //! whatever its deadline; who is cancelled passes a notify on. Whose time is up, or who
 //! is cancelled, stands at the entrance as if it had just come.
 //!
-//! The protocol stands in [`possession`](crate::possession).
+//! The protocol stands in [`possession`](mod@crate::possession).
 //!
 //! *Rejected*: conditions as objects of their own, as in POSIX: nothing but a check at
 //! each wait ties them to their monitor.

@@ -1,5 +1,5 @@
 //! The parser of path expressions, in const functions: the compiler runs it for
-//! [`path!`](crate::path), the program for [`PathExpression::parse`](super::PathExpression::parse).
+//! [`path!`](macro@crate::path), the program for [`PathExpression::parse`](super::PathExpression::parse).
 //!
 //! ```text
 //! paths     = selection | { "path" selection "end" }

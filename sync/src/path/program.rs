@@ -357,10 +357,9 @@ impl Program {
         if taken + unbounded * LEAST > BITS {
             return false;
         }
-        let share = if unbounded == 0 {
-            0
-        } else {
-            (BITS - taken) / unbounded
+        let share = match (BITS - taken).checked_div(unbounded) {
+            Some(share) => share,
+            None => 0,
         };
         let (mut shift, mut i) = (0, 0);
         while i < self.counted {

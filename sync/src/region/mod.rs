@@ -15,7 +15,7 @@
 //! *Invariants*. While nobody is inside, no guard in the line is true. Nobody else is
 //! ever woken than the one thread that enters: no guard is tested by waking its owner.
 //!
-//! The protocol stands in [`possession`](crate::possession).
+//! The protocol stands in [`possession`](mod@crate::possession).
 //!
 //! *Rejected*: Brinch Hansen's two queues, from which an exit moves all delayed
 //! processes back to the entrance: each exit wakes everybody. Keywords for variables that

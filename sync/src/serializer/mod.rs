@@ -29,7 +29,7 @@
 //! true, and nobody stands at the entrance. A thread is in a crowd from before it
 //! releases possession until after it has it again.
 //!
-//! The protocol stands in [`possession`](crate::possession).
+//! The protocol stands in [`possession`](mod@crate::possession).
 
 use core::fmt;
 use core::marker::PhantomData;
