@@ -28,7 +28,7 @@ impl<E: Clone> Post<E> {
         Post(vec![Vec::new(); MEMBERS])
     }
 
-    fn to_all_but(&mut self, from: usize, envelope: &E) {
+    fn post_to_all_but(&mut self, from: usize, envelope: &E) {
         for (to, post) in self.0.iter_mut().enumerate() {
             if to != from {
                 post.push(envelope.clone());
@@ -83,7 +83,7 @@ fn run<P: Broadcast<Message = usize>>(
                         number: sent[at],
                     });
                 }
-                post.to_all_but(at, &envelope);
+                post.post_to_all_but(at, &envelope);
             }
         }
         while let Some(Delivery {
@@ -96,7 +96,7 @@ fn run<P: Broadcast<Message = usize>>(
             logs[at].push(MessageId { from, number });
         }
         if let Some(reply) = member.reply() {
-            post.to_all_but(at, &reply);
+            post.post_to_all_but(at, &reply);
         }
     };
     for &(again, who, which) in choices {
@@ -322,7 +322,7 @@ fn skipping_does_not_skip_what_is_here() {
     let (mut alice, mut bob) = (Fifo::new(a), Fifo::new(1));
     let sent: Vec<_> = (1..=6).map(|n| alice.broadcast(n)).collect();
     for n in [3, 5] {
-        bob.arrive(sent[n - 1].clone()).unwrap();
+        bob.arrive(sent[n - 1]).unwrap();
     }
     assert_eq!(
         bob.skip(Missing {

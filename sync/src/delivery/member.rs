@@ -39,7 +39,7 @@ pub struct Member<P: Protocol> {
 }
 
 /// Why nothing was received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum RecvError<E> {
     /// All others have left; nothing of theirs is on its way, or what is held waits for
     /// something that will not come.
@@ -287,4 +287,15 @@ impl<E> fmt::Display for RecvError<E> {
     }
 }
 
-impl<E: fmt::Debug> std::error::Error for RecvError<E> {}
+/// Whatever the envelope is, so that errors can be unwrapped; without the envelope.
+impl<E> fmt::Debug for RecvError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecvError::Disconnected => "Disconnected",
+            RecvError::Timeout => "Timeout",
+            RecvError::Full(_) => "Full(..)",
+        })
+    }
+}
+
+impl<E> std::error::Error for RecvError<E> {}
