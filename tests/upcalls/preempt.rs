@@ -9,9 +9,11 @@ use lisle::Runtime;
 use lisle::sync::Semaphore;
 use lisle::thread::{Builder, JoinHandle};
 use lisle::upcall::{Event, Handler};
+use lisle_lwp::sys::Call;
+use lisle_lwp::sys::fault::{self, Plan};
 
 use super::spawn;
-use crate::support::{end, many, until, watchdog};
+use crate::support::{alone, end, many, until, watchdog};
 
 /// A runtime whose slices are short.
 pub(crate) fn short_slices(lwps: usize) -> Runtime {
@@ -278,6 +280,62 @@ fn a_preempted_holder_is_served_when_the_lwp_waits_for_it() {
     hogs.stop();
     until(|| rt.upcalls().without_lwp() == 0);
     end(rt);
+}
+
+/// So it is if the system gives no further kernel thread and many preempted threads stand before the
+/// holder, none of which ends or waits: one spare serves them in turn.
+#[test]
+fn the_last_spare_serves_all_who_were_preempted() {
+    fn deed() {
+        let _dog = watchdog();
+        let (lock, armed, waits) = (
+            Arc::new(Mutex::new(())),
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let handler = Locks {
+            lock: lock.clone(),
+            armed: armed.clone(),
+            waits: waits.clone(),
+        };
+        let slice = Some(Duration::from_millis(1));
+        let builder = Runtime::builder().lwps(1).time_slice(slice);
+        let rt = builder.upcall_handler(handler).build().unwrap();
+        let hogs = Hogs::start(&rt, 12, spin);
+        let go = Arc::new(AtomicBool::new(false));
+        let holder = spawn(&rt, {
+            let (go, waits) = (go.clone(), waits.clone());
+            move || {
+                while !go.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
+                let held = lock.lock().unwrap();
+                armed.store(true, Ordering::SeqCst);
+                while !waits.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
+                armed.store(false, Ordering::SeqCst);
+                drop(held);
+            }
+        });
+        hogs.until_all_progress(1);
+        let refusal = fault::arm(Plan::always(Call::Clone));
+        let before = rt.upcalls().rescued;
+        go.store(true, Ordering::SeqCst);
+        holder.join().unwrap();
+        // More than there can be spares.
+        let rescued = rt.upcalls().rescued - before;
+        assert!(rescued > 4, "{rescued}: {:?}", rt.upcalls());
+        drop(refusal);
+        hogs.until_all_progress(1);
+        hogs.stop();
+        until(|| rt.upcalls().without_lwp() == 0);
+        end(rt);
+    }
+    alone(
+        "preempt::the_last_spare_serves_all_who_were_preempted",
+        deed,
+    );
 }
 
 /// A thread that has changed its signal mask is not switched in a handler; its LWP leaves it. So it

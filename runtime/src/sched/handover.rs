@@ -25,8 +25,8 @@ use lisle_lwp::shim::Ordering;
 
 use super::lwp::{Lwp, hold, may_run};
 use super::switch::{
-    AFTER, END_DONOR, EXIT, HOLD, PARK, PREEMPTED, arrive, change_pointer, enter, inject, reap_elsewhere,
-    running, stay_put,
+    AFTER, END_DONOR, EXIT, HOLD, PARK, PREEMPTED, arrive, change_pointer, enter, inject,
+    reap_elsewhere, running, stay_put,
 };
 use crate::runtime::Shared;
 use crate::tcb::Tcb;
