@@ -774,7 +774,8 @@ impl Builder {
     }
 
     /// How many kernel threads without an LWP are kept for the next hand-over;
-    /// 4 if not set. Further ones end.
+    /// 4 if not set. Further ones end. With none kept, no thread is preempted in a
+    /// signal handler; the LWP leaves it instead.
     pub fn spares(mut self, limit: usize) -> Builder {
         self.spares = limit;
         self

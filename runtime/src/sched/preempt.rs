@@ -28,7 +28,8 @@
 //! - the interrupted mask is the LWPs': so no handler on the thread's own stack,
 //!   nothing between blocking signals and unblocking them (libc does so where it
 //!   depends on the kernel thread: starting threads and processes, `raise`);
-//! - this handler runs on an alternate stack.
+//! - this handler runs on an alternate stack;
+//! - there is a spare in reserve (below).
 //!
 //! *A thread may hold locks of foreign code* when it is preempted: the
 //! allocator's, say. Threads that wait for these block in the kernel, and their
