@@ -15,6 +15,7 @@
 use lisle_runtime::wait::{Caller, Node, Reason};
 
 use super::core::{Core, ROOM, Sent, Turn};
+use super::tally::{Party, who_waits};
 use super::ticket::{Mode, Ticket, Waiting};
 use super::{SendError, SendTimeoutError};
 
@@ -69,6 +70,29 @@ impl<T> Turn<'_, T> {
         }
     }
 
+    /// Puts a message where a receiver was met. That was when nothing was buffered, but
+    /// the room may have been granted to others, who have filled it since: what they sent
+    /// is older, so the receiver gets that.
+    fn fill(&mut self, at: usize, mut message: T) {
+        let state = &mut *self.state;
+        let held = &mut state.held[at];
+        if let Some(older) = state.buffer.pop_front() {
+            state
+                .buffer
+                .push_back(core::mem::replace(&mut message, older));
+            state.tally.sent(Party::Caller);
+            // SAFETY: a claimant stays where it is until it is reached.
+            let claimant = unsafe { held.claimant.as_ref() };
+            state
+                .tally
+                .received(claimant.map_or(Party::Task, who_waits));
+            held.met = false;
+        } else {
+            state.tally.sent_promised(held.promise);
+        }
+        held.message = Some(message);
+    }
+
     /// Sends what was granted.
     fn send_granted(&mut self, grant: u64, message: T) -> Sent<T> {
         if grant != ROOM {
@@ -76,9 +100,7 @@ impl<T> Turn<'_, T> {
                 // Whoever was met has gone.
                 return self.send(message);
             };
-            let held = &mut self.state.held[at];
-            held.message = Some(message);
-            self.state.tally.sent_promised(grant);
+            self.fill(at, message);
             let held = &mut self.state.held[at];
             let claimant = core::mem::replace(&mut held.claimant, core::ptr::null());
             self.call(claimant);

@@ -34,25 +34,27 @@ use crate::channel::RecvTimeoutError;
 #[derive(Debug)]
 pub struct Member<P: Protocol> {
     protocol: P,
-    /// Refused by a full hold-back; to be tried again.
-    aside: Option<P::Envelope>,
     inbox: Inbox<P::Envelope>,
     network: Network<P::Envelope>,
 }
 
 /// Why nothing was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecvError {
+pub enum RecvError<E> {
     /// All others have left; nothing of theirs is on its way, or what is held waits for
     /// something that will not come.
     Disconnected,
     /// The time is up.
     Timeout,
-    /// The [hold-back](super::HoldBack) is full. [`Member::missing`] says of what, and
-    /// [`Member::give_up`] makes room. Nothing is lost: the message that did not fit is
-    /// tried again at the next receive.
-    Full,
+    /// The [hold-back](super::HoldBack) is full, and this envelope would have to wait. It is
+    /// no longer the network's: to keep it, have it [arrive](Protocol::arrive) again when
+    /// there is room; or drop it, and have it sent again. [`Member::missing`] says what the
+    /// others wait for, and the next receive goes on to what may be that.
+    Full(E),
 }
+
+/// What a receive returns.
+type Received<P> = Result<Delivery<<P as Protocol>::Message>, RecvError<<P as Protocol>::Envelope>>;
 
 /// Members with first-in-first-out delivery, at a reliable network.
 pub fn fifo<T: Clone, const N: usize>() -> [Member<Fifo<T>>; N] {
@@ -114,7 +116,6 @@ impl<P: Protocol> Member<P> {
     fn at(network: &Network<P::Envelope>, protocol: P, inbox: Inbox<P::Envelope>) -> Member<P> {
         Member {
             protocol,
-            aside: None,
             inbox,
             network: network.clone(),
         }
@@ -129,7 +130,7 @@ impl<P: Protocol> Member<P> {
     ///
     /// # Errors
     /// If all others have left, or the hold-back is full.
-    pub fn recv(&mut self) -> Result<Delivery<P::Message>, RecvError> {
+    pub fn recv(&mut self) -> Received<P> {
         self.recv_until(None)
     }
 
@@ -137,7 +138,7 @@ impl<P: Protocol> Member<P> {
     ///
     /// # Errors
     /// [`RecvError::Timeout`] if it is not; or as [`Member::recv`].
-    pub fn try_recv(&mut self) -> Result<Delivery<P::Message>, RecvError> {
+    pub fn try_recv(&mut self) -> Received<P> {
         self.recv_until(Some(time::now()))
     }
 
@@ -145,7 +146,7 @@ impl<P: Protocol> Member<P> {
     ///
     /// # Errors
     /// If the time is up, or as [`Member::recv`].
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery<P::Message>, RecvError> {
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Received<P> {
         self.recv_until(time::now().checked_add(timeout))
     }
 
@@ -153,29 +154,22 @@ impl<P: Protocol> Member<P> {
     ///
     /// # Errors
     /// As [`Member::recv_timeout`].
-    pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Delivery<P::Message>, RecvError> {
+    pub fn recv_deadline(&mut self, deadline: Instant) -> Received<P> {
         self.recv_until(Some(deadline))
     }
 
-    fn recv_until(&mut self, deadline: Option<Instant>) -> Result<Delivery<P::Message>, RecvError> {
+    fn recv_until(&mut self, deadline: Option<Instant>) -> Received<P> {
         loop {
             if let Some(delivery) = self.protocol.deliver() {
                 return Ok(delivery);
             }
-            let envelope = match self.aside.take() {
-                Some(envelope) => envelope,
-                None => self
-                    .inbox
-                    .recv_until(deadline)
-                    .map_err(|error| match error {
-                        RecvTimeoutError::Timeout => RecvError::Timeout,
-                        RecvTimeoutError::Disconnected => RecvError::Disconnected,
-                    })?,
-            };
+            let arrived = self.inbox.recv_until(deadline);
+            let envelope = arrived.map_err(|error| match error {
+                RecvTimeoutError::Timeout => RecvError::Timeout,
+                RecvTimeoutError::Disconnected => RecvError::Disconnected,
+            })?;
             if let Err(Refused::Full(envelope)) = self.protocol.arrive(envelope) {
-                self.aside = Some(envelope);
-                // What it waits for may be behind it.
-                return Err(RecvError::Full);
+                return Err(RecvError::Full(envelope));
             }
             if let Some(reply) = self.protocol.reply() {
                 self.network.broadcast(self.protocol.process(), &reply);
@@ -283,14 +277,14 @@ impl<T: Clone> Member<PointToPoint<T>> {
     }
 }
 
-impl fmt::Display for RecvError {
+impl<E> fmt::Display for RecvError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RecvError::Disconnected => "all other members have left",
             RecvError::Timeout => "the time is up",
-            RecvError::Full => "as many messages wait for others as may",
+            RecvError::Full(_) => "as many messages wait for others as may",
         })
     }
 }
 
-impl std::error::Error for RecvError {}
+impl<E: fmt::Debug> std::error::Error for RecvError<E> {}
