@@ -12,12 +12,18 @@ mod basics;
 mod disconnect;
 #[path = "channel/early.rs"]
 mod early;
+#[path = "channel/forced.rs"]
+mod forced;
 #[path = "channel/futures.rs"]
 mod futures;
 #[path = "channel/guarantees.rs"]
 mod guarantees;
 #[path = "channel/linearizable.rs"]
 mod linearizable;
+#[path = "channel/memory.rs"]
+mod memory;
+#[path = "channel/ported.rs"]
+mod ported;
 #[path = "channel/rendezvous.rs"]
 mod rendezvous;
 #[path = "channel/select.rs"]
@@ -29,6 +35,9 @@ mod stress;
 mod support;
 #[path = "channel/timers.rs"]
 mod timers;
+#[allow(dead_code)] // this binary uses a part of it
+#[path = "full_threads/travel.rs"]
+mod travel;
 #[path = "channel/values.rs"]
 mod values;
 
@@ -61,12 +70,17 @@ const BUFFERED: [Option<usize>; 3] = [None, Some(3), Some(100)];
 /// The flavours in which a send can wait.
 const WITH_WAITING_SENDS: [usize; 3] = [0, 1, 3];
 
-/// Runs the test under many seeds: `LISLE_TEST_SEEDS` of them, or some hundreds.
+/// How many seeds: `LISLE_TEST_SEEDS`, or some hundreds. `ci/seeds.sh` takes
+/// thousands.
+fn seeds() -> u64 {
+    std::env::var("LISLE_TEST_SEEDS").map_or(many(200) as u64, |text| text.parse().unwrap())
+}
+
+/// Runs the test under many seeds.
 fn under_seeds(test: impl Fn() + Send + Sync + Clone + 'static) {
-    let seeds = std::env::var("LISLE_TEST_SEEDS").map_or(many(200), |text| text.parse().unwrap());
     // SAFETY: the tests' closures touch thread-locals only in leaves that do
     // not wait and are not inlined.
-    unsafe { seeded::check(0..seeds as u64, test) }
+    unsafe { seeded::check(0..seeds(), test) }
 }
 
 fn is_cancelled<T>(outcome: std::thread::Result<T>) -> bool {

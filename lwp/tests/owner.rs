@@ -11,6 +11,8 @@ use lisle_lwp::owner::{self, Holder, HolderId, OwnerWord};
 use lisle_lwp::sys;
 
 const ROUNDS: usize = 20_000;
+/// How often a holder enters before it gives way to takers.
+const STAYS: u64 = 200;
 
 /// Two words on lines of their own.
 #[repr(align(128))]
@@ -100,6 +102,11 @@ impl Lwp {
             self.step();
             steps += 1;
             me.leave();
+            if steps % STAYS == 0 {
+                // Outside, where it can be taken: on a busy machine the kernel else takes
+                // the processor away when it likes, mostly inside, where nobody can.
+                std::thread::yield_now();
+            }
         }
         steps
     }
@@ -147,6 +154,9 @@ fn take_turns(threads: usize, takes: u64) -> u64 {
                             stop.store(true, Ordering::Relaxed);
                         }
                         mine += lwp.carry(who, stop);
+                    } else {
+                        // The holder is inside: without the processor, perhaps.
+                        std::thread::yield_now();
                     }
                 }
                 steps.fetch_add(mine, Ordering::Relaxed);

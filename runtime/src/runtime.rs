@@ -218,10 +218,24 @@ impl Shared {
 
     /// A kernel thread that can carry an LWP.
     pub(crate) fn spare(&self) -> io::Result<Spare> {
-        match self.spares.take() {
+        match self.take_spare() {
             Some(spare) => Ok(spare),
             None => self.start_kernel_thread(),
         }
+    }
+
+    /// A spare to carry an LWP, if there is one. While preempted threads wait the
+    /// last one stays, for their rescue. Takes no lock, allocates nothing.
+    pub(crate) fn take_spare(&self) -> Option<Spare> {
+        let spare = self.spares.take()?;
+        // Pairs with the fence in `preempt::has_reserve`: either a handler sees that
+        // none is left, or this sees that it is going to need one.
+        lisle_lwp::shim::fence(Ordering::SeqCst);
+        if self.preempted.need_a_reserve() && self.spares.is_empty() {
+            self.spares.put_back(spare);
+            return None;
+        }
+        Some(spare)
     }
 
     /// A new kernel thread that waits for its first order.
@@ -760,7 +774,8 @@ impl Builder {
     }
 
     /// How many kernel threads without an LWP are kept for the next hand-over;
-    /// 4 if not set. Further ones end.
+    /// 4 if not set. Further ones end. With none kept, no thread is preempted in a
+    /// signal handler; the LWP leaves it instead.
     pub fn spares(mut self, limit: usize) -> Builder {
         self.spares = limit;
         self

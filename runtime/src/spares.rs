@@ -32,13 +32,17 @@ impl Spare {
     }
 
     /// It runs a preempted thread that nobody serves. One that was just started
-    /// rests instead.
-    pub(crate) fn rescue(mut self) {
+    /// rests instead. Returns the one that does it.
+    pub(crate) fn rescue(mut self) -> Option<&'static Tcb> {
         match self.0.take() {
-            Some(From::Slot(spare)) => order(spare, RESCUE),
+            Some(From::Slot(spare)) => {
+                order(spare, RESCUE);
+                Some(spare)
+            }
             started => {
                 self.0 = started;
                 self.rest();
+                None
             }
         }
     }
@@ -139,23 +143,35 @@ impl Spares {
     /// Makes the calling kernel thread a spare and waits for its order. `None`
     /// if there are enough, or the runtime stops: then it ends.
     pub(crate) fn join(&self, me: &'static Tcb) -> Option<Order<'static>> {
+        self.stand(me).then(|| wait(me))?
+    }
+
+    /// Puts back one that was not needed.
+    pub(crate) fn put_back(&self, mut spare: Spare) {
+        if let Some(From::Slot(waits)) = spare.0
+            && self.stand(waits)
+        {
+            spare.0 = None;
+        }
+        // Else there are enough, or the runtime stops: it ends.
+    }
+
+    /// Puts a spare into a slot. `false` if there are enough, or the runtime stops.
+    fn stand(&self, spare: &'static Tcb) -> bool {
         let null = core::ptr::null_mut();
-        let mine = core::ptr::from_ref(me).cast_mut();
+        let spare = core::ptr::from_ref(spare).cast_mut();
         let slot = self.slots.iter().find(|slot| {
             // Release: as in `take`.
-            slot.compare_exchange(null, mine, Ordering::Release, Ordering::Relaxed)
+            slot.compare_exchange(null, spare, Ordering::Release, Ordering::Relaxed)
                 .is_ok()
-        })?;
+        });
+        let Some(slot) = slot else { return false };
         // Either this sees that they are closed, or `close` sees the slot.
         lisle_lwp::shim::fence(Ordering::SeqCst);
-        if self.closed.load(Ordering::Relaxed)
-            && slot
-                .compare_exchange(mine, null, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
-            return None;
-        }
-        wait(me)
+        !self.closed.load(Ordering::Relaxed)
+            || slot
+                .compare_exchange(spare, null, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
     }
 
     /// Ends all spares, now and from now on.

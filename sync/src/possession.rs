@@ -19,8 +19,9 @@
 //!
 //! *Guards are users' code*, so they are examined with the lock released, by the thread
 //! that possesses the state. The node under examination is marked; a waiter that gives
-//! up meanwhile waits until the examination is over. So the guard, on the waiter's
-//! stack, stays in place, and the examiner's position in the line, too. A panic of a
+//! up meanwhile waits until the examination is over, and the examiner unlinks it. So
+//! the guard, on the waiter's stack, stays in place, and the examiner's position in the
+//! line, too; and who has given up is not examined again before it runs. A panic of a
 //! guard is caught and goes on in the waiter that it belongs to, which is woken for it.
 //!
 //! *No lost wake-up*. (1) A newcomer sets `QUEUED` under the lock in a
@@ -372,13 +373,18 @@ impl<V, L: Line<V>> Possession<V, L> {
             node.data.examined.set(false);
             // Its owner drops what its guard panicked with, not we: we hold the lock.
             node.data.panic.set(verdict.err());
-            if let Some(owner) = node.data.leaving.take() {
-                line.wake(owner);
-            } else if eligible {
+            let leaving = node.data.leaving.take();
+            if eligible && leaving.is_none() {
                 break;
             }
             // SAFETY: we hold the lock; a marked node is linked, and it was until now.
             at = unsafe { line.candidate(Some(node)) };
+            if let Some(owner) = leaving {
+                // We unlink it: somebody might examine it again before its owner runs.
+                // SAFETY: we hold the lock, and it is linked here.
+                unsafe { line.remove(node) };
+                line.wake(owner);
+            }
         }
         (line, at)
     }
@@ -431,6 +437,7 @@ impl<V, L: Line<V>> Possession<V, L> {
             let _ = wait.block(None);
             line = self.line.lock();
         }
+        // Not if it was examined, or woken in vain.
         // SAFETY: pushed to this line.
         unsafe { line.remove(node) };
         if !line.is_awaited() {

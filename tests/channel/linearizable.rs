@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lisle::channel::{Receiver, Sender, select};
 use lisle::seeded;
 
-use super::channel;
 use super::support::{Log, child, emulated, end, on, runtime, watchdog};
+use super::{channel, seeds};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
@@ -161,9 +161,8 @@ const QUEUES: [Option<usize>; 3] = [None, Some(1), Some(2)];
 #[test]
 fn histories_under_seeds_are_linearizable() {
     let _dog = watchdog();
-    let seeds = if emulated() { 50 } else { 1000 };
     for capacity in QUEUES {
-        for seed in 0..seeds {
+        for seed in 0..5 * seeds() {
             let crowd = move || {
                 let ends = channel(capacity);
                 let (clock, log) = (Arc::new(AtomicU64::new(0)), Log::new());

@@ -34,7 +34,8 @@ pub(crate) struct Watchdog {
 pub(crate) fn watchdog() -> Watchdog {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (stop, stopped) = channel();
-    let limit = if emulated() { LIMIT * 10 } else { LIMIT };
+    let long = emulated() || std::env::var_os("LISLE_TEST_SEEDS").is_some();
+    let limit = if long { LIMIT * 10 } else { LIMIT };
     // A child reports its hang before its parent does.
     let limit = match std::env::var_os(CHILD) {
         Some(_) => limit * 3 / 4,

@@ -22,6 +22,9 @@ unsafe impl Sync for Stream {}
 unsafe impl Send for Stream {}
 static STREAM: Mutex<Option<&'static Stream>> = Mutex::new(None);
 
+/// Deeds between two calls of lisle.
+const ROUNDS: usize = 8;
+
 fn allocate(who: usize) {
     let mut kept: Vec<Box<[u8]>> = Vec::new();
     for n in 1..200 {
@@ -67,13 +70,18 @@ fn lock(who: usize) {
     }
 }
 
+/// One that has blocked keeps its kernel thread until it calls lisle; if none ever did, all would sooner or
+/// later compute without an LWP, and nobody would be preempted any more.
 fn work(who: usize) {
-    match who % 4 {
-        0 => allocate(who),
-        1 => write(who),
-        2 => load(who),
-        _ => lock(who),
+    for _ in 0..ROUNDS {
+        match who % 4 {
+            0 => allocate(who),
+            1 => write(who),
+            2 => load(who),
+            _ => lock(who),
+        }
     }
+    lisle::thread::yield_now();
 }
 
 /// Sixteen threads on two LWPs, then on one, until there were enough switches and everybody got on.

@@ -1,4 +1,4 @@
-// The workloads of benches/ on Boost.Fiber. Prints "workload, boost, workers, ns per operation", one row each.
+// The workloads of benches/ on Boost.Fiber. Prints "workload|Boost.Fiber|workers|ns|ns per operation", one row each.
 //
 //     peers-boost WORKERS [WORKLOAD...]
 //
@@ -138,13 +138,13 @@ int main(int argc, char **argv) {
     // Its ping-pong over two kernel threads takes some thirty times as long.
     long slow = workers > 1 ? 10 : 1;
     std::vector<Workload> workloads = {
-        {"yield", 1000000, yield},
-        {"spawn+join", 200000 / slow, spawn_join},
-        {"ping-pong", 300000 / slow, ping_pong},
+        {"yield 2", 1000000, yield},
+        {"spawn + join", 200000 / slow, spawn_join},
+        {"channel ping-pong", 300000 / slow, ping_pong},
         {"bounded 1:1", 2000000 / slow, [](long n) { return bounded(1, 1, n); }},
         {"bounded 4:4", 2000000 / slow, [](long n) { return bounded(4, 4, n); }},
         {"unbounded 4:1", 2000000 / slow, many_to_one},
-        {"mutex x8", 4000000 / slow, contended_mutex},
+        {"mutex by 8", 4000000 / slow, contended_mutex},
     };
     fibers::mutex mutex;
     fibers::condition_variable_any ended;
@@ -166,7 +166,7 @@ int main(int argc, char **argv) {
         double took = 0;
         // The main context stays on its kernel thread; what is measured does not.
         fibers::fiber([&] { took = workload.run(workload.n); }).join();
-        std::printf("%s,boost,%d,%.1f\n", workload.name, workers, took / workload.n);
+        std::printf("%s|Boost.Fiber|%d|ns|%.1f\n", workload.name, workers, took / workload.n);
         std::fflush(stdout);
     }
     {

@@ -1,4 +1,4 @@
-// The workloads of benches/ on goroutines. Prints "workload, go, workers, ns per operation", one row each.
+// The workloads of benches/ on goroutines. Prints "workload|Go|workers|ns|ns per operation", one row each.
 //
 //	go run . WORKERS [WORKLOAD...]
 package main
@@ -173,19 +173,19 @@ func main() {
 		n    int
 		run  func(int) time.Duration
 	}{
-		{"yield", 1_000_000, yield},
-		{"spawn+join", 300_000, spawnJoin},
-		{"ping-pong", 300_000, pingPong},
+		{"yield 2", 1_000_000, yield},
+		{"spawn + join", 300_000, spawnJoin},
+		{"channel ping-pong", 300_000, pingPong},
 		{"bounded 1:1", 2_000_000, bounded(1, 1)},
 		{"bounded 4:4", 2_000_000, bounded(4, 4)},
 		{"unbounded 4:1", 2_000_000, manyToOne},
-		{"mutex x8", 4_000_000, mutex},
+		{"mutex by 8", 4_000_000, mutex},
 	}
 	for _, workload := range workloads {
 		if len(os.Args) > 2 && !slices.Contains(os.Args[2:], workload.name) {
 			continue
 		}
 		took := workload.run(workload.n)
-		fmt.Printf("%s,go,%d,%.1f\n", workload.name, workers, float64(took.Nanoseconds())/float64(workload.n))
+		fmt.Printf("%s|Go|%d|ns|%.1f\n", workload.name, workers, float64(took.Nanoseconds())/float64(workload.n))
 	}
 }

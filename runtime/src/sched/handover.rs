@@ -25,8 +25,8 @@ use lisle_lwp::shim::Ordering;
 
 use super::lwp::{Lwp, hold, may_run};
 use super::switch::{
-    AFTER, END_DONOR, EXIT, HOLD, PARK, arrive, change_pointer, enter, inject, reap_elsewhere,
-    running, stay_put,
+    AFTER, END_DONOR, EXIT, HOLD, PARK, PREEMPTED, arrive, change_pointer, enter, inject,
+    reap_elsewhere, running, stay_put,
 };
 use crate::runtime::Shared;
 use crate::tcb::Tcb;
@@ -77,8 +77,16 @@ pub(super) fn leave(me: &'static Tcb, after: usize) {
 pub(super) fn leave_for_ever(me: &'static Tcb, after: usize) -> ! {
     stay_put(me);
     // SAFETY: as in `leave`; the thread's context is not needed again.
+    unsafe { go_back(me.carrier(), me, after) }
+}
+
+/// Goes back to the idle context of the kernel thread on which `me` runs without an LWP.
+///
+/// # Safety
+/// As `leave`; what runs as `me` here is not needed again.
+pub(super) unsafe fn go_back(carrier: &'static Tcb, me: &'static Tcb, after: usize) -> ! {
+    // SAFETY: passed on.
     unsafe {
-        let carrier = me.carrier();
         let to = carrier.context.with(|context| *context);
         back_to(carrier, me);
         arch::switch_final(to, me as *const Tcb as usize | after)
@@ -136,6 +144,20 @@ pub(super) fn rescue(shared: &Shared, idle: &'static Tcb) {
     }
 }
 
+/// What a kernel thread without an LWP does about a thread that made way there in a
+/// signal handler. It tells nobody and charges nobody: foreign code may wait for
+/// what the thread holds, and this kernel thread may be the last one to serve it.
+fn make_way(left: &'static Tcb) {
+    if let Some(idle) = running() {
+        lisle_lwp::sys::set_signal_mask(idle.own.mask.load(Ordering::Relaxed));
+    }
+    // SAFETY: a runtime outlives its threads.
+    let shared = unsafe { &*left.shared.load(Ordering::Relaxed) };
+    shared.watch.log.count_switched();
+    shared.preempted.push(left);
+    shared.announce();
+}
+
 /// What follows a switch back to a carrier that has lost this LWP, or had none.
 ///
 /// # Safety
@@ -144,6 +166,9 @@ pub(super) unsafe fn follow_up(lost: Option<&Lwp>, arg: usize) {
     debug_assert!(running().is_some_and(|me| !me.is_user()));
     // SAFETY: the address of a control block, and those live for ever.
     let left: &'static Tcb = unsafe { &*((arg & !AFTER) as *const Tcb) };
+    if arg & AFTER == PREEMPTED {
+        return make_way(left);
+    }
     // SAFETY: a runtime outlives its threads.
     let ended = |left: &Tcb| unsafe {
         let shared = &*left.shared.load(Ordering::Relaxed);

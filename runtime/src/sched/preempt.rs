@@ -28,15 +28,18 @@
 //! - the interrupted mask is the LWPs': so no handler on the thread's own stack,
 //!   nothing between blocking signals and unblocking them (libc does so where it
 //!   depends on the kernel thread: starting threads and processes, `raise`);
-//! - this handler runs on an alternate stack.
+//! - this handler runs on an alternate stack;
+//! - there is a spare in reserve (below).
 //!
 //! *A thread may hold locks of foreign code* when it is preempted: the
 //! allocator's, say. Threads that wait for these block in the kernel, and their
 //! LWP goes on without them. But idle contexts allocate, too. So a preempted
 //! thread stands in a list of the runtime ([`Preempted`]), which each LWP takes
 //! from only what it runs at once; and if nobody does for long, a spare kernel
-//! thread runs it without an LWP ([`rescue`](super::handover::rescue)). It is
-//! never in a queue that only one LWP serves.
+//! thread runs it without an LWP ([`rescue`](super::handover::rescue)), and gives
+//! way to the next one in the same manner if that does not help. It is never in a
+//! queue that only one LWP serves, and while it waits one spare stays in reserve,
+//! because starting one takes locks, too: without a spare nobody is switched.
 //!
 //! *Rejected*: queueing it with the other ready threads (an idle context that
 //! waits for the allocator's lock, whose holder is in its own queue, waits for
@@ -50,12 +53,13 @@ use std::io;
 use lisle_lwp::arch;
 use lisle_lwp::frame::{self, Frame, Saved};
 use lisle_lwp::lock::RawLock;
-use lisle_lwp::shim::{AtomicUsize, Ordering};
+use lisle_lwp::shim::{AtomicUsize, Ordering, fence};
 use lisle_lwp::sys;
 
+use super::handover;
 use super::lwp::Lwp;
 use super::queue::ReadyList;
-use super::switch::{PREEMPTED, arrive, depart, enter, leave, running};
+use super::switch::{PREEMPTED, arrive, depart, enter, leave, running, stay_put};
 use crate::footing::Footing;
 use crate::runtime::Shared;
 use crate::tcb::{Kind, Tcb};
@@ -70,6 +74,8 @@ pub(crate) struct Preempted {
     len: AtomicUsize,
     /// How many have gone on.
     taken: AtomicUsize,
+    /// How many are about to stand here.
+    coming: AtomicUsize,
 }
 
 impl Preempted {
@@ -78,12 +84,18 @@ impl Preempted {
             list: RawLock::new(ReadyList::new()),
             len: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
         }
     }
 
     /// A hint; exact before an LWP sleeps, behind the fence of `fall_asleep`.
     pub(crate) fn is_empty(&self) -> bool {
         self.len.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether a spare must stay for their rescue.
+    pub(crate) fn need_a_reserve(&self) -> bool {
+        !self.is_empty() || self.coming.load(Ordering::Relaxed) != 0
     }
 
     /// How many wait, and how many ever went on.
@@ -182,6 +194,19 @@ pub(crate) fn ask(carrier: &Tcb, switches: u64, signal: c_int) -> io::Result<()>
     sys::tgkill(carrier.own.tid.load(Ordering::Relaxed) as i32, signal)
 }
 
+/// In place of a ticket: the thread runs on a spare, without an LWP.
+const RESCUED: u64 = u64::MAX;
+
+/// Asks a rescued thread to make way for the next, if one runs on this spare.
+///
+/// # Errors
+/// If the signal cannot be sent.
+pub(crate) fn ask_rescued(spare: &Tcb, signal: c_int) -> io::Result<()> {
+    // Relaxed: as in `ask`.
+    spare.own.asked.store(RESCUED, Ordering::Relaxed);
+    sys::tgkill(spare.own.tid.load(Ordering::Relaxed) as i32, signal)
+}
+
 /// What each signal did before, by its number: a handler, or 0.
 static PREVIOUS: [AtomicUsize; 65] = [const { AtomicUsize::new(0) }; 65];
 static INSTALLED: RawLock<u64> = RawLock::new(0);
@@ -254,8 +279,21 @@ fn try_to_switch(frame: Frame, errno: c_int) -> bool {
     if me.kind() != Kind::Full || !can_be_left(me, carrier, frame) {
         return true;
     }
+    if asked == RESCUED {
+        if me.own_lwp().is_none() {
+            stay_put(me);
+            // SAFETY: by the conditions, as below; the carrier's idle context is
+            // suspended where it switched to `me` or a predecessor.
+            unsafe {
+                save(me, frame, errno);
+                handover::go_back(carrier, me, PREEMPTED)
+            }
+        }
+        return true;
+    }
     let Some(lwp) = enter(me) else { return true };
-    if ticket(lwp.counters.switches.load(Ordering::Relaxed)) != asked {
+    if ticket(lwp.counters.switches.load(Ordering::Relaxed)) != asked || !has_reserve(lwp.shared())
+    {
         leave(me);
         return true;
     }
@@ -264,15 +302,42 @@ fn try_to_switch(frame: Frame, errno: c_int) -> bool {
     // `me` from here on is on the alternate stack, of which nobody needs
     // anything again.
     unsafe {
+        save(me, frame, errno);
+        let to = depart(me, lwp, carrier);
+        arch::switch_final(to, ptr::from_ref(me) as usize | PREEMPTED)
+    }
+}
+
+/// Makes a context that goes on where the signal came.
+///
+/// # Safety
+/// There is room for it below the stack pointer; it is resumed once. Nothing that
+/// depends on floating-point control follows.
+unsafe fn save(me: &Tcb, frame: Frame, errno: c_int) {
+    // SAFETY: passed on.
+    unsafe {
         let saved = frame.copy();
         let data = saved.address();
         data.sub(16).cast::<c_int>().write(errno);
         let again = arch::init(data.sub(16), resumed, data.cast());
         me.context.with_mut(|context| *context = again);
         frame::reset_float_control();
-        let to = depart(me, lwp, carrier);
-        arch::switch_final(to, ptr::from_ref(me) as usize | PREEMPTED)
     }
+}
+
+/// Whether a spare waits, and will, in case that nobody else can serve the thread
+/// which is about to be preempted: whoever starts spares may wait for a lock that
+/// the thread holds. If so the thread counts as coming.
+fn has_reserve(shared: &Shared) -> bool {
+    shared.preempted.coming.fetch_add(1, Ordering::Relaxed);
+    // Pairs with the fence in `Shared::take_spare`.
+    fence(Ordering::SeqCst);
+    // Where the system refuses kernel threads, nobody waits for a lock to start one.
+    let has = !shared.spares.is_empty() || shared.watch.is_refused();
+    if !has {
+        shared.preempted.coming.fetch_sub(1, Ordering::Relaxed);
+    }
+    has
 }
 
 /// Whether the thread can be taken off its kernel thread as it is now.
@@ -321,6 +386,7 @@ pub(super) fn follow_up(shared: &Shared, lwp: &Lwp, idle: &Tcb, thread: &'static
     let id = thread.id.load(Ordering::Relaxed);
     // Before the upcall, which is foreign code and may wait for what it holds.
     shared.preempted.push(thread);
+    shared.preempted.coming.fetch_sub(1, Ordering::Relaxed);
     shared.announce();
     shared.watch.log.note_switched(lwp.index, id);
 }

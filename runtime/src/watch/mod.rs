@@ -130,6 +130,11 @@ impl Watch {
         }
     }
 
+    /// Whether the system refused a kernel thread when one was last wanted.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Relaxed)
+    }
+
     /// How many processors the system gives, if anybody is to follow that.
     fn processors_now(&self) -> Option<usize> {
         let processors = self.processors.as_ref()?;
@@ -218,8 +223,8 @@ fn offer(shared: &Shared, lwp: &Lwp, why: Kind) -> bool {
     if lwp.is_expecting() {
         return true;
     }
-    let spare = shared.spares.take();
-    if shared.spares.is_empty() {
+    let spare = shared.take_spare();
+    if spare.is_none() || shared.spares.is_empty() {
         // The next hand-over should find one.
         shared.watch.monitor.wake();
     }

@@ -58,7 +58,7 @@ pub(super) fn run(shared: &Shared) {
     let mut idle_looks = 0;
     let mut counted: Option<Instant> = None;
     let mut pause = tick;
-    let mut unserved = (None, 0);
+    let mut rescue = Rescue::default();
     while !shared.is_stopping() {
         let all_sleep = shared.all_sleep();
         idle_looks = if all_sleep { idle_looks + 1 } else { 0 };
@@ -80,7 +80,7 @@ pub(super) fn run(shared: &Shared) {
         for (lwp, seen) in shared.lwps().iter().zip(&mut seen) {
             any |= look(shared, lwp, seen);
         }
-        rescue(shared, &mut unserved);
+        rescue.look(shared);
         // Threads that block do so again, soon.
         pause = if any { SOON } else { (pause * 2).min(tick) };
         serve_if_nobody_does(shared);
@@ -234,30 +234,50 @@ fn wake_up(shared: &Shared, carrier: &Tcb, switches: u64) {
     }
 }
 
-/// If nobody can serve the preempted threads, a spare serves one: when all LWPs
-/// have been blocked at every look for long, be it that their idle contexts wait
-/// for a lock that a preempted thread holds. (One that runs will serve them; one
-/// that sleeps would have been told.) `unserved` is since when, and how many had
-/// been served then.
-fn rescue(shared: &Shared, unserved: &mut (Option<Instant>, usize)) {
-    let (waiting, taken) = shared.preempted.counts();
-    let blocked = |lwp: &Lwp| {
-        let carrier = lwp.carrier();
-        let tid = carrier.map(|carrier| carrier.own.tid.load(Ordering::Relaxed));
-        tid.is_none_or(|tid| !matches!(sys::kernel_state_of(tid), Ok(KernelState::Running)))
-    };
-    if waiting == 0 || taken != unserved.1 || !shared.lwps().iter().all(blocked) {
-        *unserved = (None, taken);
-        return;
-    }
-    let now = Instant::now();
-    if now - *unserved.0.get_or_insert(now) >= LONG {
+/// What is done if nobody can serve the preempted threads, be it that all LWPs'
+/// idle contexts wait for a lock that one of these holds.
+///
+/// A spare runs one of them, without an LWP. There is one: see
+/// [`preempt`](crate::sched). It may be another than the holder of that lock,
+/// and wait for it, too; then, if there is no further spare, a signal makes it give
+/// way to the next. So the holder's turn comes, and no kernel thread need be started.
+#[derive(Debug, Default)]
+struct Rescue {
+    /// Since when nobody has served them.
+    since: Option<Instant>,
+    /// How many had been served then.
+    taken: usize,
+    /// Which spare runs one.
+    by: Option<&'static Tcb>,
+}
+
+impl Rescue {
+    /// Acts when all LWPs have been blocked at every look for long. (One that runs
+    /// will serve them; one that sleeps would have been told.)
+    fn look(&mut self, shared: &Shared) {
+        let (waiting, taken) = shared.preempted.counts();
+        let blocked = |lwp: &Lwp| {
+            let carrier = lwp.carrier();
+            let tid = carrier.map(|carrier| carrier.own.tid.load(Ordering::Relaxed));
+            tid.is_none_or(|tid| !matches!(sys::kernel_state_of(tid), Ok(KernelState::Running)))
+        };
+        if waiting == 0 || taken != self.taken || !shared.lwps().iter().all(blocked) {
+            (self.since, self.taken) = (None, taken);
+            return;
+        }
+        let now = Instant::now();
+        if now - *self.since.get_or_insert(now) < LONG {
+            return;
+        }
+        self.since = None;
         match shared.spares.take() {
-            Some(spare) => {
-                unserved.0 = None;
-                spare.rescue();
+            Some(spare) => self.by = spare.rescue(),
+            None => {
+                if let Some((by, signal)) = self.by.zip(shared.watch.signal) {
+                    let _ = preempt::ask_rescued(by, signal);
+                }
+                shared.watch.stock.wake();
             }
-            None => shared.watch.stock.wake(),
         }
     }
 }

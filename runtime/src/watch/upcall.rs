@@ -104,8 +104,8 @@ pub struct Counters {
     pub retired: u64,
     /// [`Kind::OverLimit`].
     pub over_limit: u64,
-    /// Of the preempted: how many made way in a signal handler. Such a thread is
-    /// ready again at once and keeps no kernel thread.
+    /// How many preempted or rescued threads made way in a signal handler. Such a
+    /// thread is ready again at once and keeps no kernel thread.
     pub switched: u64,
     /// Threads that had been preempted so, were not served for long, and went on
     /// on a kernel thread without an LWP.
@@ -165,6 +165,12 @@ impl Log {
         // First: whoever sees it preempted sees that it has no kernel thread.
         self.of(Some(lwp)).switched.fetch_add(1, Ordering::Release);
         self.note(Kind::Preempted, Some(lwp), thread);
+    }
+
+    /// A rescued thread made way in a signal handler. Told to nobody: see
+    /// [`follow_up`](crate::sched::handover).
+    pub(crate) fn count_switched(&self) {
+        self.of(None).switched.fetch_add(1, Ordering::Release);
     }
 
     /// A preempted thread goes on without an LWP.

@@ -155,7 +155,7 @@ fn signal_against_wait() {
 /// before the signaller is again.
 #[test]
 fn signal_against_newcomer() {
-    let seen = outcomes(Some(2), || {
+    let seen = outcomes(Some(1), || {
         let shared = items(0);
         let (adder, newcomer) = (shared.clone(), shared.clone());
         let adder = spawn(move || {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use lisle_lwp::explore::{model, outcomes};
+use lisle_lwp::shim::{AtomicU32, Ordering};
 use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
@@ -81,6 +82,35 @@ fn examination_against_timeout() {
         adder.join().unwrap();
         assert_eq!(left(&shared), u32::from(!taken));
         taken
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A waiter gives up while its guard is examined, and the region is left once more before
+/// it runs again: when it is gone, nobody looks at its guard.
+#[test]
+fn examination_after_examination_against_timeout() {
+    let seen = outcomes(Some(3), || {
+        let shared = region(0);
+        let (other, gone) = (shared.clone(), Arc::new(AtomicU32::new(0)));
+        let adder = spawn(move || {
+            add(&other);
+            add(&other);
+        });
+        let examined_late = Arc::new(AtomicU32::new(0));
+        let guard = {
+            let (gone, late) = (gone.clone(), examined_late.clone());
+            move |n: &u32| {
+                late.fetch_or(gone.load(Ordering::Relaxed), Ordering::Relaxed);
+                *n == 2
+            }
+        };
+        let came = shared.when_deadline(time::now(), guard, |_| ()).is_some();
+        gone.store(1, Ordering::Relaxed);
+        adder.join().unwrap();
+        assert_eq!(examined_late.load(Ordering::Relaxed), 0);
+        assert_eq!(left(&shared), 2);
+        came
     });
     assert_eq!(seen.len(), 2);
 }
