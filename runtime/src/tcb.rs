@@ -319,6 +319,8 @@ pub(crate) struct Own {
     pub(crate) tid: AtomicU32,
     /// What it was last switched to.
     pub(crate) runs: AtomicPtr<Tcb>,
+    /// Which thread it runs that it has rescued.
+    pub(crate) rescued: AtomicPtr<Tcb>,
     /// Which thread a signal is on its way to: see [`crate::sched::preempt`].
     pub(crate) asked: AtomicU64,
     /// The CPU time that it had used when it lost its LWP, in nanoseconds.
@@ -338,6 +340,7 @@ impl Own {
             pointer: AtomicUsize::new(0),
             tid: AtomicU32::new(0),
             runs: AtomicPtr::new(ptr::null_mut()),
+            rescued: AtomicPtr::new(ptr::null_mut()),
             asked: AtomicU64::new(0),
             cpu_when_left: AtomicU64::new(0),
             mask: AtomicU64::new(0),

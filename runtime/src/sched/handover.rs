@@ -124,8 +124,9 @@ pub(super) fn rescue(shared: &Shared, idle: &'static Tcb) {
     thread.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
     thread.carrier.store(me, Ordering::Relaxed);
     let own = &idle.own;
-    own.runs
-        .store(core::ptr::from_ref(thread).cast_mut(), Ordering::Relaxed);
+    let rescued = core::ptr::from_ref(thread).cast_mut();
+    own.runs.store(rescued, Ordering::Relaxed);
+    own.rescued.store(rescued, Ordering::Relaxed);
     let used = lisle_lwp::sys::thread_cpu_time().unwrap_or_default();
     own.cpu_when_left
         .store(used.as_nanos() as u64, Ordering::Relaxed);
@@ -140,6 +141,7 @@ pub(super) fn rescue(shared: &Shared, idle: &'static Tcb) {
         let arg = idle
             .context
             .with_mut(|context| arch::switch(context, to, 0));
+        own.rescued.store(core::ptr::null_mut(), Ordering::Relaxed);
         follow_up(None, arg);
     }
 }

@@ -119,13 +119,20 @@ fn state(block: &Tcb) -> State {
             .reason()
             .map_or(("", 0), |(r, detail)| (r.name(), detail));
         State::Waiting { reason, detail }
-    } else if !block.is_user() {
+    } else if !block.is_user() || is_rescued(block) {
         State::Running
     } else if block.switches.load(Ordering::Relaxed) == 0 {
         State::New
     } else {
         State::Ready
     }
+}
+
+/// Whether it runs on a spare, without an LWP.
+fn is_rescued(block: &Tcb) -> bool {
+    // SAFETY: null or a control block, and those live for ever.
+    let carrier = unsafe { block.carrier.load(Ordering::Relaxed).as_ref() };
+    carrier.is_some_and(|carrier| core::ptr::eq(carrier.own.rescued.load(Ordering::Relaxed), block))
 }
 
 fn cpu_time(block: &Tcb) -> Option<Duration> {
