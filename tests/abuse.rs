@@ -591,6 +591,8 @@ fn abuse() {
         sum.preempted += counters.preempted;
         sum.unblocked += counters.unblocked;
         sum.retired += counters.retired;
+        sum.switched += counters.switched;
+        sum.rescued += counters.rescued;
         epochs += 1;
         // The first ones may keep things for the others.
         let now = (
@@ -603,14 +605,17 @@ fn abuse() {
     }
     stop.store(true, Ordering::Relaxed);
     around.into_iter().for_each(|t| t.join().unwrap());
-    let handovers = sum.blocked + sum.preempted;
+    // Who makes way in a handler leaves no kernel thread behind.
+    let handovers = sum.blocked + sum.preempted + sum.rescued - sum.switched;
     say(&format!(
         "abuse: seed {seed}, {:.0} s, {epochs} runtimes, {} deeds, {handovers} hand-overs ({} blocked, {} preempted), \
-         {} back, {taken_back} offers taken back, {} added, {} retired, {} forks, {} signals, {} stops\n",
+         {} made way in a handler, {} rescued, {} back, {taken_back} offers taken back, {} added, {} retired, {} forks, {} signals, {} stops\n",
         began.elapsed().as_secs_f64(),
         DEEDS.load(Ordering::Relaxed),
         sum.blocked,
         sum.preempted,
+        sum.switched,
+        sum.rescued,
         sum.unblocked,
         sum.added,
         sum.retired,

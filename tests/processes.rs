@@ -54,8 +54,10 @@ fn an_interrupt_is_waited_for() {
     on(&rt, || ()).join().unwrap();
     raise(SignalKind::interrupt());
     waiting.join().unwrap().unwrap();
-    // Nobody waits, and it does not end the process.
+    // Nobody waits for Ctrl-C, and it does not end the process.
+    let mut handled = signal(SignalKind::interrupt()).unwrap();
     raise(SignalKind::interrupt());
+    on(&rt, move || handled.recv()).join().unwrap().unwrap();
     let soon = Instant::now() + Duration::from_millis(2);
     let late = on(&rt, move || lisle::signal::ctrl_c_deadline(soon));
     let late = late.join().unwrap().unwrap_err();

@@ -9,7 +9,7 @@ use lisle::thread::{self, Builder, Unsupported};
 use super::travel::joined;
 use crate::support::{alone, end, on, runtime, watchdog};
 
-/// From here on the calling kernel thread, and those it makes, get EINVAL for
+/// From here on the calling kernel thread, and those it makes, get EPERM for
 /// `prctl(PR_GET_TID_ADDRESS)`.
 fn refuse_tid_address() {
     use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
@@ -29,7 +29,7 @@ fn refuse_tid_address() {
         unless(libc::SYS_prctl as u32, 3),
         load(16),
         unless(PR_GET_TID_ADDRESS, 1),
-        answer(libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32),
+        answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         answer(libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog {

@@ -101,14 +101,15 @@ fn own_word(offset: usize) -> *mut i32 {
 }
 
 /// Where the kernel writes 0 when the calling kernel thread ends. A kernel without
-/// `CONFIG_CHECKPOINT_RESTORE`, and user-mode emulators, do not tell; but glibc's joins
-/// wait for the very word in which a thread's id stands.
+/// `CONFIG_CHECKPOINT_RESTORE`, and user-mode emulators, know no such question and say
+/// `EINVAL`; but glibc's joins wait for the very word in which a thread's id stands. A
+/// sandbox that refuses the question means it.
 fn clear_tid_address(tid_word: *mut i32) -> Result<*mut i32, i32> {
     let mut address: *mut i32 = core::ptr::null_mut();
     // SAFETY: the kernel writes one pointer.
     match unsafe { libc::prctl(PR_GET_TID_ADDRESS, &raw mut address, 0, 0, 0) } {
         0 => Ok(address),
-        _ if cfg!(target_env = "gnu") => Ok(tid_word),
+        _ if cfg!(target_env = "gnu") && errno() == libc::EINVAL => Ok(tid_word),
         _ => Err(errno()),
     }
 }
