@@ -60,6 +60,11 @@ fn kept<T>(f: impl FnOnce() -> T) -> (usize, T) {
 fn an_unbounded_channel_gives_its_memory_back() {
     alone("memory::an_unbounded_channel_gives_its_memory_back", || {
         const MESSAGES: u64 = 100_000;
+        // What the calling thread is given when it first meets lisle is not the channel's.
+        let (sender, receiver) = unbounded::<u64>();
+        sender.send(1).unwrap();
+        assert_eq!(receiver.recv(), Ok(1));
+        drop((sender, receiver));
         let before = LIVE.load(Ordering::Relaxed);
         let (sender, receiver) = unbounded::<u64>();
         for round in 1..=3 {
