@@ -132,7 +132,8 @@ fn selection() {
         default(ms(1)) => {}
     }
     // A receiver that is there or not.
-    let timeout = Some(ms(1)).map(after).unwrap_or_else(never);
+    let wanted = std::hint::black_box(Some(ms(1)));
+    let timeout = wanted.map(after).unwrap_or_else(never);
     select! {
         recv(r1) -> _ => unreachable!(),
         recv(timeout) -> msg => assert!(msg.is_ok()),
