@@ -28,6 +28,9 @@ pub(crate) fn prepare() {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handler as *const () as usize;
             action.sa_flags = flags | libc::SA_RESTART;
+            // One at a time: std's alternate stacks hold two frames with vector state, and libc
+            // interrupts everybody to change credentials.
+            libc::sigfillset(&mut action.sa_mask);
             assert_eq!(libc::sigaction(signal, &action, std::ptr::null_mut()), 0);
         }
     }
