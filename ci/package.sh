@@ -13,6 +13,8 @@ need cargo tar
 
 packages=$(target_dir)/package
 rm -f "$packages"/*.crate
+# Cargo keeps what it has unpacked from its registry of one run, and takes it for the next one's, the version being the same.
+rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/lisle*-[0-9]*
 cargo package --quiet --locked --workspace --exclude lisle-example-loom "$@"
 for crate in lisle-lwp lisle-runtime lisle-clock lisle-sync lisle-trace lisle; do
     file=$(echo "$packages/$crate"-[0-9]*.crate)
