@@ -113,6 +113,10 @@ fn destructors_of_pooled_threads_make_threads() {
         joined(threads);
         assert_eq!(done(), 0);
         end(rt);
+        // The end waits for them, but not for ever.
+        while done() < 5 {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         assert_eq!(done(), 5);
     });
 }
