@@ -57,9 +57,7 @@ fn settled() -> ([Site; 2], Held) {
         scenario();
     }
     let sites = sites();
-    // Ends are over a little after they have been joined.
-    std::thread::sleep(Duration::from_millis(50));
-    (sites, Held::now())
+    (sites, Held::settled())
 }
 
 #[test]
