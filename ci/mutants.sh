@@ -29,6 +29,7 @@ runtime/src/jobs/offers.rs   models::jobs
 runtime/src/jobs/thief.rs    models::jobs
 runtime/src/sched/queue.rs   models::queue
 runtime/src/sched/sleepers.rs models::sleepers
+runtime/src/shelf.rs         models::shelf
 runtime/src/trace/pass.rs    models::trace
 sync/src/channel/core.rs     models::channel models::select models::task
 sync/src/channel/wait.rs     models::channel models::select

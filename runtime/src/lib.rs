@@ -55,6 +55,7 @@ pub mod runtime;
 pub mod sched;
 #[cfg(not(lisle_loom))]
 pub mod seeded;
+mod shelf;
 #[cfg(not(lisle_loom))]
 pub mod signal;
 #[cfg(not(lisle_loom))]

@@ -3,7 +3,7 @@
 //!
 //! The code under test is the code that ships: the wait word, the wait list,
 //! joining, offered jobs, the injector, the sleepers,
-//! the roster. What stands around it here is small: a
+//! the roster, the shelf of spares. What stands around it here is small: a
 //! thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
 //! thread from outside ([`model`](crate::model)); stacks, results and contexts
 //! are loom cells, so that using one too early, too late or twice is a race; a
@@ -15,6 +15,7 @@ mod list;
 mod park;
 mod queue;
 mod roster;
+mod shelf;
 mod sleepers;
 mod trace;
 mod wait;

@@ -227,15 +227,8 @@ impl Shared {
     /// A spare to carry an LWP, if there is one. While preempted threads wait the
     /// last one stays, for their rescue. Takes no lock, allocates nothing.
     pub(crate) fn take_spare(&self) -> Option<Spare> {
-        let spare = self.spares.take()?;
-        // Pairs with the fence in `preempt::has_reserve`: either a handler sees that
-        // none is left, or this sees that it is going to need one.
-        lisle_lwp::shim::fence(Ordering::SeqCst);
-        if self.preempted.need_a_reserve() && self.spares.is_empty() {
-            self.spares.put_back(spare);
-            return None;
-        }
-        Some(spare)
+        self.spares
+            .take_unless_needed(|| self.preempted.need_a_reserve())
     }
 
     /// A new kernel thread that waits for its first order.

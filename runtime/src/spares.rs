@@ -1,15 +1,16 @@
 //! Spare kernel threads: those that carry no LWP and wait for one.
 //!
 //! A hand-over needs a kernel thread at once, in places where no lock may be
-//! taken and nothing allocated. So spares stand in slots, one word each: who
-//! swaps a spare out of its slot owns it, writes its order and wakes it. The
-//! slots limit how many are kept; further ones end.
+//! taken and nothing allocated. So spares stand on a [`Shelf`], in slots of one
+//! word: who takes a spare out of its slot owns it, writes its order and wakes it.
+//! The slots limit how many are kept; further ones end.
 
 use std::sync::mpsc::SyncSender;
 
-use lisle_lwp::shim::{AtomicBool, AtomicPtr, Ordering};
+use lisle_lwp::shim::{AtomicUsize, Ordering};
 
 use crate::sched::lwp::Lwp;
+use crate::shelf::Shelf;
 use crate::tcb::Tcb;
 
 /// A kernel thread that waits for the word which LWP to carry. Dropping it
@@ -99,86 +100,58 @@ fn order(spare: &Tcb, lwp: *mut Lwp) {
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Spares {
-    slots: Box<[AtomicPtr<Tcb>]>,
-    closed: AtomicBool,
+    shelf: Shelf<Tcb>,
 }
 
 impl Spares {
     pub(crate) fn new(limit: usize) -> Spares {
-        Spares {
-            slots: (0..limit)
-                .map(|_| AtomicPtr::new(core::ptr::null_mut()))
-                .collect(),
-            closed: AtomicBool::new(false),
-        }
+        let shelf = Shelf::new(limit);
+        Spares { shelf }
     }
 
     /// A spare, if there is one. Takes no lock, allocates nothing.
     pub(crate) fn take(&self) -> Option<Spare> {
-        self.slots.iter().find_map(|slot| {
-            if slot.load(Ordering::Relaxed).is_null() {
-                return None;
+        let spare = self.shelf.take()?;
+        Some(Spare(Some(From::Slot(spare))))
+    }
+
+    /// As [`Spares::take`], but the last one stays if it is `needed`: see
+    /// [`Shelf::take_unless_needed`].
+    pub(crate) fn take_unless_needed(&self, needed: impl FnOnce() -> bool) -> Option<Spare> {
+        let taken = self.shelf.take_unless_needed(needed)?;
+        match taken {
+            Ok(spare) => Some(Spare(Some(From::Slot(spare)))),
+            Err(homeless) => {
+                drop(Spare(Some(From::Slot(homeless))));
+                None
             }
-            // Acquire: the spare has done with its last LWP; pairs with the
-            // Release in `join`.
-            let spare = slot.swap(core::ptr::null_mut(), Ordering::Acquire);
-            // SAFETY: null or a control block, and those live for ever.
-            let spare = unsafe { spare.as_ref() }?;
-            Some(Spare(Some(From::Slot(spare))))
-        })
+        }
     }
 
     /// Whether none waits. A hint.
     pub(crate) fn is_empty(&self) -> bool {
-        let gone = |slot: &AtomicPtr<Tcb>| slot.load(Ordering::Relaxed).is_null();
-        self.slots.iter().all(gone)
+        self.shelf.is_empty()
+    }
+
+    /// See [`Shelf::has_one_for`].
+    pub(crate) fn has_one_for(&self, needs: &AtomicUsize) -> bool {
+        self.shelf.has_one_for(needs)
     }
 
     /// How many wait, and how many may. A hint.
     pub(crate) fn load(&self) -> (usize, usize) {
-        let waits = |slot: &&AtomicPtr<Tcb>| !slot.load(Ordering::Relaxed).is_null();
-        (self.slots.iter().filter(waits).count(), self.slots.len())
+        self.shelf.load()
     }
 
     /// Makes the calling kernel thread a spare and waits for its order. `None`
     /// if there are enough, or the runtime stops: then it ends.
     pub(crate) fn join(&self, me: &'static Tcb) -> Option<Order<'static>> {
-        self.stand(me).then(|| wait(me))?
-    }
-
-    /// Puts back one that was not needed.
-    pub(crate) fn put_back(&self, mut spare: Spare) {
-        if let Some(From::Slot(waits)) = spare.0
-            && self.stand(waits)
-        {
-            spare.0 = None;
-        }
-        // Else there are enough, or the runtime stops: it ends.
-    }
-
-    /// Puts a spare into a slot. `false` if there are enough, or the runtime stops.
-    fn stand(&self, spare: &'static Tcb) -> bool {
-        let null = core::ptr::null_mut();
-        let spare = core::ptr::from_ref(spare).cast_mut();
-        let slot = self.slots.iter().find(|slot| {
-            // Release: as in `take`.
-            slot.compare_exchange(null, spare, Ordering::Release, Ordering::Relaxed)
-                .is_ok()
-        });
-        let Some(slot) = slot else { return false };
-        // Either this sees that they are closed, or `close` sees the slot.
-        lisle_lwp::shim::fence(Ordering::SeqCst);
-        !self.closed.load(Ordering::Relaxed)
-            || slot
-                .compare_exchange(spare, null, Ordering::Relaxed, Ordering::Relaxed)
-                .is_err()
+        self.shelf.put(me).then(|| wait(me))?
     }
 
     /// Ends all spares, now and from now on.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `join`.
-        lisle_lwp::shim::fence(Ordering::SeqCst);
+        self.shelf.close();
         while self.take().is_some() {}
     }
 }

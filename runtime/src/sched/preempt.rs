@@ -53,7 +53,7 @@ use std::io;
 use lisle_lwp::arch;
 use lisle_lwp::frame::{self, Frame, Saved};
 use lisle_lwp::lock::RawLock;
-use lisle_lwp::shim::{AtomicUsize, Ordering, fence};
+use lisle_lwp::shim::{AtomicUsize, Ordering};
 use lisle_lwp::sys;
 
 use super::handover;
@@ -329,11 +329,8 @@ unsafe fn save(me: &Tcb, frame: Frame, errno: c_int) {
 /// which is about to be preempted: whoever starts spares may wait for a lock that
 /// the thread holds. If so the thread counts as coming.
 fn has_reserve(shared: &Shared) -> bool {
-    shared.preempted.coming.fetch_add(1, Ordering::Relaxed);
-    // Pairs with the fence in `Shared::take_spare`.
-    fence(Ordering::SeqCst);
     // Where the system refuses kernel threads, nobody waits for a lock to start one.
-    let has = !shared.spares.is_empty() || shared.watch.is_refused();
+    let has = shared.spares.has_one_for(&shared.preempted.coming) || shared.watch.is_refused();
     if !has {
         shared.preempted.coming.fetch_sub(1, Ordering::Relaxed);
     }
