@@ -242,6 +242,30 @@ fn claim_against_release() {
     assert_eq!(Vec::from_iter(seen), [1, 2]);
 }
 
+/// An offer meets a kernel thread that has just claimed the LWP and is still inside:
+/// nobody takes it before it has left.
+#[test]
+fn claim_against_take() {
+    let seen = outcomes(ALL, || {
+        let lwp = Arc::new(Processor {
+            word: OwnerWord::new(),
+            data: Data::new(),
+            holders: [Holder::new(), Holder::new(), Holder::new()],
+        });
+        let other = lwp.clone();
+        let taker = spawn(move || other.word.offer() && other.take(1));
+        let me = &lwp.holders[0];
+        assert!(lwp.word.claim(me, id(1)));
+        lwp.data.add_one();
+        me.leave();
+        let taken = taker.join().unwrap();
+        assert_eq!(lwp.visit(0), !taken);
+        assert_eq!(lwp.data.get(), 2);
+        taken
+    });
+    assert_eq!(Vec::from_iter(seen), [false, true]);
+}
+
 /// The holder that comes back and the one who takes over: one of them goes on
 /// with the LWP, and knows.
 #[test]
@@ -400,4 +424,32 @@ fn stop_against_take() {
         (taken, claimed)
     });
     assert_eq!(seen.len(), 3);
+}
+
+/// A kernel thread that comes late cannot carry an LWP that has been retired; of two
+/// who revive it one does.
+#[test]
+fn retire_against_claim_and_revive() {
+    let seen = outcomes(Some(4), || {
+        let lwp = Processor::held();
+        let (late, other) = (lwp.clone(), lwp.clone());
+        let late = spawn(move || late.word.claim(&late.holders[1], id(2)));
+        let reviver = spawn(move || other.word.revive());
+        let me = &lwp.holders[0];
+        assert!(lwp.word.enter(me));
+        lwp.data.add_one();
+        lwp.word.retire(me);
+        let mine = lwp.word.revive();
+        let theirs = reviver.join().unwrap();
+        let claimed = late.join().unwrap();
+        assert!(mine != theirs, "one of the two revives it");
+        assert!(claimed || lwp.word.claim(&lwp.holders[2], id(3)));
+        assert_eq!(
+            lwp.word.times_held(),
+            2,
+            "somebody carried what was retired"
+        );
+        (theirs, claimed)
+    });
+    assert_eq!(seen.len(), 4, "{seen:?}");
 }

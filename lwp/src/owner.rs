@@ -253,12 +253,11 @@ impl OwnerWord {
     pub fn revive(&self) -> bool {
         let word = self.0.load(Ordering::Relaxed);
         is_retired(word)
-            // AcqRel: the LWP's fields pass through this word from the one who
-            // retired it, with the Release in `give_away`, to the next, with the
-            // Acquire in `hold`.
+            // Relaxed: touches no field of the LWP, and a read-modify-write carries
+            // the Release of `give_away` on to the Acquire in `hold`.
             && self
                 .0
-                .compare_exchange(word, free(word), Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange(word, free(word), Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
 
@@ -268,10 +267,10 @@ impl OwnerWord {
         let word = self.0.load(Ordering::Relaxed);
         let retired = RETIRED << ID_SHIFT | word;
         is_free(word)
-            // AcqRel: as in `revive`.
+            // Relaxed: as in `revive`.
             && self
                 .0
-                .compare_exchange(word, retired, Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange(word, retired, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
 
