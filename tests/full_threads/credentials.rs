@@ -205,16 +205,16 @@ fn musl_changes_nothing_once_there_are_full_threads() {
         "credentials::musl_changes_nothing_once_there_are_full_threads",
         || {
             let spinners = Spinners::new(2);
-            let before = users();
+            // SAFETY: plain call of libc.
+            let own = unsafe { libc::geteuid() };
             // SAFETY: plain calls of libc.
             unsafe {
-                assert_ne!(
-                    libc::seteuid(if is_root() { 65534 } else { libc::geteuid() }),
-                    0
-                );
+                assert_ne!(libc::seteuid(if is_root() { 65534 } else { own }), 0);
                 assert_ne!(libc::setuid(libc::getuid()), 0);
             }
-            assert_eq!(users(), before);
+            // Helpers come and go, so that their number says nothing.
+            let users = users();
+            assert!(users.iter().all(|other| *other == own), "{users:?}");
             spinners.end();
         },
     );
