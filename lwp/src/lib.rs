@@ -6,6 +6,7 @@
 //! * [`current`]: which flow of control is running here
 //! * `donor`: threads with a thread pointer of their own
 //! * `frame`: threads that a signal interrupts, taken to another kernel thread
+//! * `kernel`: kernel threads for the runtime itself
 //! * [`owner`]: which kernel thread holds an LWP
 //! * [`sleep`], [`lock`]: how the runtime itself waits
 //! * [`sys`]: every system call, each of which a test can make fail
@@ -27,6 +28,8 @@ pub mod donor;
 pub mod explore;
 #[cfg(not(any(lisle_loom, miri)))]
 pub mod frame;
+#[cfg(not(lisle_loom))]
+pub mod kernel;
 pub mod lock;
 #[cfg(all(test, lisle_loom))]
 mod models;

@@ -25,7 +25,7 @@ pub use signal::{
 };
 pub use thread::{
     KernelCall, KernelState, allowed_cpus, become_idle_on, call_name, configured_cpus, cpu_time_of,
-    hurry, kernel_call_of, kernel_state_of, may_choose_policy,
+    hurry, kernel_call_of, kernel_state_of, may_choose_policy, set_thread_name,
 };
 
 use core::ffi::{c_int, c_long};

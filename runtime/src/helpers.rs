@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lisle_lwp::kernel::KernelThread;
 use lisle_lwp::shim::{AtomicPtr, Ordering};
 use lisle_lwp::sys::{self, Call};
 
@@ -185,11 +186,13 @@ impl Pool {
         Ok(())
     }
 
-    /// Starts a helper. A leaf: std touches thread-locals to start a thread.
+    /// Starts a helper. A leaf: libc touches thread-locals to start a thread.
     #[inline(never)]
     fn start(&'static self) -> io::Result<()> {
-        let builder = std::thread::Builder::new().name("lisle-helper".into());
-        sys::guarded(Call::Clone, || builder.spawn(|| self.serve()))?;
+        let serve = || self.serve();
+        sys::guarded(Call::Clone, || {
+            KernelThread::spawn("lisle-helper", None, serve)
+        })?;
         Ok(())
     }
 

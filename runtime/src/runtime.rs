@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use lisle_lwp::kernel::KernelThread;
 use lisle_lwp::lock::RawLock;
 use lisle_lwp::owner::{self, HolderId};
 use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -79,7 +80,7 @@ pub struct Shared {
     pub(crate) refused: AtomicU64,
     /// How many kernel threads were started for it.
     started: AtomicU32,
-    kernel_threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    kernel_threads: Mutex<Vec<KernelThread>>,
 }
 
 impl Shared {
@@ -238,9 +239,9 @@ impl Shared {
         let (send, first) = sync_channel(1);
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", self.name_prefix);
-        let builder = std::thread::Builder::new().name(name);
         let body = move || idle::serve(&shared, first);
-        let handle = sys::guarded(Call::Clone, || builder.spawn(body)).inspect_err(|_| {
+        let start = || KernelThread::spawn(&name, None, body);
+        let handle = sys::guarded(Call::Clone, start).inspect_err(|_| {
             self.refused.fetch_add(1, Ordering::Relaxed);
         })?;
         let mut handles = self.kernel_threads.lock();
@@ -257,13 +258,13 @@ impl Shared {
     ) -> io::Result<()> {
         let shared = self.itself.upgrade().ok_or_else(stopped)?;
         let name = format!("{}-{name}", self.name_prefix);
-        let builder = std::thread::Builder::new().name(name).stack_size(64 << 10);
         let body = move || {
             shared.helpers.fetch_add(1, Ordering::Relaxed);
             body(&shared);
             shared.helpers.fetch_sub(1, Ordering::Relaxed);
         };
-        let handle = sys::guarded(Call::Clone, || builder.spawn(body))?;
+        let start = || KernelThread::spawn(&name, Some(64 << 10), body);
+        let handle = sys::guarded(Call::Clone, start)?;
         self.kernel_threads.lock().push(handle);
         Ok(())
     }
@@ -515,8 +516,7 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
         let mut handles = handles;
         while !handles.is_empty() {
             for handle in handles {
-                // It runs no user code of its own and does not panic.
-                let _ = handle.join();
+                handle.join();
             }
             // The monitor may have started one more.
             handles = core::mem::take(&mut *shared.kernel_threads.lock());
@@ -760,7 +760,7 @@ impl Builder {
         self
     }
 
-    /// The beginning of the names of the kernel threads.
+    /// The beginning of the names of the kernel threads, as the kernel shows them: it keeps 15 bytes.
     pub fn name_prefix(mut self, prefix: impl Into<String>) -> Builder {
         self.name_prefix = prefix.into();
         self

@@ -1,6 +1,6 @@
 //! Looking at kernel threads, and what they run on.
 
-use core::ffi::c_long;
+use core::ffi::{CStr, c_long};
 use core::mem::MaybeUninit;
 use core::time::Duration;
 use std::io;
@@ -188,6 +188,12 @@ pub fn may_choose_policy() -> bool {
                 &raw const parameters,
             ) == 0
     }
+}
+
+/// Names the calling kernel thread, of which the kernel keeps 15 bytes.
+pub fn set_thread_name(name: &CStr) {
+    // SAFETY: a string that ends with a zero. It cannot be refused.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
 /// Asks that the calling kernel thread, which mostly sleeps, runs soon when it is woken, and that its
