@@ -112,19 +112,23 @@ end_of_full_threads() {
     [ -z "${failed:-}" ] || die "FAILED"
 }
 
-# program_of: reads cargo's messages and prints the path of the test program.
-program_of() { sed -n 's/.*"executable":"\([^"]*\/full_threads-[^"]*\)".*/\1/p' | tail -n 1; }
+# program_of [TEST]: reads cargo's messages and prints the path of the test program.
+program_of() { sed -n 's/.*"executable":"\([^"]*\/'"${1:-full_threads}"'-[0-9a-f]*\)".*/\1/p' | tail -n 1; }
 
-# full_threads_package DIRECTORY: makes a package there that builds tests/full_threads and nothing that it does not need.
-full_threads_package() {
+# tests_package DIRECTORY TEST...: makes a package there that builds those tests and not much that they do not need.
+tests_package() {
+    local test
     mkdir -p "$1/src"
     : >"$1/src/lib.rs"
     cp Cargo.lock "$1/Cargo.lock"
     cat >"$1/Cargo.toml" <<TOML
 [package]
-name = "full-threads"
+name = "some-tests"
 version = "0.0.0"
 edition = "2024"
+
+[lib]
+test = false
 
 [workspace]
 
@@ -132,9 +136,9 @@ edition = "2024"
 lisle = { path = "$PWD" }
 libc = "0.2"
 rand = "0.10"
-
-[[test]]
-name = "full_threads"
-path = "$PWD/tests/full_threads.rs"
+crossbeam-channel = "0.5"
 TOML
+    for test in "${@:2}"; do
+        printf '\n[[test]]\nname = "%s"\npath = "%s"\n' "$test" "$PWD/tests/$test.rs" >>"$1/Cargo.toml"
+    done
 }

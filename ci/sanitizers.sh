@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Full threads under AddressSanitizer.
+# Tests under AddressSanitizer.
 #
-#   ci/sanitizers.sh [asan]
+#   ci/sanitizers.sh [asan [TEST...]]      TEST: full_threads runtime sync channel [all]
 #
-# To the sanitizer a full thread is what it is to libc: a thread, with its own stack; so nothing tells it of switches, only
-# of stacks that are used again (`--cfg lisle_asan`). Its
+# To the sanitizer a full thread is what it is to libc: a thread, with its own stack. Of light threads, and of stacks that
+# are used again, it is told (`--cfg lisle_asan`, lwp/src/checkers.rs). Its
 # leak check is off: it looks for each thread's kernel thread, which parked full threads do not have. So is its look for uses
-# of a stack after return: the tests use light threads, too, and those share what it keeps for each kernel thread.
+# of a stack after return: light threads share what it keeps for each kernel thread.
 #
 # The standard library is the one that comes with the compiler, without checks of its own. The compiler's flag is unstable,
 # which RUSTC_BOOTSTRAP permits here and nowhere else. Built into ${CARGO_TARGET_DIR:-target}/asan. What is left out stands
@@ -20,23 +20,27 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 need cargo gcc
 
 asan() {
-    local package triple=x86_64-unknown-linux-gnu program
+    local package triple=x86_64-unknown-linux-gnu messages program test
+    [ $# -gt 0 ] || set -- full_threads runtime sync channel
     package=$(target_dir)/asan/package
-    full_threads_package "$package"
-    program=$(RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address --cfg lisle_asan" CARGO_TARGET_DIR=$(target_dir)/asan/built \
-        cargo test --quiet --manifest-path "$package/Cargo.toml" --target "$triple" --no-run --message-format json | program_of)
-    [ -x "$program" ] || die "cargo named no program"
-    grep -q __asan_report_load8 "$program" || die "$program is not instrumented"
-    # shellcheck disable=SC2046 # words
-    ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1 \
-        run_full_threads asan "$program" $(full_threads_skips asan) $(slow_full_threads)
+    tests_package "$package" "$@"
+    messages=$(RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address --cfg lisle_asan" CARGO_TARGET_DIR=$(target_dir)/asan/built \
+        cargo test --quiet --manifest-path "$package/Cargo.toml" --target "$triple" --no-run --message-format json)
+    export ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1
+    for test in "$@"; do
+        program=$(program_of "$test" <<<"$messages")
+        [ -x "$program" ] || die "cargo named no program"
+        grep -q __asan_report_load8 "$program" || die "$program is not instrumented"
+        say "asan: $program"
+        # shellcheck disable=SC2046 # words
+        minimum=5 run_full_threads "asan, $test" "$program" $(full_threads_skips asan) $(slow_full_threads)
+    done
 }
 
-[ $# -gt 0 ] || set -- asan
-for name in "$@"; do
-    case $name in
-    asan) asan ;;
-    *) die "no such sanitizer here: $name" ;;
-    esac
-done
+name=${1:-asan}
+[ $# -eq 0 ] || shift
+case $name in
+asan) asan "$@" ;;
+*) die "no such sanitizer here: $name" ;;
+esac
 end_of_full_threads

@@ -93,7 +93,7 @@ make_linker() { # make_linker ROOT
 build_musl() (
     root=$tools/musl
     unpack_musl >&2
-    full_threads_package "$tools/package"
+    tests_package "$tools/package" full_threads
     export RUSTC=$root/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$tools/built
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER=$root/bin/linker
     export CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-C link-self-contained=no -C relocation-model=static \

@@ -72,6 +72,7 @@ impl StackCache {
     /// never maps, touches no thread-local.
     #[inline]
     pub fn give(&mut self, stack: Stack) {
+        stack.abandon();
         let class = stack.class();
         let chain = &mut self.classes[class.index()];
         chain.push(stack);

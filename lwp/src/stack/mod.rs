@@ -47,6 +47,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use std::io;
 
+use crate::checkers;
 use crate::sys;
 
 mod cache;
@@ -244,6 +245,13 @@ impl Stack {
     #[inline]
     pub fn contains(&self, address: usize) -> bool {
         (self.limit() as usize..self.end() as usize).contains(&address)
+    }
+
+    /// Nobody stands on it any more.
+    #[inline(always)]
+    fn abandon(&self) {
+        // SAFETY: the caller gives the stack away.
+        unsafe { checkers::abandoned(self.limit(), self.end()) };
     }
 
     /// A number above all ids of kernel threads that no other stack has or had, and that fits where

@@ -19,6 +19,7 @@ use core::mem::MaybeUninit;
 use std::io;
 
 use super::slab;
+use crate::checkers;
 use crate::lock::RawLock;
 use crate::shim::{AtomicPtr, Cell, Ordering};
 use crate::sys;
@@ -82,6 +83,7 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: 
     let by_fault = code > 0;
     if by_fault && slab::is_in_guard(address) {
         report();
+        checkers::abort_in_handler();
     }
     let index = usize::from(signal == SIGNALS[1]);
     // SAFETY: this handler is set only after its slot was written, and slots are written once.
@@ -139,7 +141,7 @@ fn set_default(signal: c_int) {
     unsafe { libc::sigaction(signal, &default, core::ptr::null_mut()) };
 }
 
-fn report() -> ! {
+fn report() {
     let mut buffer = [0; 64];
     // Acquire: pairs with the Release in `set_describe`.
     let describe = DESCRIBE.load(Ordering::Acquire);
@@ -156,8 +158,6 @@ fn report() -> ! {
     sys::write_stderr(
         b"' has overflowed its stack\nfatal runtime error: stack overflow, aborting\n",
     );
-    // SAFETY: async-signal-safe.
-    unsafe { libc::abort() }
 }
 
 /// The alternate signal stack of one kernel thread; dropping it there sets what was set before.

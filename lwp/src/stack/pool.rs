@@ -243,6 +243,7 @@ impl StackPool {
 
     /// Takes a stack back, contents and all. Never allocates, never maps, touches no thread-local.
     pub fn give(&self, stack: Stack) {
+        stack.abandon();
         let mut state = self.classes[stack.class.index()].state.lock();
         state.live -= 1;
         state.warm.push(stack);

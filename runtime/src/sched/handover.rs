@@ -20,6 +20,7 @@
 //! If the system refuses another kernel thread, the LWP waits with the thread.
 
 use lisle_lwp::arch;
+use lisle_lwp::checkers;
 use lisle_lwp::current;
 use lisle_lwp::shim::Ordering;
 
@@ -141,6 +142,7 @@ pub(super) fn rescue(shared: &Shared, idle: &'static Tcb) {
         let arg = idle
             .context
             .with_mut(|context| arch::switch(context, to, 0));
+        checkers::standing_on_own();
         own.rescued.store(core::ptr::null_mut(), Ordering::Relaxed);
         follow_up(None, arg);
     }

@@ -22,6 +22,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use lisle_lwp::arch;
+use lisle_lwp::checkers;
 use lisle_lwp::current;
 use lisle_lwp::shim::{Ordering, fence, spin_loop};
 use lisle_lwp::stack::{StackPool, overflow};
@@ -355,6 +356,7 @@ impl Carrier<'_> {
             idle.context
                 .with_mut(|context| arch::switch(context, to, idle as *const Tcb as usize))
         };
+        checkers::standing_on_own();
         if idle.lwp.load(Ordering::Relaxed).is_null() {
             // SAFETY: `arg` is what the switch passed.
             unsafe { handover::follow_up(Some(self.lwp), arg) };

@@ -560,6 +560,8 @@ unsafe fn prepare(me: &'static Tcb, lwp: &Lwp, next: &'static Tcb, after: usize)
 /// `arg` is what the last switch to `me` passed.
 #[inline(always)]
 pub(crate) unsafe fn arrive(me: &'static Tcb, arg: usize) {
+    #[cfg(lisle_asan)]
+    stand(me);
     // SAFETY: set by `depart`, which switched to us on that LWP.
     let lwp = unsafe { &*me.lwp.load(Ordering::Relaxed) };
     if arg & AFTER != NOTHING {
@@ -567,6 +569,18 @@ pub(crate) unsafe fn arrive(me: &'static Tcb, arg: usize) {
         unsafe { follow_up(lwp, arg) };
     }
     leave(me);
+}
+
+/// Tells the checker of memory on which stack a light thread has arrived.
+#[cfg(lisle_asan)]
+fn stand(me: &Tcb) {
+    // SAFETY: nobody touches the footing of a thread that runs.
+    me.footing.with(|footing| match unsafe { &*footing } {
+        Some(Footing::Stack(stack)) => {
+            lisle_lwp::checkers::standing_on(stack.limit(), stack.end());
+        }
+        _ => {}
+    });
 }
 
 #[inline(never)]
