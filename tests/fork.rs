@@ -1,10 +1,11 @@
 //! What a forked child finds: the old runtime is dead, a new one starts.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "fork/stalling.rs"]
+mod stalling;
 mod support;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -123,30 +124,6 @@ fn a_child_of_a_kernel_thread() {
     assert_eq!(*finished.join().unwrap(), 6);
     dropped.join().unwrap();
     end(rt);
-}
-
-/// Threads of std begin and end under a lock of std's, which a child forked meanwhile finds taken: a
-/// runtime needs no such thread.
-#[test]
-fn a_child_while_threads_of_std_come_and_go() {
-    let _dog = watchdog();
-    let _fork = exclusive();
-    let over = AtomicBool::new(false);
-    let come_and_go = || {
-        while !over.load(Ordering::Relaxed) {
-            let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(|| ())).collect();
-            threads.into_iter().for_each(|other| other.join().unwrap());
-        }
-    };
-    let hung = std::thread::scope(|scope| {
-        scope.spawn(come_and_go);
-        scope.spawn(come_and_go);
-        let status = || forked(|| assert_eq!(child(|| 5).join().unwrap(), 5));
-        let hung = (0..many(150)).find(|_| status() != 0);
-        over.store(true, Ordering::Relaxed);
-        hung
-    });
-    assert_eq!(hung, None);
 }
 
 #[test]
