@@ -50,7 +50,6 @@ for name in "$@"; do
     esac
     say "$name: ${settings[*]}"
     minimum=20 run_full_threads "$name" env "${settings[@]}" "$program" "${tests[@]}"
-    # Under mimalloc a forked child of the soak has hung; it has not been found out why.
-    [ "$name" = mimalloc ] || minimum=1 run_full_threads "$name, soak" env "${settings[@]}" "$soak"
+    minimum=1 run_full_threads "$name, soak" env "${settings[@]}" "$soak"
 done
 end_of_full_threads
