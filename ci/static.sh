@@ -90,6 +90,9 @@ make_linker() { # make_linker ROOT
     ar r "$root/lib/libunwind.a" "$root/lib/checked.o"
 }
 
+# Ubuntu's releases have not been tried.
+can_build_musl() { [ -e "$tools/musl/complete" ] || { [ -n "$(debian_mirror)" ] && (compiler >/dev/null); }; }
+
 build_musl() (
     root=$tools/musl
     unpack_musl >&2
@@ -105,7 +108,8 @@ build_musl() (
 for libc in "$@"; do
     case $libc in
     glibc) run static-glibc "$(gnu_version)" "$(build_glibc)" ;;
-    musl) run static-musl musl "$(build_musl)" ;;
+    musl) can_build_musl || { echo "SKIPPED: this machine has no source of Debian's packages, or no compiler there" && continue; }
+        run static-musl musl "$(build_musl)" ;;
     *) die "no such libc: $libc" ;;
     esac
 done

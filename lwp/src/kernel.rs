@@ -84,6 +84,21 @@ impl KernelThread {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// It is to end: from now on the kernel lets it run as others, should it have chosen to run only
+    /// where nobody else wants to. Whoever waits for it would wait for an idle CPU.
+    pub fn end_soon(&self) {
+        let Some(handle) = self.handle else { return };
+        // SAFETY: neither joined nor detached; all zeroes are parameters.
+        unsafe {
+            let (mut policy, mut parameters) = (0, core::mem::zeroed());
+            if libc::pthread_getschedparam(handle, &mut policy, &mut parameters) == 0
+                && policy == libc::SCHED_IDLE
+            {
+                libc::pthread_setschedparam(handle, libc::SCHED_OTHER, &parameters);
+            }
+        }
+    }
+
     /// Waits until the thread has ended, destructors of thread-locals included.
     pub fn join(mut self) {
         if let Some(handle) = self.handle.take() {
@@ -150,6 +165,7 @@ extern "C" fn begin(data: *mut c_void) -> *mut c_void {
 #[cfg(test)]
 mod tests {
     use super::KernelThread;
+    use crate::sys;
     use std::sync::mpsc::channel;
 
     #[test]
@@ -165,6 +181,26 @@ mod tests {
         assert_eq!(receiver.recv().unwrap(), "lisle-with-a-lo\n");
         assert!(!thread.is_finished());
         drop(go);
+        thread.join();
+    }
+
+    #[test]
+    fn one_that_runs_where_nobody_else_does_ends_like_others() {
+        let (sender, receiver) = channel();
+        let (go, wait) = channel::<()>();
+        // SAFETY: plain system call.
+        let policy = || unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
+        let thread = KernelThread::spawn("lisle", None, move || {
+            sys::become_idle_on(sys::allowed_cpus()[0]).unwrap();
+            sender.send(policy()).unwrap();
+            wait.recv().unwrap_err();
+            sender.send(policy()).unwrap();
+        });
+        let thread = thread.unwrap();
+        assert_eq!(receiver.recv().unwrap(), libc::SCHED_IDLE.into());
+        thread.end_soon();
+        drop(go);
+        assert_eq!(receiver.recv().unwrap(), libc::SCHED_OTHER.into());
         thread.join();
     }
 

@@ -507,6 +507,7 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
     let clean = shared.live() == 0;
     let until = until.max(Instant::now() + STOP_GRACE);
     let handles = core::mem::take(&mut *shared.kernel_threads.lock());
+    handles.iter().for_each(KernelThread::end_soon);
     // LWPs that do not run a thread stop at once.
     let grace = Instant::now() + STOP_GRACE;
     while !clean && handles.iter().any(|h| !h.is_finished()) && Instant::now() < grace {
@@ -520,6 +521,7 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
             }
             // The monitor may have started one more.
             handles = core::mem::take(&mut *shared.kernel_threads.lock());
+            handles.iter().for_each(KernelThread::end_soon);
         }
         count_out(shared, until);
         return Ok(());

@@ -3,8 +3,15 @@
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
+#[cfg(target_env = "gnu")]
+use std::sync::mpsc::channel;
+
+#[cfg(target_env = "gnu")]
+use lisle::thread::Builder;
 
 use super::travel::Trip;
+#[cfg(target_env = "gnu")]
+use crate::support::{alone, end, runtime, until};
 use crate::support::{many, watchdog};
 
 /// A mutex of libc that does not move.
@@ -17,15 +24,17 @@ unsafe impl Send for Raw {}
 
 impl Raw {
     fn new(kind: libc::c_int) -> Arc<Raw> {
+        // SAFETY: initialised by the caller.
+        Raw::with(|attributes| unsafe { libc::pthread_mutexattr_settype(attributes, kind) })
+    }
+
+    fn with(set: impl FnOnce(*mut libc::pthread_mutexattr_t) -> i32) -> Arc<Raw> {
         let raw = Arc::new(Raw(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER)));
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: initialised in this order, before anybody else has it.
         unsafe {
             libc::pthread_mutexattr_init(attributes.as_mut_ptr());
-            assert_eq!(
-                libc::pthread_mutexattr_settype(attributes.as_mut_ptr(), kind),
-                0
-            );
+            assert_eq!(set(attributes.as_mut_ptr()), 0);
             assert_eq!(
                 libc::pthread_mutex_init(raw.0.get(), attributes.as_ptr()),
                 0
@@ -100,6 +109,67 @@ fn an_error_checking_mutex_knows_its_owner_over_moves() {
         }
     });
     trip.end();
+}
+
+/// The kernel knows no thread of the owner's number: once somebody has waited, it stays locked.
+#[cfg(target_env = "gnu")]
+#[test]
+fn a_priority_inheriting_mutex_serves_until_somebody_waits() {
+    let _dog = watchdog();
+    // Who waits does so for ever.
+    let test = "pthreads::a_priority_inheriting_mutex_serves_until_somebody_waits";
+    alone(test, || {
+        let trip = Trip::new(2);
+        trip.all(1, |_, go| {
+            // SAFETY: initialised by the caller.
+            let mutex = Raw::with(|attributes| unsafe {
+                libc::pthread_mutexattr_setprotocol(attributes, libc::PTHREAD_PRIO_INHERIT)
+            });
+            for _ in 0..many(20) {
+                assert_eq!(mutex.lock(), 0);
+                go.hop();
+                assert_eq!(mutex.elsewhere().0, libc::EBUSY);
+                assert_eq!(mutex.unlock(), 0);
+            }
+            assert_eq!(mutex.lock(), 0);
+            go.hop();
+            let (sender, receiver) = channel();
+            let same = mutex.clone();
+            let waiter = std::thread::spawn(move || {
+                // SAFETY: plain system call.
+                sender.send(unsafe { libc::gettid() }).unwrap();
+                same.lock()
+            });
+            let stat = format!("/proc/self/task/{}/stat", receiver.recv().unwrap());
+            until(|| std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") S ")));
+            // The kernel refuses, which glibc does not always tell.
+            let _ = mutex.unlock();
+            assert_eq!(mutex.elsewhere().0, libc::EBUSY);
+            assert!(!waiter.is_finished());
+        });
+    });
+}
+
+/// The kernel does not learn that its owner ends.
+#[cfg(target_env = "gnu")]
+#[test]
+fn a_robust_mutex_is_a_plain_one() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    for fresh in [false, true] {
+        // SAFETY: initialised by the caller.
+        let mutex = Raw::with(|attributes| unsafe {
+            libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST)
+        });
+        let same = mutex.clone();
+        let locks = move || (same.lock(), same.unlock(), same.lock());
+        let owner = Builder::new().on(&rt).fresh(fresh).spawn(locks).unwrap();
+        assert_eq!(owner.join().unwrap(), (0, 0, 0));
+        assert_eq!(mutex.elsewhere().0, libc::EBUSY);
+        // For ever: the owner's list of what it holds leads through it.
+        std::mem::forget(mutex);
+    }
+    end(rt);
 }
 
 /// No two threads that are alive pass for each other, in the pool or out of it,
