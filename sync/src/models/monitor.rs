@@ -29,7 +29,9 @@ fn notified(items: &Items) {
 fn signalled(items: &Items) {
     let mut items = items.enter();
     *items += 1;
-    items.signal(THERE);
+    if items.signal(THERE) {
+        assert_eq!(*items, 0, "the signaller went on before the signalled");
+    }
 }
 
 /// Mesa's loop.

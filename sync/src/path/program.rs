@@ -14,6 +14,9 @@
 //! | `a* ; b` | a's `L` is b's, a's `R` undoes it |
 //!
 //! An operation that stands in several paths does what all of them say, at once.
+//!
+//! Most beginnings and ends take from one counter at most and put into another at most.
+//! They are not interpreted step by step: [`Straight`].
 
 use super::error::{PathError, PathErrorKind, UnknownOperation};
 use super::parse::{self, Kind, NONE, Tree, ok};
@@ -42,16 +45,43 @@ enum Step {
     Leave(u8),
 }
 
+/// What a code without `Join` and `Leave`, of one `Take` and one `Put` at most, does: two
+/// tests and a sum.
 #[derive(Debug, Clone, Copy)]
-struct Code {
+struct Straight {
+    /// The bits of which one must be set: of the counter it takes from; [`SPARE`] if it
+    /// takes from none; no bits if the code is not of this kind.
+    some: u64,
+    /// The bits of which one must not be set: of the counter it puts into; [`SPARE`] if
+    /// it puts into none.
+    room: u64,
+    /// What is added to the word.
+    change: u64,
+}
+
+/// The bit of the word that no counter has.
+const SPARE: u64 = 1 << BITS;
+
+impl Straight {
+    const NOT: Straight = Straight {
+        some: 0,
+        room: 0,
+        change: 0,
+    };
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Code {
     steps: [(Step, u8); STEPS],
     len: usize,
+    straight: Straight,
 }
 
 impl Code {
     const EMPTY: Code = Code {
         steps: [(Step::Put, 0); STEPS],
         len: 0,
+        straight: Straight::NOT,
     };
 
     const fn then(mut self, step: Step, counter: usize) -> Result<Code, PathErrorKind> {
@@ -72,6 +102,11 @@ impl Code {
             i += 1;
         }
         Ok(self)
+    }
+
+    #[cfg(all(test, not(lisle_loom)))]
+    pub(super) fn is_straight(&self) -> bool {
+        self.straight.some != 0
     }
 
     const fn one(step: Step, counter: usize) -> Code {
@@ -156,6 +191,7 @@ pub(super) const fn compile(text: &str, declared: Option<&[&str]>) -> Result<Pro
     if !program.lay_out() {
         return Err(PathError::new(PathErrorKind::TooLarge, 0));
     }
+    program.straighten();
     Ok(program)
 }
 
@@ -376,6 +412,47 @@ impl Program {
         true
     }
 
+    /// Finds the codes that are straight, once the counters have their bits.
+    const fn straighten(&mut self) {
+        let mut i = 0;
+        while i < self.len {
+            let Compiled { begin, end, .. } = self.operations[i];
+            self.operations[i].begin.straight = self.straight(&begin);
+            self.operations[i].end.straight = self.straight(&end);
+            i += 1;
+        }
+    }
+
+    const fn straight(&self, code: &Code) -> Straight {
+        let mut straight = Straight {
+            some: SPARE,
+            room: SPARE,
+            change: 0,
+        };
+        let mut i = 0;
+        while i < code.len {
+            let (step, counter) = code.steps[i];
+            let Counter { unit, mask, .. } = self.counters[counter as usize];
+            match step {
+                Step::Take if straight.some == SPARE => {
+                    straight.some = mask;
+                    straight.change = straight.change.wrapping_sub(unit);
+                }
+                Step::Put if straight.room == SPARE => {
+                    straight.room = mask;
+                    straight.change = straight.change.wrapping_add(unit);
+                }
+                _ => return Straight::NOT,
+            }
+            i += 1;
+        }
+        // What it takes makes room for what it puts.
+        if straight.some == straight.room && straight.some != SPARE {
+            return Straight::NOT;
+        }
+        straight
+    }
+
     /// The word with which everything begins.
     pub(super) const fn initial(&self) -> u64 {
         let (mut word, mut i) = (0, 0);
@@ -422,7 +499,25 @@ impl Program {
     }
 
     #[inline]
-    fn run(&self, code: &Code, mut word: u64) -> Option<u64> {
+    pub(super) fn run(&self, code: &Code, word: u64) -> Option<u64> {
+        let Straight { some, room, change } = code.straight;
+        if (word | SPARE) & some != 0 && !word & room != 0 {
+            return Some(word.wrapping_add(change));
+        }
+        match some {
+            0 => self.run_steps(code, word),
+            _ => None,
+        }
+    }
+
+    #[cfg(all(test, not(lisle_loom)))]
+    pub(super) fn codes(&self) -> impl Iterator<Item = &Code> {
+        let operations = self.operations[..self.len].iter();
+        operations.flat_map(|operation| [&operation.begin, &operation.end])
+    }
+
+    #[inline]
+    pub(super) fn run_steps(&self, code: &Code, mut word: u64) -> Option<u64> {
         let mut i = 0;
         while i < code.len {
             let (step, counter) = code.steps[i];

@@ -144,3 +144,33 @@ fn a_full_burst_waits() {
     word = program.end(a, word).unwrap();
     assert!(program.begin(a, word).is_some());
 }
+
+/// What is done in one go is what the steps would do, whatever the word.
+#[test]
+fn straight_codes_do_what_their_steps_do() {
+    let (mut straight, mut refused) = (0, 0);
+    for text in [
+        "a",
+        "2:(a ; b)",
+        "{a} , b",
+        "3:(1:(a) ; 1:(b))",
+        "a* ; b",
+        "{a ; b} ; 2:c",
+    ] {
+        let program = program::compile(text, None).unwrap();
+        for code in program.codes() {
+            straight += usize::from(code.is_straight());
+            // The words go through all values of the counters' bits, and many of the rest.
+            for word in (0..1_u64 << 12).map(|word| word | word << 51 | (word & 0xff) << 24) {
+                let word = word & !QUEUED;
+                let expected = code.is_straight().then(|| program.run_steps(code, word));
+                refused += usize::from(expected == Some(None));
+                assert!(
+                    expected.is_none_or(|next| next == program.run(code, word)),
+                    "{text}"
+                );
+            }
+        }
+    }
+    assert!(straight > 10 && refused > 0, "{straight}, {refused}");
+}
