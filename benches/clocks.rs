@@ -267,9 +267,9 @@ fn stamps(label: &str, known: u32) {
     let bytes = |value: &_| postcard::to_allocvec(value).expect("it has a form").len();
     let wire = bytes(&stamp);
     let mut encoder = DeltaEncoder::new();
-    encoder.encode(here.time());
+    encoder.encode(&here.time());
     here.tick();
-    let delta = postcard::to_allocvec(&encoder.encode(here.time()))
+    let delta = postcard::to_allocvec(&encoder.encode(&here.time()))
         .expect("it has a form")
         .len();
     let operations = (400_000 / u64::from(known)).max(50);
@@ -282,7 +282,7 @@ fn stamps(label: &str, known: u32) {
     });
     println!(
         "stamp   {label:<28} {:>7} B in memory {wire:>7} B sent {delta:>4} B as delta   stamp {stamping:>9.1} ns   receive {receiving:>9.1} ns   compare {comparing:>9.1} ns   before? {before:>5.1} ns",
-        stamp.time.len() * size_of::<(Process, u64)>(),
+        stamp.time().len() * size_of::<(Process, u64)>(),
     );
 }
 

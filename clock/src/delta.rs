@@ -45,9 +45,9 @@ impl<K: Ord + Copy> Delta<K> {
 ///
 /// for entries in [100, 1, 1] {
 ///     let sent = clock.stamp();
-///     let delta = encoder.encode(&sent.time);
+///     let delta = encoder.encode(&sent.time());
 ///     assert_eq!(delta.len(), entries);
-///     assert_eq!(decoder.decode(delta).unwrap(), sent.time);
+///     assert_eq!(decoder.decode(delta).unwrap(), sent.time());
 /// }
 /// ```
 #[derive(Debug, Clone)]

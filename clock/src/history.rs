@@ -46,7 +46,7 @@ pub struct Event {
 
 impl From<&VectorStamp> for EventId {
     fn from(stamp: &VectorStamp) -> EventId {
-        let (process, time) = (stamp.process, stamp.time.get(stamp.process));
+        let (process, time) = (stamp.process(), stamp.get(stamp.process()));
         EventId { process, time }
     }
 }
@@ -186,7 +186,7 @@ impl History {
     /// The event before this one in its process.
     fn previous(&self, id: EventId) -> Option<&Event> {
         let (before, _) = (self.events.range(..id).next_back()).map(|(id, e)| (e, id))?;
-        (before.stamp.process == id.process).then_some(before)
+        (before.stamp.process() == id.process).then_some(before)
     }
 
     /// What happened right before this event: the event before it in its process,
@@ -242,7 +242,7 @@ impl History {
                     violations.push(self.violation(sent, at, EventId::from(other), early));
                 }
             }
-            known.merge(&send.stamp.time);
+            known.merge(&send.stamp.time());
             received.push((at, &send.stamp));
         }
         violations
@@ -339,11 +339,11 @@ impl History {
             }
             let mut expected = VectorTime::new();
             for cause in self.causes(id) {
-                expected.merge(&cause.stamp.time);
+                expected.merge(&cause.stamp.time());
             }
             let advances = id.time > expected.get(id.process);
             expected.set(id.process, id.time);
-            if !advances || expected != event.stamp.time {
+            if !advances || expected != event.stamp.time() {
                 return Err(Flaw::WrongStamp(id));
             }
         }

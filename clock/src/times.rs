@@ -92,21 +92,37 @@ impl<K: Ord + Copy> Times<K> {
         }
     }
 
+    /// The index of this key, which was last seen at `hint`; the key is put there if it
+    /// is not. The caller sees to it that its time is not zero.
+    #[inline]
+    fn locate(&mut self, key: K, hint: usize) -> usize {
+        match self.entries.get(hint) {
+            Some(entry) if entry.0 == key => hint,
+            _ => self.find(key).unwrap_or_else(|at| {
+                self.entries.insert(at, (key, 0));
+                at
+            }),
+        }
+    }
+
     /// Adds to the time of this key, which was last seen at this index; returns the
     /// index.
     ///
     /// # Panics
     /// After 2⁶⁴ steps.
     pub(crate) fn add(&mut self, key: K, hint: usize, by: u64) -> usize {
-        let at = match self.entries.get(hint) {
-            Some(entry) if entry.0 == key => hint,
-            _ => self.find(key).unwrap_or_else(|at| {
-                self.entries.insert(at, (key, 0));
-                at
-            }),
-        };
+        let at = self.locate(key, hint);
         let time = &mut self.entries[at].1;
         *time = time.checked_add(by).expect("a clock ends at 2⁶⁴");
+        at
+    }
+
+    /// As [`Times::raise`], to a time that is not zero, of a key that was last seen at
+    /// this index; returns the index.
+    #[inline]
+    pub(crate) fn raise_at(&mut self, key: K, hint: usize, time: u64) -> usize {
+        let at = self.locate(key, hint);
+        self.entries[at].1 = self.entries[at].1.max(time);
         at
     }
 

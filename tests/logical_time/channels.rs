@@ -157,7 +157,7 @@ fn select_works_on_stamped_ends() {
     // One of each; in one order the answer knows the question, in the other it does not.
     let answer = answered.recv(&mut alice).unwrap();
     assert_eq!((heard.len(), answer.message), (1, "here"));
-    let knows = answer.stamp.time.get(alice.process()) == 1;
+    let knows = answer.stamp.get(alice.process()) == 1;
     assert_eq!(heard[0].happened_before(&answer), knows);
     assert_eq!(heard[0].concurrent_with(&answer), !knows);
     assert_eq!(
@@ -228,7 +228,7 @@ fn threads_of_one_process_keep_its_order() {
             let mut there = Vector::new(1);
             let mut last = 0;
             while let Ok(message) = receiver.recv(&mut there) {
-                let time = message.stamp.time.get(message.process());
+                let time = message.stamp.get(message.process());
                 assert_eq!(time, last + 1);
                 last = time;
             }
