@@ -125,7 +125,7 @@ fn everything(n: u64) -> Box<u64> {
                     vec![n; 3]
                 },
             );
-            assert_eq!(*one * 3, three.iter().sum());
+            assert_eq!(*one * 3, three.iter().sum::<u64>());
         }
         _ => {
             let children: Vec<_> = (0..40).map(|i| child(move || Box::new(i))).collect();

@@ -165,7 +165,7 @@ fn channels_of_std() {
         .spawn(move || results.iter().sum::<usize>());
     joined(senders);
     relay.unwrap().join().unwrap();
-    assert_eq!(sum.unwrap().join().unwrap(), (1..=2 * n).sum());
+    assert_eq!(sum.unwrap().join().unwrap(), (1..=2 * n).sum::<usize>());
     trip.end();
 }
 
