@@ -41,6 +41,7 @@
 //! | [`mod@cancel`] | asking threads to end; shields, checkpoints | POSIX |
 //! | [`policy`] | which ready thread runs next | |
 //! | [`lwp`] | looking at LWPs | |
+//! | [`debug`], [`dump`](fn@dump) | what every thread waits for, deadlocks, hogs | Go's SIGQUIT, parking_lot |
 //! | [`upcall`], [`blocking`] | threads that block in the kernel or compute on | Anderson et al., 1992 |
 //! | `trace` (feature) | recording, happens-before graphs, space-time diagrams | ShiViz, Perfetto |
 //! | [`seeded`] | a test under many reproducible interleavings | |
@@ -88,6 +89,9 @@ pub use lisle_clock as clock;
 pub use lisle_runtime::{cancel, thread, time, wait};
 pub use lisle_sync::{channel, delivery};
 
+#[cfg(not(lisle_loom))]
+#[doc(inline)]
+pub use lisle_runtime::debug::{self, dump};
 #[cfg(not(lisle_loom))]
 pub use lisle_runtime::sched::policy;
 #[cfg(not(lisle_loom))]

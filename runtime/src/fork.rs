@@ -40,6 +40,7 @@ pub(crate) fn install() {
 extern "C" fn before() {
     // Until the locks are released again.
     core::mem::forget(Steady::new());
+    crate::runtime::lock_for_fork();
     lot::lock_for_fork();
     inherit::lock_for_fork();
     pool::lock_for_fork();
@@ -60,6 +61,7 @@ extern "C" fn in_parent() {
         pool::unlock_after_fork();
         inherit::unlock_after_fork();
         lot::unlock_after_fork();
+        crate::runtime::unlock_after_fork();
     }
     Steady::end();
 }

@@ -28,8 +28,8 @@ use crate::fork;
 use crate::wait::list::Queue;
 use crate::wait::{self, Node, Outcome, Reason, Waiters};
 
-static IDLE: Reason = Reason::new("job");
-static ANSWER: Reason = Reason::new("helper");
+static IDLE: Reason = Reason::of_server("job");
+static ANSWER: Reason = Reason::from_outside("helper");
 
 /// After how long without a job a helper ends.
 const LINGER: Duration = Duration::from_secs(10);

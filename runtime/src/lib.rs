@@ -20,6 +20,8 @@ pub mod cancel;
 mod clock;
 mod current;
 #[cfg(not(lisle_loom))]
+pub mod debug;
+#[cfg(not(lisle_loom))]
 mod donors;
 #[cfg(not(lisle_loom))]
 mod footing;

@@ -13,10 +13,11 @@ use core::ptr;
 use lisle_lwp::lock::RawLock;
 use lisle_lwp::shim::{AtomicU64, Ordering};
 
+use crate::debug::layout;
 use crate::tcb::{Kind, RUNNABLE, Tcb};
 
 /// Blocks in a chunk.
-const CHUNK: usize = 64;
+pub(crate) const CHUNK: usize = 64;
 /// Blocks an LWP keeps at hand before it gives half of them back.
 const CACHED: usize = 256;
 
@@ -107,6 +108,7 @@ fn register(chunk: &'static [Tcb]) {
         let mut pool = POOL.lock();
         if pool.chunks.len() < pool.chunks.capacity() {
             pool.chunks.push(chunk);
+            layout::publish(&pool.chunks);
             return;
         }
         if spare.capacity() > pool.chunks.len() {
@@ -114,6 +116,7 @@ fn register(chunk: &'static [Tcb]) {
             spare.push(chunk);
             // The old vector is empty; it is freed after the lock.
             core::mem::swap(&mut pool.chunks, &mut spare);
+            layout::publish(&pool.chunks);
             drop(pool);
             return;
         }

@@ -55,7 +55,7 @@ pub struct Shared {
     /// The signals that are blocked on kernel threads which carry its LWPs.
     pub(crate) mask: u64,
     pub(crate) stack_size: StackSize,
-    name_prefix: String,
+    pub(crate) name_prefix: String,
     pub(crate) generation: u32,
     itself: Weak<Shared>,
     // --- any thread, atomically or by their own locks ---
@@ -536,6 +536,39 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
     }
 }
 
+/// Every runtime that is in memory.
+static ALL: RawLock<Vec<Weak<Shared>>> = RawLock::new(Vec::new());
+
+/// Notes a new runtime for those who look at all of them.
+fn enlist(shared: &Arc<Shared>) {
+    let _steady = Steady::new();
+    let mut all = ALL.lock();
+    all.retain(|runtime| runtime.strong_count() > 0);
+    all.push(Arc::downgrade(shared));
+}
+
+/// Every runtime that is in memory, those included that were shut down and left
+/// threads behind.
+pub(crate) fn all() -> Vec<Arc<Shared>> {
+    let _steady = Steady::new();
+    let all = ALL.lock();
+    all.iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Takes the list's lock over a fork.
+pub(crate) fn lock_for_fork() {
+    ALL.lock_raw();
+}
+
+/// Releases what [`lock_for_fork`] took.
+///
+/// # Safety
+/// The calling thread called `lock_for_fork`, or is its copy in the child.
+pub(crate) unsafe fn unlock_after_fork() {
+    // SAFETY: passed on.
+    unsafe { ALL.unlock_raw() };
+}
+
 /// How many runtimes have started and not ended, in this process.
 static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
 
@@ -551,6 +584,8 @@ fn count_out(shared: &Shared, deadline: Instant) {
 /// In a forked child: the parent's runtimes are not ours.
 pub(crate) fn forget_all() {
     RUNTIMES.store(0, Ordering::Relaxed);
+    // The parent's stay in memory, as everything of its.
+    core::mem::forget(core::mem::take(&mut *ALL.lock()));
     DEFAULT.store(core::ptr::null_mut(), Ordering::Relaxed);
 }
 
@@ -850,6 +885,7 @@ impl Builder {
         let warm = self.warm_threads;
         donors::allow(self.idle_threads);
         let shared = self.share()?;
+        enlist(&shared);
         let runtime = Runtime {
             handle: Arc::new(Handle {
                 shared: shared.clone(),

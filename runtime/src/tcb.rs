@@ -49,10 +49,13 @@ pub(crate) enum Kind {
 
 /// No suspension asked for.
 pub(crate) const RUNNABLE: u8 = 0;
-/// The thread is to be held when it is picked next.
+/// The program asked for it: the thread is to be held when it is picked next.
 pub(crate) const SUSPEND_ASKED: u8 = 1;
-/// The thread has been picked and is held; `resume` makes it ready.
-pub(crate) const SUSPENDED: u8 = 2;
+/// Somebody looks at its stack, so it is to be held, too: see [`crate::debug`].
+pub(crate) const PINNED: u8 = 2;
+/// The thread has been picked and is held; whoever takes away the last of the
+/// other bits makes it ready.
+pub(crate) const HELD: u8 = 4;
 
 /// How many boosts there have been: policies that order by priority look again when it
 /// changes.
@@ -89,6 +92,7 @@ pub(crate) struct Tcb {
     pub(crate) priority: AtomicU8,
     /// What it inherits from those who wait for it: see [`crate::wait::inherit`].
     pub(crate) boost: AtomicU8,
+    /// Whether it is to be held, as bits.
     pub(crate) suspension: AtomicU8,
     /// Whether it is inside the runtime, or on its way in or out: then no signal
     /// handler may take it off its kernel thread. The thread itself only.
@@ -111,6 +115,10 @@ pub(crate) struct Tcb {
     /// Why the thread waits, and for which one: see [`Reason`].
     pub(crate) reason: AtomicPtr<Reason>,
     pub(crate) reason_detail: AtomicUsize,
+    /// The deadline of its wait in nanoseconds, and of which one: meaningless for
+    /// others. So a wait without a deadline need not say so.
+    until: AtomicU64,
+    until_epoch: AtomicU64,
 
     // --- the thread itself ---
     #[cfg(not(lisle_loom))]
@@ -185,6 +193,8 @@ impl Tcb {
             accounts_cpu: AtomicU8::new(0),
             reason: AtomicPtr::new(ptr::null_mut()),
             reason_detail: AtomicUsize::new(0),
+            until: AtomicU64::new(0),
+            until_epoch: AtomicU64::new(0),
             #[cfg(not(lisle_loom))]
             jobs: Scope::blank(),
             cpu_ns: AtomicU64::new(0),
@@ -277,6 +287,69 @@ impl Tcb {
         // SAFETY: only `set_reason` writes the pointer, from a `&'static`.
         let reason = unsafe { reason.as_ref() }?;
         Some((reason, self.reason_detail.load(Ordering::Relaxed)))
+    }
+
+    /// Says until when the wait of this epoch lasts at most. Only the thread
+    /// itself calls it.
+    #[cfg_attr(lisle_loom, allow(dead_code))]
+    pub(crate) fn set_until(&self, epoch: u64, deadline: u64) {
+        self.until.store(deadline, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `until`.
+        self.until_epoch.store(epoch, Ordering::Release);
+    }
+
+    /// The deadline of the wait of this epoch, if it has one.
+    pub(crate) fn until(&self, epoch: u64) -> Option<u64> {
+        // Acquire: pairs with the Release in `set_until`.
+        let known = self.until_epoch.load(Ordering::Acquire) == epoch;
+        known.then(|| self.until.load(Ordering::Relaxed))
+    }
+
+    /// Asks that the thread be held when it is picked next. Returns what it was
+    /// asked before.
+    pub(crate) fn ask_to_hold(&self, why: u8) -> u8 {
+        self.suspension.fetch_or(why, Ordering::Relaxed)
+    }
+
+    /// Holds the thread back if somebody still asks for it. Its context is saved.
+    #[cold]
+    pub(crate) fn hold(&self) -> bool {
+        let mut now = self.suspension.load(Ordering::Relaxed);
+        while now & (SUSPEND_ASKED | PINNED) != 0 {
+            // Release: the saved context; pairs with the Acquire in `let_go`.
+            match self.suspension.compare_exchange_weak(
+                now,
+                now | HELD,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+
+    /// Asks no longer for that reason. Returns whether the thread is held and
+    /// nobody else asks: then the caller makes it ready.
+    #[must_use]
+    pub(crate) fn let_go(&self, why: u8) -> bool {
+        let mut now = self.suspension.load(Ordering::Relaxed);
+        loop {
+            let left = now & !why;
+            let next = if left == HELD { RUNNABLE } else { left };
+            // Acquire: the context; pairs with the Release in `hold`. Release: what
+            // was read of the thread's stack; pairs with the Acquire of `may_run`.
+            match self.suspension.compare_exchange_weak(
+                now,
+                next,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return left == HELD,
+                Err(other) => now = other,
+            }
+        }
     }
 
     /// One more reference; the caller has one already.

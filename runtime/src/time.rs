@@ -59,6 +59,7 @@ pub(crate) fn with_timer(
     let timers = &lwp.unwrap_or(&shared.lwps[0]).timers;
     let timer = Timer::new(clock::nanos(deadline), key);
     let due = clock::nanos(deadline);
+    thread.set_until(key.epoch_number(), due);
     let earliest = {
         let _entry = crate::Entry::new();
         // SAFETY: removed below, before the frame goes; `body` does not unwind.

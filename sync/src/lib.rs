@@ -21,6 +21,7 @@ mod models;
 mod monitor;
 mod mutex;
 mod once;
+mod owner;
 mod parker;
 #[cfg(not(lisle_loom))]
 pub mod parking_lot;

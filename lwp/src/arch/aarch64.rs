@@ -31,6 +31,14 @@ use core::mem::size_of;
 
 use super::{Context, Entry};
 
+/// Where a saved context has what.
+pub const SAVED: super::SavedAt = super::SavedAt {
+    pc: 8,
+    fp: 0,
+    base: 16,
+    size: 32,
+};
+
 /// What `init` writes and `start` loads; the order of the fields is the order of the addresses.
 #[repr(C)]
 struct FirstFrame {
@@ -116,6 +124,16 @@ pub unsafe fn switch(save: *mut Context, to: Context, arg: usize) -> usize {
         );
     }
     received
+}
+
+/// What a saved context says of the registers with which it will go on: see
+/// [`Registers`](super::Registers).
+///
+/// # Safety
+/// The context is suspended, and stays so for the duration of the call.
+pub unsafe fn registers(of: Context) -> super::Registers {
+    // SAFETY: by contract `of` points to a frame of the shape above.
+    unsafe { super::read_registers(of, &SAVED) }
 }
 
 /// Leaves the running context for ever and resumes `to`, which receives `arg`.

@@ -1,10 +1,11 @@
-//! The context switch: one file per architecture behind the same five names.
+//! The context switch: one file per architecture behind the same six names.
 //!
 //! ```text
 //! init(top, entry, data) -> Context          write the first frame below `top`
 //! switch(&mut mine, to, arg) -> usize        save me, resume `to`; returns what my resumer passed
 //! switch_final(to, arg) -> !                 resume `to`, never come back
 //! prefetch(to)                               pull the line that `switch` will read first
+//! registers(&context) -> Registers           where it will go on, for unwinders
 //! Context                                    a saved stack pointer
 //! ```
 //!
@@ -39,9 +40,9 @@ pub mod native;
 pub mod model;
 
 #[cfg(any(lisle_model, miri))]
-pub use model::{init, prefetch, switch, switch_final};
+pub use model::{init, prefetch, registers, switch, switch_final};
 #[cfg(not(any(lisle_model, miri)))]
-pub use native::{init, prefetch, switch, switch_final};
+pub use native::{init, prefetch, registers, switch, switch_final};
 
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,45 @@ impl Context {
     #[inline]
     pub const fn address(self) -> usize {
         self.0
+    }
+}
+
+/// Where a suspended context will go on: what an unwinder begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registers {
+    /// The program counter, in the function that called [`switch`], or, of a
+    /// context that has never run, in the code that calls its entry.
+    pub pc: usize,
+    /// The stack pointer that this function had when it called.
+    pub sp: usize,
+    /// The frame pointer.
+    pub fp: usize,
+}
+
+/// Where a saved context has what, in bytes from its address; for debuggers, too.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct SavedAt {
+    /// The program counter.
+    pub pc: usize,
+    /// The frame pointer.
+    pub fp: usize,
+    /// rbx, or x19.
+    pub base: usize,
+    /// What is pushed altogether: what lies above it is the caller's.
+    pub size: usize,
+}
+
+/// # Safety
+/// `of` points to a frame of this shape, which stays as it is meanwhile.
+#[cfg_attr(any(lisle_model, miri), allow(dead_code))]
+unsafe fn read_registers(of: Context, at: &SavedAt) -> Registers {
+    // SAFETY: the caller's promise.
+    let read = |offset: usize| unsafe { ((of.0 + offset) as *const usize).read() };
+    Registers {
+        pc: read(at.pc),
+        sp: of.0 + at.size,
+        fp: read(at.fp),
     }
 }
 

@@ -30,7 +30,7 @@ use crate::cancel;
 use crate::wait::list::Queue;
 use crate::wait::{self, Node, Outcome, Reason, Waiters};
 
-static FUTURE: Reason = Reason::new("future");
+static FUTURE: Reason = Reason::from_outside("future");
 
 /// The deadline passed before the future was ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,8 +26,8 @@ use crate::fork;
 use crate::runtime::{self, Shared};
 use crate::wait::{self, Node, Outcome, Reason};
 
-static READABLE: Reason = Reason::new("readable descriptor");
-static WRITABLE: Reason = Reason::new("writable descriptor");
+static READABLE: Reason = Reason::from_outside("readable descriptor");
+static WRITABLE: Reason = Reason::from_outside("writable descriptor");
 
 /// Which readiness is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use lisle_lwp::shim::Ordering;
 use crate::tcb::Tcb;
 use crate::wait::{self, Outcome, Reason};
 
-static JOINING: Reason = Reason::new("join of thread");
+static JOINING: Reason = Reason::of_join("join of thread");
 
 /// Waits for the end of the thread that took a job. Not a cancellation point: if
 /// the caller is cancelled, the thread is, too, and is waited for all the same.

@@ -24,7 +24,7 @@ use lisle_lwp::checkers;
 use lisle_lwp::current;
 use lisle_lwp::shim::Ordering;
 
-use super::lwp::{Lwp, hold, may_run};
+use super::lwp::{Lwp, may_run};
 use super::switch::{
     AFTER, END_DONOR, EXIT, HOLD, PARK, PREEMPTED, arrive, change_pointer, enter, inject,
     reap_elsewhere, running, stay_put,
@@ -211,7 +211,7 @@ pub(super) unsafe fn follow_up(lost: Option<&Lwp>, arg: usize) {
             unsafe { super::ending::end_donor_now(left) };
             false
         }
-        HOLD => !hold(left),
+        HOLD => !left.hold(),
         _ => true,
     };
     if ready {

@@ -43,7 +43,7 @@ use super::timers::Timers;
 use crate::donors;
 use crate::pool::{self, FreeBlocks};
 use crate::runtime::Shared;
-use crate::tcb::{RUNNABLE, SUSPEND_ASKED, SUSPENDED, Tcb};
+use crate::tcb::{RUNNABLE, Tcb};
 use crate::trace::{self, Claim};
 
 /// How many threads thieves can see. Below crossbeam-deque's smallest buffer,
@@ -474,7 +474,7 @@ impl Lwp {
             return None;
         }
         let thread = list.front()?;
-        if thread.suspension.load(Ordering::Relaxed) != RUNNABLE {
+        if !is_runnable(thread) {
             return None;
         }
         list.rotate(me);
@@ -637,20 +637,13 @@ impl Lwp {
 /// back from here on. Its context is saved.
 #[inline(always)]
 pub(crate) fn may_run(thread: &'static Tcb) -> bool {
-    thread.suspension.load(Ordering::Relaxed) == RUNNABLE || !hold(thread)
+    is_runnable(thread) || !thread.hold()
 }
 
-/// Holds a thread back if its suspension is still asked for.
-#[cold]
-pub(crate) fn hold(thread: &'static Tcb) -> bool {
-    // Release: the saved context; pairs with the Acquire in `resume`.
-    thread
-        .suspension
-        .compare_exchange(
-            SUSPEND_ASKED,
-            SUSPENDED,
-            Ordering::Release,
-            Ordering::Relaxed,
-        )
-        .is_ok()
+/// Whether nobody asks that the thread be held.
+#[inline(always)]
+fn is_runnable(thread: &Tcb) -> bool {
+    // Acquire: whoever looked at its stack has done so; pairs with the Release in
+    // `Tcb::let_go`.
+    thread.suspension.load(Ordering::Acquire) == RUNNABLE
 }

@@ -37,6 +37,6 @@ pub(crate) use self::preempt::Steady;
 pub use self::switch::in_runtime;
 #[cfg(not(lisle_loom))]
 pub(crate) use self::switch::{
-    Entry, arrive, come_back, end_of_slice, exit, exit_with_donor, free, inject, make_ready,
-    offer_own_lwp, on_lwp, prepare_park, resume, running, yield_now,
+    Entry, arrive, come_back, end_of_slice, exit, exit_with_donor, free, inject, let_go,
+    make_ready, offer_own_lwp, on_lwp, prepare_park, resume, running, yield_now,
 };

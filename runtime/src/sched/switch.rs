@@ -33,10 +33,10 @@ use lisle_lwp::current;
 use lisle_lwp::shim::{Ordering, compiler_fence};
 
 use super::handover;
-use super::lwp::{Lwp, count, hold};
+use super::lwp::{Lwp, count};
 use crate::footing::Footing;
 use crate::runtime::Shared;
-use crate::tcb::{Kind, RUNNABLE, SUSPENDED, Tcb};
+use crate::tcb::{Kind, RUNNABLE, SUSPEND_ASKED, Tcb};
 use crate::watch::Source;
 use crate::{donors, pool, trace};
 
@@ -370,7 +370,7 @@ fn yield_elsewhere(me: Option<&'static Tcb>) -> Departure {
 
 /// Keeps a suspended thread that has a kernel thread of its own from running.
 fn hold_kernel_thread(me: &'static Tcb) {
-    if me.suspension.load(Ordering::Relaxed) != RUNNABLE && hold(me) {
+    if me.suspension.load(Ordering::Relaxed) != RUNNABLE && me.hold() {
         // `resume` makes the thread ready, which wakes the sleeper.
         while me.suspension.load(Ordering::Acquire) != RUNNABLE {
             me.sleeper.sleep(None);
@@ -594,7 +594,7 @@ pub(super) unsafe fn follow_up(lwp: &Lwp, arg: usize) {
             unsafe { reap(lwp, left) };
             false
         }
-        HOLD => !hold(left),
+        HOLD => !left.hold(),
         END_DONOR => {
             // SAFETY: passed on.
             unsafe { super::ending::note(lwp, left) };
@@ -782,8 +782,12 @@ pub(crate) fn come_back() {
 
 /// Asks for a suspension, or ends one: see `Thread::suspend`.
 pub(crate) fn resume(thread: &'static Tcb) {
-    // Acquire: pairs with the Release in `hold`.
-    if thread.suspension.swap(RUNNABLE, Ordering::Acquire) == SUSPENDED {
+    let_go(thread, SUSPEND_ASKED);
+}
+
+/// Ends one reason for holding the thread.
+pub(crate) fn let_go(thread: &'static Tcb, why: u8) {
+    if thread.let_go(why) {
         if thread.is_user() {
             make_ready(thread);
         } else {

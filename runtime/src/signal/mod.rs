@@ -12,11 +12,13 @@
 //! would have ended the process does so no longer. It takes the place of the
 //! handler that was there before. Programs started by `exec` have the system's.
 
+mod quit;
 pub mod unix;
 
 use std::io;
 use std::time::Instant;
 
+pub use self::quit::dump_on_quit;
 use self::unix::{SignalKind, signal};
 
 /// Waits until the process is interrupted (`SIGINT`, Ctrl-C), from the call on.

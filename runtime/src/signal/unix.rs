@@ -137,16 +137,12 @@ impl Signals {
     /// As [`signal`].
     pub fn new(kinds: impl IntoIterator<Item = SignalKind>) -> io::Result<Signals> {
         let mut seen = Vec::new();
-        let kick = kick()?;
+        let kick = duplicate_of_kick()?;
         for kind in kinds {
             let count = &COUNTS[catchable(kind)?];
             seen.push((kind, count.load(Ordering::Acquire)));
             install(kind)?;
         }
-        // A duplicate is in a reactor under a number of its own.
-        let kick = sys::guarded(Call::Create, || {
-            Ok(rustix::io::fcntl_dupfd_cloexec(kick, 3)?)
-        })?;
         Ok(Signals {
             kick: Source::new(kick),
             seen,
@@ -178,8 +174,23 @@ impl Signals {
     }
 }
 
+/// A duplicate of the event descriptor that handlers write to: it is in a poller under
+/// a number of its own.
+pub(super) fn duplicate_of_kick() -> io::Result<OwnedFd> {
+    let kick = kick()?;
+    sys::guarded(Call::Create, || {
+        Ok(rustix::io::fcntl_dupfd_cloexec(kick, 3)?)
+    })
+}
+
+/// How often the signal has come.
+pub(super) fn count(kind: SignalKind) -> u64 {
+    // Acquire: pairs with the Release in `on_signal`.
+    COUNTS[kind.0 as usize].load(Ordering::Acquire)
+}
+
 /// Takes the first kind that has come.
-fn take(seen: &mut [(SignalKind, u64)]) -> Option<SignalKind> {
+pub(super) fn take(seen: &mut [(SignalKind, u64)]) -> Option<SignalKind> {
     seen.iter_mut().find_map(|(kind, seen)| {
         // Acquire: pairs with the Release in `on_signal`.
         let count = COUNTS[kind.0 as usize].load(Ordering::Acquire);
@@ -227,7 +238,7 @@ fn kick() -> io::Result<BorrowedFd<'static>> {
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
-fn install(kind: SignalKind) -> io::Result<()> {
+pub(super) fn install(kind: SignalKind) -> io::Result<()> {
     let _entry = crate::Entry::new();
     let mut installed = INSTALLED.lock();
     let index = kind.0 as usize;

@@ -17,7 +17,7 @@ use crate::current::me;
 use crate::tcb::Tcb;
 use crate::wait::{self, Outcome, Reason, Wait};
 
-static JOINING: Reason = Reason::new("join of thread");
+static JOINING: Reason = Reason::of_join("join of thread");
 
 /// Where a thread's result lies.
 #[derive(Debug, Clone, Copy)]

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use lisle_lwp::shim::Ordering;
+use lisle_lwp::shim::{AtomicPtr, Ordering};
 
 use super::ThreadId;
 use crate::pool;
 use crate::runtime::Shared;
 use crate::sched::running;
-use crate::tcb::{Kind, SUSPENDED, Tcb};
+use crate::tcb::{HELD, Kind, SUSPEND_ASKED, Tcb};
 
 /// What a thread is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl fmt::Display for ThreadInfo {
 fn state(block: &Tcb) -> State {
     if block.terminated.load(Ordering::Relaxed) != 0 {
         State::Terminated
-    } else if block.suspension.load(Ordering::Relaxed) == SUSPENDED {
+    } else if is_suspended(block) {
         State::Suspended
     } else if !block.lwp.load(Ordering::Relaxed).is_null() {
         State::Running
@@ -119,7 +119,7 @@ fn state(block: &Tcb) -> State {
             .reason()
             .map_or(("", 0), |(r, detail)| (r.name(), detail));
         State::Waiting { reason, detail }
-    } else if !block.is_user() || is_rescued(block) {
+    } else if !block.is_user() || runs_without(block) {
         State::Running
     } else if block.switches.load(Ordering::Relaxed) == 0 {
         State::New
@@ -128,11 +128,21 @@ fn state(block: &Tcb) -> State {
     }
 }
 
-/// Whether it runs on a spare, without an LWP.
-fn is_rescued(block: &Tcb) -> bool {
+fn is_suspended(block: &Tcb) -> bool {
+    let both = SUSPEND_ASKED | HELD;
+    block.suspension.load(Ordering::Relaxed) & both == both
+}
+
+/// Whether it runs without an LWP: that has gone on without it, or a spare has
+/// rescued it.
+fn runs_without(block: &Tcb) -> bool {
     // SAFETY: null or a control block, and those live for ever.
     let carrier = unsafe { block.carrier.load(Ordering::Relaxed).as_ref() };
-    carrier.is_some_and(|carrier| core::ptr::eq(carrier.own.rescued.load(Ordering::Relaxed), block))
+    carrier.is_some_and(|carrier| {
+        let is_this = |other: &AtomicPtr<Tcb>| core::ptr::eq(other.load(Ordering::Relaxed), block);
+        let own = &carrier.own;
+        is_this(&own.rescued) || carrier.kind() == Kind::Idle && is_this(&own.runs)
+    })
 }
 
 fn cpu_time(block: &Tcb) -> Option<Duration> {

@@ -28,7 +28,7 @@ use crate::cancel;
 use crate::current::me;
 use crate::pool;
 use crate::sched::policy::PRIORITIES;
-use crate::tcb::{RUNNABLE, SUSPEND_ASKED, Tcb};
+use crate::tcb::{SUSPEND_ASKED, Tcb};
 use crate::time::sleep_until;
 use crate::wait::{self, Reason};
 pub use lisle_lwp::donor::Unsupported;
@@ -123,13 +123,8 @@ impl Thread {
     /// A thread with a kernel thread of its own is suspended at its next
     /// [`yield_now`] only.
     pub fn suspend(&self) {
-        let asked = self.block.suspension.compare_exchange(
-            RUNNABLE,
-            SUSPEND_ASKED,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        if asked.is_ok() && core::ptr::eq(self.block, me()) {
+        let before = self.block.ask_to_hold(SUSPEND_ASKED);
+        if before & SUSPEND_ASKED == 0 && core::ptr::eq(self.block, me()) {
             yield_now();
         }
     }

@@ -54,6 +54,12 @@ impl Holder {
         ptr::from_ref(self.0).expose_provenance()
     }
 
+    /// The number of the thread, as observers see it.
+    #[inline]
+    pub fn id(self) -> u64 {
+        self.0.id.load(Ordering::Relaxed)
+    }
+
     /// The thread with this number.
     ///
     /// # Safety
@@ -186,6 +192,28 @@ impl Graph {
         waiter.linked.set(true);
         insert(mutex, waiter);
         self.settle(holder);
+    }
+
+    /// The number of the thread that holds what this wait is for, if it is a wait for
+    /// one of these mutexes.
+    #[cfg(not(lisle_loom))]
+    pub(crate) fn holder_for(&self, key: WaitKey) -> Option<u64> {
+        let mut mutex = self.first;
+        // SAFETY: what is linked stays in place, and control blocks live for ever.
+        unsafe {
+            while let Some(contended) = mutex.as_ref() {
+                let mut waiter = contended.first.get();
+                while let Some(pending) = waiter.as_ref() {
+                    if pending.key.is(key) {
+                        let holder = contended.holder.get().as_ref()?;
+                        return Some(holder.id.load(Ordering::Relaxed));
+                    }
+                    waiter = pending.next.get();
+                }
+                mutex = contended.next.get();
+            }
+        }
+        None
     }
 
     /// Unlinks the most urgent waiter. The mutex has no holder then, until

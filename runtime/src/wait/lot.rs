@@ -159,6 +159,25 @@ impl Bucket {
         unsafe { waiter.next.get().as_ref() }
     }
 
+    /// Whether this wait is that of a waiter for this address, or for another one in
+    /// the same word.
+    #[cfg(not(lisle_loom))]
+    pub(crate) fn knows(&self, key: WaitKey, address: usize) -> bool {
+        let mut queue = self.first;
+        // SAFETY: linked nodes stay in place, and so do their neighbours.
+        while let Some(first) = unsafe { queue.as_ref() } {
+            let mut at = Some(first);
+            while let Some(waiter) = at {
+                if waiter.key.is(key) {
+                    return waiter.address >> 3 == address >> 3;
+                }
+                at = self.next(waiter);
+            }
+            queue = first.next_queue.get();
+        }
+        false
+    }
+
     /// Whether somebody waits for the address.
     pub fn is_awaited(&self, address: usize) -> bool {
         self.first(address).is_some()

@@ -39,12 +39,81 @@ use crate::trace;
 #[derive(Debug)]
 pub struct Reason {
     name: &'static str,
+    ends: Ends,
+}
+
+/// Who can end a wait, for those who look for deadlocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ends {
+    /// A thread, any that can reach the primitive.
+    Threads,
+    /// The thread whose number is the detail: its end.
+    Thread,
+    /// The holder of a lock, whose number this tells, 0 for nobody known, by the
+    /// detail: the address of a lock for which somebody waits in the lot.
+    Holder(unsafe fn(usize) -> u64),
+    /// Something outside: the kernel, or code that is no thread of ours.
+    Outside,
+    /// Nobody need: the thread serves others.
+    Server,
 }
 
 impl Reason {
     /// A reason with this name, to be kept in a `static`.
     pub const fn new(name: &'static str) -> Reason {
-        Reason { name }
+        Reason {
+            name,
+            ends: Ends::Threads,
+        }
+    }
+
+    /// As [`Reason::new`], for a wait that may be ended from outside: by the
+    /// kernel, or by code that is no thread of lisle's.
+    pub const fn from_outside(name: &'static str) -> Reason {
+        Reason {
+            name,
+            ends: Ends::Outside,
+        }
+    }
+
+    /// As [`Reason::new`], for a wait for the end of the thread that the detail
+    /// names.
+    pub(crate) const fn of_join(name: &'static str) -> Reason {
+        Reason {
+            name,
+            ends: Ends::Thread,
+        }
+    }
+
+    /// As [`Reason::new`], for a thread that serves others and waits for orders.
+    pub(crate) const fn of_server(name: &'static str) -> Reason {
+        Reason {
+            name,
+            ends: Ends::Server,
+        }
+    }
+
+    /// As [`Reason::new`], for a lock whose waiters wait in the [`lot`]; the detail
+    /// of the wait is its address. `holder` tells the number of the thread that
+    /// holds it, 0 if that is nobody or not known.
+    ///
+    /// # Safety
+    /// `holder` may be called, by any thread and under a lock of the lot, with the
+    /// address of any such lock, as long as a thread waits for it; it neither waits
+    /// nor allocates.
+    pub const unsafe fn held(name: &'static str, holder: unsafe fn(usize) -> u64) -> Reason {
+        Reason {
+            name,
+            ends: Ends::Holder(holder),
+        }
+    }
+
+    /// Where the name lies in it.
+    #[cfg(not(lisle_loom))]
+    pub(crate) const NAME_AT: usize = core::mem::offset_of!(Reason, name);
+
+    pub(crate) fn ends(&self) -> Ends {
+        self.ends
     }
 
     /// The name.
@@ -405,7 +474,12 @@ impl Wait {
     fn sleep(self, deadline: Option<Instant>) -> Outcome {
         let thread = self.thread;
         #[cfg(not(lisle_loom))]
-        thread.jobs.before_wait();
+        {
+            if let Some(deadline) = deadline {
+                thread.set_until(self.epoch, crate::clock::nanos(deadline));
+            }
+            thread.jobs.before_wait();
+        }
         if trace::is_on() {
             trace::parked(thread);
         }

@@ -257,6 +257,34 @@ impl WaitWord {
         (self.0.load(Ordering::Relaxed) & !STICKY) >> EPOCH_SHIFT
     }
 
+    /// Whether the thread is parked in the scheduler. If so, its saved context is
+    /// seen, and whoever makes the thread ready later sees what the caller did
+    /// before.
+    pub fn is_parked(&self) -> bool {
+        let mut word = self.0.load(Ordering::Relaxed);
+        while word & PHASE == PARKED && word & SLEEPS == 0 {
+            // A write, so that it has a place among those of the resolvers. Release:
+            // pairs with the Acquire in `settle`. Acquire: the context; pairs with
+            // the Release in `commit`.
+            match self
+                .0
+                .compare_exchange_weak(word, word, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Which wait it is in which the thread has stopped, if it has.
+    pub fn parked_epoch(&self) -> Option<u64> {
+        // Acquire: what the thread said of this wait before; pairs with the Release
+        // in `commit`.
+        let word = self.0.load(Ordering::Acquire);
+        (word & PHASE == PARKED).then_some((word & !STICKY) >> EPOCH_SHIFT)
+    }
+
     /// Whether the thread is waiting, as far as a bystander can tell.
     pub fn is_waiting(&self) -> bool {
         waits(self.0.load(Ordering::Relaxed))

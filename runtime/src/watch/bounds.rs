@@ -197,17 +197,21 @@ fn left_on(carrier: &Tcb) -> Left {
         }
         None => (None, None),
     };
-    let doing = match sys::kernel_call_of(tid) {
-        Ok(KernelCall::Running) => Some(Doing::Running),
-        Ok(KernelCall::Call(number)) => Some(Doing::Call(number)),
-        Ok(KernelCall::Fault) => Some(Doing::Fault),
-        Err(_) => None,
-    };
     Left {
         thread: id,
         name,
         kernel_thread: tid as i32,
-        doing,
+        doing: doing_of(tid),
         lwp: None,
+    }
+}
+
+/// What a kernel thread does, if that can be seen.
+pub(crate) fn doing_of(tid: u32) -> Option<Doing> {
+    match sys::kernel_call_of(tid) {
+        Ok(KernelCall::Running) => Some(Doing::Running),
+        Ok(KernelCall::Call(number)) => Some(Doing::Call(number)),
+        Ok(KernelCall::Fault) => Some(Doing::Fault),
+        Err(_) => None,
     }
 }

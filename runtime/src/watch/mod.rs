@@ -46,8 +46,8 @@ use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, f
 use lisle_lwp::sleep::Sleeper;
 
 pub use self::blocking::blocking;
-pub(crate) use self::bounds::look as look_at_kernel_threads;
 pub use self::bounds::{Doing, KernelThreads, Left};
+pub(crate) use self::bounds::{doing_of, look as look_at_kernel_threads};
 pub(crate) use self::processors::Processors;
 pub(crate) use self::source::choose;
 pub use self::source::{Source, SourceInfo};

@@ -44,6 +44,7 @@ use lisle_lwp::shim::{AtomicU32, Ordering};
 use lisle_runtime::wait::lot::{self, Bucket, Waiter};
 use lisle_runtime::wait::{self, Locked, Outcome, Reason};
 
+use crate::owner::Owner;
 use crate::spin::Spin;
 
 const LOCKED: u32 = 1;
@@ -52,7 +53,19 @@ const WOKEN: u32 = 4;
 const COUNT: u32 = !7;
 const ONE: u32 = 8;
 
-static REASON: Reason = Reason::new("mutex");
+// SAFETY: waiters wait in the lot, at the address of the mutex.
+static REASON: Reason = unsafe { Reason::held("mutex", holder) };
+
+/// # Safety
+/// A mutex lies there.
+unsafe fn holder(address: usize) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*core::ptr::with_exposed_provenance::<RawMutex>(address))
+            .owner
+            .id()
+    }
+}
 
 /// How many times in a row a waiter may be bypassed.
 const BYPASS: u32 = if cfg!(lisle_loom) { 2 } else { 1024 };
@@ -63,6 +76,7 @@ const RESERVED: u32 = BYPASS * ONE;
 #[derive(Debug)]
 pub struct RawMutex {
     word: AtomicU32,
+    owner: Owner,
 }
 
 /// What a locker found that cannot have the mutex at once.
@@ -86,7 +100,7 @@ impl RawMutex {
     lisle_lwp::const_unless_loom! {
         /// A free mutex.
         pub fn new() -> RawMutex {
-            RawMutex { word: AtomicU32::new(0) }
+            RawMutex { word: AtomicU32::new(0), owner: Owner::new() }
         }
     }
 
@@ -97,22 +111,31 @@ impl RawMutex {
             let outcome = self.acquire_slow(None, false);
             debug_assert_eq!(outcome, Outcome::Woken);
         }
+        self.owner.taken();
     }
 
     /// Takes the mutex, waiting for it until the deadline, if there is one, or
     /// until a cancel, if it is to be `cancellable`. `Woken` says that it is held.
     #[inline]
     pub(crate) fn acquire_until(&self, deadline: Option<Instant>, cancellable: bool) -> Outcome {
-        if self.try_fast() {
-            return Outcome::Woken;
+        let outcome = match self.try_fast() {
+            true => Outcome::Woken,
+            false => self.acquire_slow(deadline, cancellable),
+        };
+        if outcome == Outcome::Woken {
+            self.owner.taken();
         }
-        self.acquire_slow(deadline, cancellable)
+        outcome
     }
 
     /// Takes the mutex if it is free and not reserved for a waiter.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
-        self.try_fast() || self.try_barge()
+        let taken = self.try_fast() || self.try_barge();
+        if taken {
+            self.owner.taken();
+        }
+        taken
     }
 
     /// Takes a mutex that is free for all, waiters or not. Does not look before it
@@ -309,6 +332,7 @@ impl RawMutex {
     /// may take it before the first waiter does.
     #[inline]
     pub(crate) fn release(&self) {
+        self.owner.leaves();
         // Release: pairs with the Acquire of the locks.
         let word = self.word.fetch_sub(LOCKED, Ordering::Release);
         if word & (PARKED | WOKEN) == PARKED {
@@ -319,6 +343,7 @@ impl RawMutex {
     /// Releases the mutex, which the caller holds, to the first waiter, if there
     /// is one: nobody takes it before.
     pub(crate) fn release_fair(&self) {
+        self.owner.leaves();
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let free = if word & (PARKED | WOKEN) == 0 {
@@ -347,7 +372,7 @@ impl RawMutex {
     }
 
     fn address(&self) -> usize {
-        core::ptr::from_ref(self).addr()
+        core::ptr::from_ref(self).expose_provenance()
     }
 }
 

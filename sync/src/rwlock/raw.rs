@@ -48,6 +48,7 @@ use lisle_runtime::wait::{self, Locked, Outcome, Reason};
 use super::policy::{Fair, Prefers, RwLockPolicy};
 #[cfg(doc)]
 use super::policy::{PreferReaders, PreferWriters};
+use crate::owner::Owner;
 use crate::spin::Spin;
 
 const WRITER: u64 = 1;
@@ -61,9 +62,23 @@ const READER: u64 = 1 << 24;
 const READERS: u64 = !(READER - 1);
 const HELD: u64 = WRITER | UPGRADABLE | READERS;
 
-static READING: Reason = Reason::new("read lock");
-static WRITING: Reason = Reason::new("write lock");
+// SAFETY: all three wait in the lot, with the address of the lock as their detail.
+static READING: Reason = unsafe { Reason::held("read lock", writer) };
+// SAFETY: as above.
+static WRITING: Reason = unsafe { Reason::held("write lock", writer) };
+// Those who upgrade wait for readers, who are not known.
 static UPGRADES: Reason = Reason::new("upgrade of a read lock");
+
+/// # Safety
+/// A lock lies there, of whichever policy: their layout is the same.
+unsafe fn writer(address: usize) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*core::ptr::with_exposed_provenance::<RawRwLock>(address))
+            .owner
+            .id()
+    }
+}
 
 const BYPASS: u64 = if cfg!(lisle_loom) { 2 } else { 1024 };
 const RESERVED: u64 = BYPASS * ONE;
@@ -96,8 +111,11 @@ pub(crate) struct Patience {
 /// Many readers or one writer: the lock of [`RwLock`](crate::RwLock), and lock_api's
 /// raw one. See the module documentation.
 #[derive(Debug)]
+#[repr(C)]
 pub struct RawRwLock<P = Fair> {
     word: AtomicU64,
+    /// Of the writer only.
+    owner: Owner,
     _policy: PhantomData<fn() -> P>,
 }
 
@@ -115,7 +133,7 @@ impl<P> RawRwLock<P> {
     lisle_lwp::const_unless_loom! {
         /// A free lock.
         pub fn new() -> RawRwLock<P> {
-            RawRwLock { word: AtomicU64::new(0), _policy: PhantomData }
+            RawRwLock { word: AtomicU64::new(0), owner: Owner::new(), _policy: PhantomData }
         }
     }
 }
@@ -130,15 +148,36 @@ impl<P: RwLockPolicy> RawRwLock<P> {
             let outcome = self.acquire_slow(mode, By::Newcomer, Patience::default());
             debug_assert_eq!(outcome, Outcome::Woken);
         }
+        self.taken(mode);
+    }
+
+    /// It is held in this mode from now on.
+    #[inline(always)]
+    fn taken(&self, mode: Mode) {
+        if mode == Mode::Write {
+            self.owner.taken();
+        }
+    }
+
+    /// It is about to be left by who holds it in this mode.
+    #[inline(always)]
+    fn leaves(&self, mode: Mode) {
+        if mode == Mode::Write {
+            self.owner.leaves();
+        }
     }
 
     /// As [`RawRwLock::acquire`], while the patience lasts. `Woken` says that it is
     /// held.
     pub(crate) fn acquire_until(&self, mode: Mode, patience: Patience) -> Outcome {
-        if self.try_fast(mode) {
-            return Outcome::Woken;
+        let outcome = match self.try_fast(mode) {
+            true => Outcome::Woken,
+            false => self.acquire_slow(mode, By::Newcomer, patience),
+        };
+        if outcome == Outcome::Woken {
+            self.taken(mode);
         }
-        self.acquire_slow(mode, By::Newcomer, patience)
+        outcome
     }
 
     /// Comes in as a reader, past all who wait.
@@ -149,7 +188,11 @@ impl<P: RwLockPolicy> RawRwLock<P> {
     /// Comes in if that is possible at once.
     #[inline]
     pub(crate) fn try_acquire(&self, mode: Mode) -> bool {
-        self.try_fast(mode) || self.try_slow(mode, By::Newcomer)
+        let taken = self.try_fast(mode) || self.try_slow(mode, By::Newcomer);
+        if taken {
+            self.taken(mode);
+        }
+        taken
     }
 
     pub(crate) fn try_acquire_recursive(&self) -> bool {
@@ -299,6 +342,7 @@ impl<P: RwLockPolicy> RawRwLock<P> {
     /// Leaves. The caller holds the lock in this mode.
     #[inline]
     pub(crate) fn release(&self, mode: Mode) {
+        self.leaves(mode);
         // Release: pairs with the Acquire of those who come in.
         let word = self.word.fetch_sub(hold(mode), Ordering::Release) - hold(mode);
         // A reader that leaves others behind lets nobody in.
@@ -310,6 +354,7 @@ impl<P: RwLockPolicy> RawRwLock<P> {
     /// As [`RawRwLock::release`]; if that makes the lock free, it is reserved for
     /// the first waiter.
     pub(crate) fn release_fair(&self, mode: Mode) {
+        self.leaves(mode);
         let mut word = self.word.load(Ordering::Relaxed);
         let left = loop {
             let mut left = word - hold(mode);
@@ -332,6 +377,7 @@ impl<P: RwLockPolicy> RawRwLock<P> {
 
     /// Holds the lock in another, weaker mode from now on.
     pub(crate) fn downgrade(&self, from: Mode, to: Mode) {
+        self.leaves(from);
         let change = hold(to).wrapping_sub(hold(from));
         // Release: as in `release`; others may come in.
         let word = self.word.fetch_add(change, Ordering::Release);
@@ -411,7 +457,10 @@ impl<P: RwLockPolicy> RawRwLock<P> {
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return true,
+                Ok(_) => {
+                    self.taken(Mode::Write);
+                    return true;
+                }
                 Err(now) => word = now,
             }
         }
@@ -487,7 +536,7 @@ impl<P: RwLockPolicy> RawRwLock<P> {
 
     /// The word is aligned, so its address and the few behind it share a lock.
     fn address(&self) -> usize {
-        core::ptr::from_ref(self).addr()
+        core::ptr::from_ref(self).expose_provenance()
     }
 
     /// Where those wait who want to hold it in this mode: the preferred ones at the

@@ -1,0 +1,72 @@
+//! Keeping a parked thread parked while its stack is read: see the
+//! [module above](super).
+
+use core::ops::Range;
+
+use lisle_lwp::arch::{self, Registers};
+
+use crate::sched::{Steady, let_go};
+use crate::tcb::{PINNED, Tcb};
+
+/// A parked user thread that does not go on before this is dropped. The caller has
+/// a reference to it.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    thread: &'static Tcb,
+    /// Others may wait for the thread: so nobody takes us off our kernel thread.
+    _steady: Steady,
+}
+
+impl Pinned {
+    /// Pins the thread, unless it is not parked or somebody else has pinned it.
+    pub(super) fn new(thread: &'static Tcb) -> Option<Pinned> {
+        let steady = Steady::new();
+        if !thread.is_user() || thread.ask_to_hold(PINNED) & PINNED != 0 {
+            return None;
+        }
+        let pinned = Pinned {
+            thread,
+            _steady: steady,
+        };
+        thread.wait.is_parked().then_some(pinned)
+    }
+
+    /// Where it will go on.
+    pub(super) fn registers(&self) -> Registers {
+        // SAFETY: `is_parked` has seen its saved context, which stays while the
+        // thread is pinned.
+        unsafe {
+            let context = self.thread.context.with(|context| *context);
+            arch::registers(context)
+        }
+    }
+
+    /// The addresses of its stack in which frames can lie.
+    pub(super) fn stack(&self) -> Range<usize> {
+        self.thread.footing.with(|footing| {
+            // SAFETY: what it stands on stays with a thread that has not ended.
+            let footing = unsafe { (*footing).as_ref() };
+            footing.map_or(0..0, |footing| {
+                let stack = footing.stack();
+                stack.limit() as usize..stack.end() as usize
+            })
+        })
+    }
+
+    /// The word at this address of its stack.
+    pub(super) fn read(&self, stack: &Range<usize>, address: u64) -> Option<u64> {
+        let address = usize::try_from(address).ok()?;
+        let last = stack.end.checked_sub(size_of::<u64>())?;
+        if !address.is_multiple_of(align_of::<u64>()) || !(stack.start..=last).contains(&address) {
+            return None;
+        }
+        // SAFETY: memory of a stack whose thread cannot write it now.
+        Some(unsafe { (address as *const u64).read() })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let_go(self.thread, PINNED);
+    }
+}

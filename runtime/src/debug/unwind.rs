@@ -1,0 +1,233 @@
+//! Unwinding pinned stacks by the tables that exceptions use, and naming functions.
+//!
+//! framehop unwinds any stack of which it is given registers and memory; the
+//! `backtrace` crate names what it finds. Only memory between a stack's ends is
+//! ever read, so tables that are wrong end a backtrace, at worst, too early. The
+//! tables are copied first, because libraries may be unloaded meanwhile.
+
+use core::ffi::{c_int, c_void};
+use core::ops::Range;
+use core::{ptr, slice};
+
+#[cfg(target_arch = "aarch64")]
+use framehop::aarch64::{
+    CacheAarch64 as Cache, UnwindRegsAarch64, UnwinderAarch64 as NativeUnwinder,
+};
+#[cfg(target_arch = "x86_64")]
+use framehop::x86_64::{CacheX86_64 as Cache, UnwindRegsX86_64, UnwinderX86_64 as NativeUnwinder};
+use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder as _};
+use lisle_lwp::arch::Registers;
+
+use super::{Backtrace, Frame};
+use crate::debug::pin::Pinned;
+use crate::tcb::Tcb;
+
+/// More calls than this are cut off.
+const DEEPEST: usize = 256;
+
+/// Return addresses.
+pub(in crate::debug) type Own = Vec<usize>;
+
+/// Where the calling thread is.
+#[inline(never)]
+pub(in crate::debug) fn own_trace() -> Own {
+    let mut addresses = Vec::with_capacity(DEEPEST);
+    ::backtrace::trace(|frame| {
+        // What ends a stack may look like a frame.
+        addresses.extend(Some(frame.ip() as usize).filter(|address| *address != 0));
+        addresses.len() < DEEPEST
+    });
+    addresses
+}
+
+/// What it takes to unwind, collected once for many threads.
+pub(in crate::debug) struct Unwinder {
+    native: NativeUnwinder<Vec<u8>>,
+    cache: Cache,
+}
+
+impl Unwinder {
+    pub(in crate::debug) fn new() -> Unwinder {
+        let mut native = NativeUnwinder::new();
+        loaded()
+            .into_iter()
+            .for_each(|module| native.add_module(module));
+        Unwinder {
+            native,
+            cache: Cache::new(),
+        }
+    }
+
+    /// Of a thread that is not running, which the caller has a reference to.
+    pub(in crate::debug) fn parked(&mut self, thread: &'static Tcb) -> Backtrace {
+        let mut addresses = Vec::with_capacity(DEEPEST);
+        {
+            let Some(pinned) = Pinned::new(thread) else {
+                return Backtrace(Err("the thread is not parked"));
+            };
+            // From here on nothing allocates.
+            self.walk(&pinned, &mut addresses);
+        }
+        named(&addresses)
+    }
+
+    pub(in crate::debug) fn own(&mut self, addresses: &Own) -> Backtrace {
+        named(addresses)
+    }
+
+    fn walk(&mut self, pinned: &Pinned, into: &mut Vec<usize>) {
+        let stack = pinned.stack();
+        let start = pinned.registers();
+        let mut registers = native(start);
+        let mut read = |address| pinned.read(&stack, address).ok_or(());
+        // A return address, for it is looked up as what lies before it: in the
+        // function that called the switch.
+        let mut at = start.pc as u64;
+        while let Some(address) = FrameAddress::from_return_address(at) {
+            if into.len() == DEEPEST {
+                return;
+            }
+            into.push(at as usize);
+            let next =
+                self.native
+                    .unwind_frame(address, &mut registers, &mut self.cache, &mut read);
+            match next {
+                Ok(Some(next)) => at = next,
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn native(start: Registers) -> UnwindRegsX86_64 {
+    UnwindRegsX86_64::new(start.pc as u64, start.sp as u64, start.fp as u64)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn native(start: Registers) -> UnwindRegsAarch64 {
+    UnwindRegsAarch64::new(start.pc as u64, start.sp as u64, start.fp as u64)
+}
+
+/// The functions at these addresses, without those of lisle that lie innermost.
+fn named(addresses: &[usize]) -> Backtrace {
+    let mut frames = Vec::new();
+    for address in addresses {
+        let before = frames.len();
+        // The call lies before what it returns to.
+        ::backtrace::resolve((address - 1) as *mut c_void, |symbol| {
+            let file = symbol.filename().map(|file| file.display().to_string());
+            frames.push(Frame {
+                address: *address,
+                function: symbol.name().map(|name| format!("{name:#}")),
+                source: file.zip(symbol.lineno()),
+            });
+        });
+        if frames.len() == before {
+            frames.push(Frame {
+                address: *address,
+                function: None,
+                source: None,
+            });
+        }
+    }
+    Backtrace(Ok(frames))
+}
+
+/// The program and the libraries that are loaded.
+fn loaded() -> Vec<Module<Vec<u8>>> {
+    let mut modules: Vec<Module<Vec<u8>>> = Vec::new();
+    // SAFETY: `each` gets what it is passed here, for the duration of the call.
+    unsafe { libc::dl_iterate_phdr(Some(each), ptr::from_mut(&mut modules).cast()) };
+    modules
+}
+
+/// # Safety
+/// As `dl_iterate_phdr` calls it; the data is that of [`loaded`].
+unsafe extern "C" fn each(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    modules: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let (info, modules) = unsafe { (&*info, &mut *modules.cast::<Vec<Module<Vec<u8>>>>()) };
+    // SAFETY: the loader describes what is mapped, and keeps it so during the call.
+    modules.extend(unsafe { module(info) });
+    0
+}
+
+/// # Safety
+/// What it describes is mapped.
+unsafe fn module(info: &libc::dl_phdr_info) -> Option<Module<Vec<u8>>> {
+    let base = info.dlpi_addr as usize;
+    // SAFETY: the caller's promise.
+    let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    let range = |header: &libc::Elf64_Phdr| {
+        let start = base + header.p_vaddr as usize;
+        start..start + header.p_memsz as usize
+    };
+    let segments = || {
+        headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD)
+    };
+    let code = segments()
+        .filter(|header| header.p_flags & libc::PF_X != 0)
+        .map(range);
+    let code = code.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end))?;
+    let index = headers
+        .iter()
+        .find(|header| header.p_type == libc::PT_GNU_EH_FRAME)?;
+    let index = range(index);
+    // SAFETY: it is mapped.
+    let frames = unsafe { frames_of(&index) }?;
+    // The tables do not say where they end; their segment does.
+    let segment = segments()
+        .map(range)
+        .find(|segment| segment.contains(&frames))?;
+    // SAFETY: parts of a segment that is mapped and only read.
+    let copy = |range: &Range<usize>| unsafe {
+        slice::from_raw_parts(range.start as *const u8, range.len()).to_vec()
+    };
+    let frames = frames..segment.end;
+    let wide = |range: &Range<usize>| range.start as u64..range.end as u64;
+    let sections = ExplicitModuleSectionInfo {
+        base_svma: base as u64,
+        text_svma: Some(wide(&code)),
+        eh_frame_hdr_svma: Some(wide(&index)),
+        eh_frame_hdr: Some(copy(&index)),
+        eh_frame_svma: Some(wide(&frames)),
+        eh_frame: Some(copy(&frames)),
+        ..Default::default()
+    };
+    Some(Module::new(
+        String::new(),
+        wide(&code),
+        base as u64,
+        sections,
+    ))
+}
+
+/// Where the tables lie that this index is for: its header says so, by an encoding of
+/// which linkers write one form.
+///
+/// # Safety
+/// The index is mapped.
+unsafe fn frames_of(index: &Range<usize>) -> Option<usize> {
+    const VERSION: u8 = 1;
+    const RELATIVE_SIGNED_32: u8 = 0x1b;
+    if index.len() < 8 {
+        return None;
+    }
+    let at = index.start as *const u8;
+    // SAFETY: the caller's promise.
+    let (version, encoding, offset) = unsafe {
+        (
+            at.read(),
+            at.add(1).read(),
+            at.add(4).cast::<i32>().read_unaligned(),
+        )
+    };
+    let known = version == VERSION && encoding == RELATIVE_SIGNED_32;
+    known.then(|| (index.start + 4).wrapping_add_signed(offset as isize))
+}

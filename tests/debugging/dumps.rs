@@ -1,0 +1,247 @@
+//! What a dump says of each thread.
+
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lisle::debug::{Dump, ThreadDump, ThreadKind};
+use lisle::os::unix::net::UnixStream;
+use lisle::sync::{Mutex, PriorityMutex, Semaphore};
+use lisle::thread::{self, Builder, State, Thread};
+use lisle::{channel, dump};
+
+use crate::support::{end, on, runtime, until, until_waiting, watchdog};
+
+fn of<'a>(dump: &'a Dump, thread: &Thread) -> &'a ThreadDump {
+    let mut all = dump.threads.iter();
+    all.find(|found| found.info.id == thread.id()).unwrap()
+}
+
+fn calls(thread: &ThreadDump, function: &str) -> bool {
+    let mut frames = thread.backtrace.frames().iter();
+    frames.any(|frame| {
+        let known = frame.function.as_deref().unwrap_or("");
+        known.ends_with(function)
+    })
+}
+
+#[inline(never)]
+fn parks_three_calls_deep(depth: usize) -> usize {
+    if depth == 0 {
+        thread::park();
+        0
+    } else {
+        parks_three_calls_deep(depth - 1) + std::hint::black_box(1)
+    }
+}
+
+#[test]
+fn a_parked_threads_calls_are_named() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let light = on(&rt, || parks_three_calls_deep(3));
+    let full = Builder::new()
+        .name("full one".into())
+        .on(&rt)
+        .spawn(|| parks_three_calls_deep(3))
+        .unwrap();
+    for thread in [light.thread(), full.thread()] {
+        until_waiting(thread, "park");
+    }
+    let dump = dump();
+    for thread in [light.thread(), full.thread()] {
+        let found = of(&dump, thread);
+        let frames = found.backtrace.frames().iter();
+        let deep = frames.filter(|frame| {
+            let function = frame.function.as_deref().unwrap_or("");
+            function.ends_with("parks_three_calls_deep")
+        });
+        assert_eq!(deep.count(), 4, "{found}");
+        assert!(calls(found, "thread::park"), "{found}");
+        // As far as the thread's own first call.
+        assert!(
+            found.backtrace.frames().iter().any(|frame| {
+                let function = frame.function.as_deref().unwrap_or("");
+                function.contains("packet::start")
+            }),
+            "{found}"
+        );
+    }
+    assert_eq!(of(&dump, full.thread()).kind, ThreadKind::Full);
+    assert_eq!(
+        of(&dump, full.thread()).info.name.as_deref(),
+        Some("full one")
+    );
+    assert!(
+        dump.to_string()
+            .contains("'full one': waiting: park (full)")
+    );
+    light.thread().unpark();
+    full.thread().unpark();
+    assert_eq!((light.join().unwrap(), full.join().unwrap()), (3, 3));
+    end(rt);
+}
+
+#[test]
+fn a_dump_says_what_each_thread_waits_for() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let (sender, receiver) = channel::bounded::<u32>(0);
+    let semaphore = Arc::new(Semaphore::new(0));
+    let urgent = Arc::new(PriorityMutex::new(0));
+    let (here, there) = UnixStream::pair().unwrap();
+    let descriptor = there.as_raw_fd() as usize;
+
+    let holder = on(&rt, {
+        let urgent = urgent.clone();
+        move || {
+            let _held = urgent.lock().unwrap();
+            thread::park();
+        }
+    });
+    until_waiting(holder.thread(), "park");
+    let locks = on(&rt, {
+        let urgent = urgent.clone();
+        move || *urgent.lock().unwrap()
+    });
+    let sleeps = on(&rt, || thread::sleep(Duration::from_secs(1000)));
+    let receives = on(&rt, move || receiver.recv());
+    let waits = on(&rt, {
+        let semaphore = semaphore.clone();
+        move || semaphore.p()
+    });
+    let reads = on(&rt, move || (&there).read(&mut [0; 1]));
+    let holder_thread = holder.thread().clone();
+    let joins = on(&rt, move || holder.join().is_ok());
+    for (thread, reason) in [
+        (locks.thread(), "priority mutex"),
+        (sleeps.thread(), "sleep"),
+        (receives.thread(), "receive on channel"),
+        (waits.thread(), "semaphore"),
+        (reads.thread(), "readable descriptor"),
+        (joins.thread(), "join of thread"),
+    ] {
+        until_waiting(thread, reason);
+    }
+    let dump = dump();
+    let lock = of(&dump, locks.thread());
+    let join = of(&dump, joins.thread());
+    let held_by = lock.holder.as_ref().unwrap().id;
+    assert_eq!(join.holder.as_ref().unwrap().id, held_by);
+    assert_eq!(
+        join.info.state,
+        State::Waiting {
+            reason: "join of thread",
+            detail: held_by.as_u64().get() as usize
+        }
+    );
+    let left = of(&dump, sleeps.thread()).left.unwrap();
+    assert!(left > Duration::from_secs(900) && left <= Duration::from_secs(1000));
+    assert_eq!(
+        of(&dump, reads.thread()).info.state,
+        State::Waiting {
+            reason: "readable descriptor",
+            detail: descriptor
+        }
+    );
+    for unlimited in [&receives.thread(), &waits.thread(), &reads.thread()] {
+        let found = of(&dump, unlimited);
+        assert_eq!((found.left, &found.holder), (None, &None), "{found}");
+    }
+    let runtimes = dump.runtimes.iter().filter(|found| found.lwps.len() == 2);
+    assert!(runtimes.count() >= 1);
+
+    sleeps.thread().cancel();
+    sender.send(7).unwrap();
+    semaphore.v();
+    drop(here);
+    assert_eq!(held_by, holder_thread.id());
+    holder_thread.unpark();
+    assert!(sleeps.join().is_err());
+    assert_eq!(receives.join().unwrap(), Ok(7));
+    waits.join().unwrap();
+    assert_eq!(reads.join().unwrap().unwrap(), 0);
+    assert!(joins.join().unwrap());
+    assert_eq!(locks.join().unwrap(), 0);
+    end(rt);
+}
+
+#[test]
+fn the_caller_sees_itself() {
+    let _watchdog = watchdog();
+    #[inline(never)]
+    fn asks() -> (Dump, Thread) {
+        (dump(), thread::current())
+    }
+    let rt = runtime(1);
+    let asking = Builder::new().on(&rt).spawn(asks).unwrap();
+    let (seen, thread) = asking.join().unwrap();
+    let found = of(&seen, &thread);
+    assert_eq!(found.info.state, State::Running);
+    assert!(calls(found, "the_caller_sees_itself::asks"), "{found}");
+    // From a light thread, and from a kernel thread.
+    let (seen, thread) = on(&rt, asks).join().unwrap();
+    assert!(calls(of(&seen, &thread), "the_caller_sees_itself::asks"));
+    let (seen, thread) = asks();
+    assert!(calls(of(&seen, &thread), "the_caller_sees_itself::asks"));
+    assert_eq!(of(&seen, &thread).kind, ThreadKind::Kernel);
+    end(rt);
+}
+
+#[test]
+fn a_thread_that_runs_is_found_on_its_kernel_thread() {
+    let _watchdog = watchdog();
+    let rt = runtime(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let computes = Builder::new()
+        .on(&rt)
+        .spawn({
+            let stop = stop.clone();
+            move || while !stop.load(Ordering::Relaxed) {}
+        })
+        .unwrap();
+    until(|| computes.thread().info().state == State::Running);
+    let dump = dump();
+    let found = of(&dump, computes.thread());
+    assert_eq!(found.info.state, State::Running);
+    let (kernel_thread, _) = found.kernel_thread.unwrap();
+    assert!(std::path::Path::new(&format!("/proc/self/task/{kernel_thread}")).exists());
+    assert!(found.backtrace.frames().is_empty());
+    assert!(found.backtrace.why_not().is_some());
+    stop.store(true, Ordering::Relaxed);
+    computes.join().unwrap();
+    end(rt);
+}
+
+#[test]
+fn a_mutex_is_named_by_its_address() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let mutex = Arc::new(Mutex::new(()));
+    let held = mutex.lock().unwrap();
+    let (first, second) = [(); 2].map(|()| mutex.clone()).into();
+    let waiters =
+        [first, second].map(|mutex: Arc<Mutex<()>>| on(&rt, move || drop(mutex.lock().unwrap())));
+    for waiter in &waiters {
+        until_waiting(waiter.thread(), "mutex");
+    }
+    let dump = dump();
+    let details = waiters
+        .each_ref()
+        .map(|waiter| match of(&dump, waiter.thread()).info.state {
+            State::Waiting {
+                reason: "mutex",
+                detail,
+            } => detail,
+            ref other => panic!("{other}"),
+        });
+    let range = Arc::as_ptr(&mutex).addr()..Arc::as_ptr(&mutex).addr() + size_of::<Mutex<()>>();
+    assert!(details[0] == details[1] && range.contains(&details[0]));
+    drop(held);
+    waiters
+        .into_iter()
+        .for_each(|waiter| waiter.join().unwrap());
+    end(rt);
+}
