@@ -2,7 +2,7 @@
 //! it looks at.
 //!
 //! The code under test is the code that ships: the wait word, the wait list,
-//! joining, offered jobs, the injector, the sleepers,
+//! pinning, joining, offered jobs, the injector, the sleepers,
 //! the roster, the shelf of spares. What stands around it here is small: a
 //! thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
 //! thread from outside ([`model`](crate::model)); stacks, results and contexts
@@ -13,6 +13,7 @@ mod jobs;
 mod join;
 mod list;
 mod park;
+mod pin;
 mod queue;
 mod roster;
 mod shelf;

@@ -305,6 +305,14 @@ impl Tcb {
         known.then(|| self.until.load(Ordering::Relaxed))
     }
 
+    /// Whether nobody asks that the thread be held.
+    #[inline(always)]
+    pub(crate) fn is_runnable(&self) -> bool {
+        // Acquire: whoever looked at its stack has done so; pairs with the Release
+        // in `let_go`.
+        self.suspension.load(Ordering::Acquire) == RUNNABLE
+    }
+
     /// Asks that the thread be held when it is picked next. Returns what it was
     /// asked before.
     pub(crate) fn ask_to_hold(&self, why: u8) -> u8 {
@@ -339,7 +347,8 @@ impl Tcb {
             let left = now & !why;
             let next = if left == HELD { RUNNABLE } else { left };
             // Acquire: the context; pairs with the Release in `hold`. Release: what
-            // was read of the thread's stack; pairs with the Acquire of `may_run`.
+            // was read of the thread's stack; pairs with the Acquire of
+            // `is_runnable`.
             match self.suspension.compare_exchange_weak(
                 now,
                 next,

@@ -109,7 +109,7 @@ fn native(start: Registers) -> UnwindRegsAarch64 {
     UnwindRegsAarch64::new(start.pc as u64, start.sp as u64, start.fp as u64)
 }
 
-/// The functions at these addresses, without those of lisle that lie innermost.
+/// The functions at these addresses.
 fn named(addresses: &[usize]) -> Backtrace {
     let mut frames = Vec::new();
     for address in addresses {

@@ -43,7 +43,7 @@ use super::timers::Timers;
 use crate::donors;
 use crate::pool::{self, FreeBlocks};
 use crate::runtime::Shared;
-use crate::tcb::{RUNNABLE, Tcb};
+use crate::tcb::Tcb;
 use crate::trace::{self, Claim};
 
 /// How many threads thieves can see. Below crossbeam-deque's smallest buffer,
@@ -474,7 +474,7 @@ impl Lwp {
             return None;
         }
         let thread = list.front()?;
-        if !is_runnable(thread) {
+        if !thread.is_runnable() {
             return None;
         }
         list.rotate(me);
@@ -637,13 +637,5 @@ impl Lwp {
 /// back from here on. Its context is saved.
 #[inline(always)]
 pub(crate) fn may_run(thread: &'static Tcb) -> bool {
-    is_runnable(thread) || !thread.hold()
-}
-
-/// Whether nobody asks that the thread be held.
-#[inline(always)]
-fn is_runnable(thread: &Tcb) -> bool {
-    // Acquire: whoever looked at its stack has done so; pairs with the Release in
-    // `Tcb::let_go`.
-    thread.suspension.load(Ordering::Acquire) == RUNNABLE
+    thread.is_runnable() || !thread.hold()
 }

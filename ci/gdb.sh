@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Runs tools/gdb/lisle.py on a program in which threads wait for each other: live, and on a core file.
+#
+# Installs gdb with apt-get if it is not there. Needs: cargo, awk, grep, timeout.
+set -euo pipefail
+exec </dev/null
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. ci/lib.sh
+need cargo awk grep timeout
+
+if ! command -v gdb >/dev/null; then
+    as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends gdb >/dev/null
+fi
+gdb --version | head -n 1
+cargo build --quiet --example debugging
+program=$(target_dir)/debug/examples/debugging
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# debug NAME COMMAND...: the output of gdb's commands.
+debug() {
+    local name=$1 command arguments=()
+    shift
+    for command in "$@"; do arguments+=(-ex "$command"); done
+    timeout 120 gdb -nx -batch -ex 'set pagination off' -ex 'set debuginfod enabled off' -ex 'source tools/gdb/lisle.py' \
+        "${arguments[@]}" >"$work/$name" 2>&1 || die "gdb failed: $(tail -n 40 "$work/$name")"
+    # Which error, and in which command, is told by Python or by gdb.
+    ! grep -nE 'Traceback|Error occurred|^Python Exception|Undefined command' "$work/$name" ||
+        die "gdb reported an error: $(cat "$work/$name")"
+}
+
+# expect NAME PATTERN [COUNT]: so many lines, or any number above 0.
+expect() {
+    local found
+    found=$(grep -cE -- "$2" "$work/$1" || true)
+    [ "$found" -gt 0 ] && [ "$found" -eq "${3:-$found}" ] ||
+        die "$1: $found lines match $2, not ${3:-some}:"$'\n'"$(cat "$work/$1")"
+}
+
+number() { awk -v name="$2" '$2 == name && $3 == "full" { print $1; exit }' "$work/$1"; }
+
+line=$(awk '/println!\("all wait"\)/ { print FNR }' examples/debugging.rs)
+stop=("file $program" 'handle SIGURG nostop noprint pass' "break debugging.rs:$line" 'run')
+
+debug live "${stop[@]}" 'lisle threads' 'lisle bt all' "generate-core-file $work/core" 'kill'
+expect live '^ *[0-9]+  (Kant|Hegel|Hume) +full +waiting: priority mutex 0x[0-9a-f]+$'
+hegel=$(number live Hegel)
+[ -n "$hegel" ] || die "Hegel is not listed: $(cat "$work/live")"
+expect live '^#[0-9]+ .*debugging::take_second_fork ' 3
+expect live '^#[0-9]+ .*debugging::eat ' 3
+expect live '^ *[0-9]+  main +kernel thread +running$'
+expect live '^[0-9]+ threads$' 1
+
+# Numbers are the same in a program that does the same. Nothing is written to the process, so it goes on.
+debug switch "${stop[@]}" "lisle thread $hegel" 'bt' 'lisle thread' 'bt 1' 'continue'
+expect switch '^#[0-9]+ .*debugging::take_second_fork ' 1
+expect switch '^#0 .*debugging::all_wait '
+expect switch '^ok: 2 of 3 ate$' 1
+expect switch 'exited normally' 1
+
+debug core "file $program" "core-file $work/core" 'lisle threads' "lisle bt $hegel"
+expect core '^ *[0-9]+  (Kant|Hegel|Hume) +full +waiting: priority mutex'
+expect core '^#[0-9]+ .*debugging::take_second_fork ' 1
+expect core '^#[0-9]+ .*debugging::eat ' 1
+
+echo "ok: gdb lists user threads, shows their backtraces and switches to one, live and in a core file"

@@ -1,0 +1,266 @@
+//! Attempts to break the safe interface that no other test makes: what is forgotten, what parks where nobody
+//! expects it, what panics in the middle. docs/safety.md lists all attempts, with their tests.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod support;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use lisle::sync::{LazyLock, Mutex, OnceLock, RwLock, Semaphore};
+use lisle::thread::{self, Builder};
+use lisle::{channel, time};
+use support::{end, runtime, until_waiting, watchdog};
+
+fn soon() -> std::time::Instant {
+    time::now() + Duration::from_millis(5)
+}
+
+/// A value that counts its drops, and parks while it is dropped.
+struct Parks(Arc<AtomicUsize>);
+
+impl Drop for Parks {
+    fn drop(&mut self) {
+        thread::park_timeout(Duration::from_millis(1));
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A value that panics when it is dropped, unless the thread panics already.
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+#[test]
+fn a_forgotten_handle_leaks_the_result_and_nothing_else() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let drops = Arc::new(AtomicUsize::new(0));
+    for _ in 0..100 {
+        let drops = drops.clone();
+        let handle = Builder::new().on(&rt).spawn(move || Parks(drops)).unwrap();
+        std::mem::forget(handle);
+    }
+    // All of them end; what they return stays where it is.
+    end(rt);
+    assert_eq!(drops.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_forgotten_guard_locks_for_ever_and_frees_nothing() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let (mutex, shared) = (Arc::new(Mutex::new(1)), Arc::new(RwLock::new(1)));
+    let semaphore = Arc::new(Semaphore::new(1));
+    let forgets = {
+        let (mutex, shared, semaphore) = (mutex.clone(), shared.clone(), semaphore.clone());
+        Builder::new().on(&rt).spawn(move || {
+            std::mem::forget(mutex.lock().unwrap());
+            std::mem::forget(shared.read().unwrap());
+            std::mem::forget(semaphore.acquire().unwrap());
+        })
+    };
+    forgets.unwrap().join().unwrap();
+    assert!(mutex.lock_deadline(soon()).is_err());
+    assert!(shared.try_write().is_err());
+    assert_eq!(*shared.read().unwrap(), 1);
+    assert!(semaphore.try_acquire().is_err());
+    end(rt);
+    // Whoever has all of it can still have the value.
+    assert_eq!(Arc::into_inner(mutex).unwrap().into_inner().unwrap(), 1);
+}
+
+struct Counts(AtomicUsize);
+
+impl Wake for Counts {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_forgotten_future_may_still_be_told() {
+    let _watchdog = watchdog();
+    let waker = Arc::new(Counts(AtomicUsize::new(0)));
+    let (sender, receiver) = channel::unbounded();
+    // Pinned on the heap and forgotten: its place stays, and so must what the channel knows of it.
+    let mut future = Box::pin(receiver.recv_async());
+    let task = Waker::from(waker.clone());
+    assert!(
+        future
+            .as_mut()
+            .poll(&mut Context::from_waker(&task))
+            .is_pending()
+    );
+    std::mem::forget(future);
+    sender.send(1).unwrap();
+    sender.send(2).unwrap();
+    assert_eq!(waker.0.load(Ordering::SeqCst), 1);
+    drop(sender);
+}
+
+#[test]
+fn guards_held_over_waits_and_moves_exclude_all_the_same() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let value = Arc::new(Mutex::new((0_u32, 0_u32)));
+    let spawn = |_| {
+        let value = value.clone();
+        let body = move || {
+            for _ in 0..200 {
+                let mut both = value.lock().unwrap();
+                both.0 += 1;
+                thread::yield_now();
+                thread::park_timeout(Duration::from_micros(20));
+                both.1 += 1;
+                assert_eq!(both.0, both.1);
+            }
+        };
+        Builder::new().on(&rt).spawn(body).unwrap()
+    };
+    let threads: Vec<_> = (0..4).map(spawn).collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert_eq!(*value.lock().unwrap(), (800, 800));
+    end(rt);
+}
+
+#[test]
+fn messages_that_park_when_dropped_are_dropped_once() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let drops = Arc::new(AtomicUsize::new(0));
+    let (sender, receiver) = channel::bounded(8);
+    for _ in 0..8 {
+        sender.send(Parks(drops.clone())).unwrap();
+    }
+    let waits = {
+        let drops = drops.clone();
+        let body = move || sender.send(Parks(drops)).is_err();
+        Builder::new().on(&rt).spawn(body).unwrap()
+    };
+    until_waiting(waits.thread(), "send on channel");
+    let ends = Builder::new()
+        .on(&rt)
+        .spawn(move || drop(receiver))
+        .unwrap();
+    ends.join().unwrap();
+    assert!(waits.join().unwrap());
+    assert_eq!(drops.load(Ordering::SeqCst), 9);
+    end(rt);
+}
+
+#[test]
+fn messages_that_panic_when_dropped_harm_nobody_else() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let (sender, receiver) = channel::unbounded();
+    let receives = {
+        let receiver: channel::Receiver<Option<Panics>> = receiver.clone();
+        let body = move || {
+            let mut got = 0;
+            while let Ok(message) = receiver.recv() {
+                got += 1;
+                std::mem::forget(message);
+            }
+            got
+        };
+        Builder::new().on(&rt).spawn(body).unwrap()
+    };
+    sender.send(None).unwrap();
+    let fails = {
+        let receiver = receiver.clone();
+        let sender = sender.clone();
+        let body = move || {
+            sender.send(None).unwrap();
+            drop(receiver);
+            drop(Some(Panics));
+        };
+        Builder::new().on(&rt).spawn(body).unwrap()
+    };
+    assert!(fails.join().is_err());
+    sender.send(Some(Panics)).unwrap();
+    drop((sender, receiver));
+    assert_eq!(receives.join().unwrap(), 3);
+    end(rt);
+}
+
+#[test]
+fn panics_in_initializers_and_under_locks_leave_them_usable() {
+    let _watchdog = watchdog();
+    let once: OnceLock<u32> = OnceLock::new();
+    let first = catch_unwind(AssertUnwindSafe(|| once.get_or_init(|| panic!("first"))));
+    assert!(first.is_err());
+    assert_eq!(*once.get_or_init(|| 2), 2);
+    let lazy: LazyLock<u32> = LazyLock::new(|| panic!("always"));
+    for _ in 0..2 {
+        assert!(catch_unwind(AssertUnwindSafe(|| *lazy)).is_err());
+    }
+    let mutex = Mutex::new(0);
+    let under = catch_unwind(AssertUnwindSafe(|| {
+        let _held = mutex.lock().unwrap();
+        panic!("under the lock");
+    }));
+    assert!(under.is_err() && mutex.is_poisoned());
+    mutex.clear_poison();
+    assert_eq!(*mutex.lock().unwrap(), 0);
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Dumps>> = const { RefCell::new(None) };
+}
+
+/// Looks at all threads, waits and spawns while it is dropped.
+struct Dumps(Arc<AtomicUsize>);
+
+impl Drop for Dumps {
+    fn drop(&mut self) {
+        let me = thread::current().id();
+        let dump = lisle::dump();
+        assert!(dump.threads.iter().any(|found| found.info.id == me));
+        assert!(lisle::debug::deadlock().is_none_or(|found| found.cycle.is_empty()));
+        let inner = thread::spawn(|| 7).join().unwrap();
+        self.0.fetch_add(inner, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn dumps_waits_and_spawns_work_in_destructors_of_every_kind() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let sum = Arc::new(AtomicUsize::new(0));
+    // Of a thread-local.
+    let local = {
+        let sum = sum.clone();
+        let body = move || LAST.with(|last| *last.borrow_mut() = Some(Dumps(sum)));
+        Builder::new().on(&rt).fresh(true).spawn(body).unwrap()
+    };
+    local.join().unwrap();
+    // Of what an unwinding thread has.
+    let unwinds = {
+        let sum = sum.clone();
+        let body = move || {
+            let _dumps = Dumps(sum);
+            panic!("while it has it");
+        };
+        Builder::new().on(&rt).spawn(body).unwrap()
+    };
+    assert!(unwinds.join().is_err());
+    // Of what a closure has captured that never ran.
+    let captured = Dumps(sum.clone());
+    drop(move || drop(captured));
+    assert_eq!(sum.load(Ordering::SeqCst), 21);
+    end(rt);
+}
