@@ -179,6 +179,9 @@ pub mod guide {
     #[doc = include_str!("../docs/upcalls.md")]
     pub mod upcalls {}
 
+    #[doc = include_str!("../docs/debugging.md")]
+    pub mod debugging {}
+
     #[doc = include_str!("../docs/spacetime.md")]
     pub mod spacetime {}
 

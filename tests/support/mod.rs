@@ -48,6 +48,13 @@ pub(crate) fn watchdog() -> Watchdog {
                 report += &format!("  {info} (switched to {} times)\n", info.switches);
             }
             say(&report);
+            // With their calls, if that can be had: what hangs may be in its way.
+            let (done, is_done) = channel();
+            std::thread::spawn(move || {
+                say(&lisle::dump().to_string());
+                let _ = done.send(());
+            });
+            let _ = is_done.recv_timeout(Duration::from_secs(20));
             std::process::abort();
         }
     };
