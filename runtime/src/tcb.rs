@@ -291,7 +291,6 @@ impl Tcb {
 
     /// Says until when the wait of this epoch lasts at most. Only the thread
     /// itself calls it.
-    #[cfg_attr(lisle_loom, allow(dead_code))]
     pub(crate) fn set_until(&self, epoch: u64, deadline: u64) {
         self.until.store(deadline, Ordering::Relaxed);
         // Release: pairs with the Acquire in `until`.

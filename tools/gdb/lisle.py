@@ -43,11 +43,15 @@ def text(data, at=0):
 
 class Layout:
     def __init__(self):
-        symbol = gdb.lookup_minimal_symbol("LISLE_DEBUG") if hasattr(gdb, "lookup_minimal_symbol") else None
+        # In words, because expressions depend on the current language.
         try:
-            address = int(symbol.value().address) if symbol else int(gdb.parse_and_eval("(long)&LISLE_DEBUG"))
+            words = gdb.execute("info address LISLE_DEBUG", to_string=True)
         except gdb.error:
+            words = ""
+        address = re.search(r"0x[0-9a-f]+", words)
+        if not address:
             raise gdb.GdbError("this program has no symbol LISLE_DEBUG: it does not use lisle, or it is stripped")
+        address = int(address.group(), 16)
         values = struct.unpack("<%dQ" % len(FIELDS), read(address, 8 * len(FIELDS)))
         for name, value in zip(FIELDS, values):
             setattr(self, name, value)
@@ -174,7 +178,7 @@ class Unwinder(gdb.unwinder.Unwinder):
         found = tuple(int(pending.read_register(name)) & (2**64 - 1) for name in names[:2])
         if found != here:
             return None
-        number = gdb.lookup_type("unsigned long")
+        number = pending.architecture().integer_type(64, False)
         value = lambda number_: gdb.Value(number_).cast(number)
         # The frame is said to lie below those that it seems to be called by: gdb checks that.
         frame = pending.create_unwind_info(FrameId(value(values[1] - 16), value(here[0])))

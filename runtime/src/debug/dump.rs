@@ -142,22 +142,24 @@ pub(super) enum Room {
     Little,
 }
 
-/// Calls `f` where there is stack enough, if that can be had. Never inlined, because
-/// it touches thread-locals.
-#[inline(never)]
+/// Calls `f` where there is stack enough, if that can be had.
 pub(super) fn elsewhere<R: Send>(f: &(dyn Fn(Room) -> R + Sync)) -> R {
     if !running().is_some_and(Tcb::is_user) {
         return f(Room::Enough);
     }
-    let there = crate::blocking(|| {
-        std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().name("lisle-dump".into());
-            let spawn = || builder.spawn_scoped(scope, || f(Room::Enough));
-            let spawned = sys::guarded(Call::Clone, spawn).ok()?;
-            spawned.join().ok()
-        })
-    });
+    let there = crate::blocking(|| on_a_kernel_thread(f));
     there.unwrap_or_else(|| f(Room::Little))
+}
+
+/// Never inlined, because it touches thread-locals and its caller switches.
+#[inline(never)]
+fn on_a_kernel_thread<R: Send>(f: &(dyn Fn(Room) -> R + Sync)) -> Option<R> {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("lisle-dump".into());
+        let spawn = || builder.spawn_scoped(scope, || f(Room::Enough));
+        let spawned = sys::guarded(Call::Clone, spawn).ok()?;
+        spawned.join().ok()
+    })
 }
 
 impl Dump {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use lisle_lwp::shim::{AtomicBool, Ordering};
+use lisle_lwp::shim::{AtomicU32, Ordering};
 use lisle_lwp::sys::{self, Call};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -14,7 +14,8 @@ use super::unix::{SignalKind, duplicate_of_kick, install, take};
 /// process gets `SIGQUIT` (Ctrl-\, or `kill -QUIT`), from now on, instead of ending.
 ///
 /// A kernel thread of its own waits for the signal and makes the dump, so it comes
-/// although all LWPs block or compute on. A second call does nothing.
+/// although all LWPs block or compute on. A second call does nothing; a forked child
+/// calls it anew.
 ///
 /// # Errors
 /// If the system refuses the handler, a descriptor or the kernel thread.
@@ -24,11 +25,13 @@ use super::unix::{SignalKind, duplicate_of_kick, install, take};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn dump_on_quit() -> io::Result<()> {
-    static STARTED: AtomicBool = AtomicBool::new(false);
-    if STARTED.swap(true, Ordering::Relaxed) {
+    // In which life of the process: a forked child has no such kernel thread.
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let now = crate::fork::generation() + 1;
+    if STARTED.swap(now, Ordering::Relaxed) == now {
         return Ok(());
     }
-    start().inspect_err(|_| STARTED.store(false, Ordering::Relaxed))
+    start().inspect_err(|_| STARTED.store(0, Ordering::Relaxed))
 }
 
 /// Never inlined: to start a kernel thread touches thread-locals.
