@@ -49,21 +49,21 @@ debug live "${stop[@]}" 'lisle threads' 'lisle bt all' "generate-core-file $work
 expect live '^ *[0-9]+  (Kant|Hegel|Hume) +full +waiting: priority mutex 0x[0-9a-f]+$'
 hegel=$(number live Hegel)
 [ -n "$hegel" ] || die "Hegel is not listed: $(cat "$work/live")"
-expect live '^#[0-9]+ .*\btake_second_fork ' 3
-expect live '^#[0-9]+ .*\beat ' 3
+expect live '^#[0-9]+ .*\btake_second_fork(::h[0-9a-f]+)? \(' 3
+expect live '^#[0-9]+ .*\beat(::h[0-9a-f]+)? \(' 3
 expect live '^ *[0-9]+  main +kernel thread +running$'
 expect live '^[0-9]+ threads$' 1
 
 # Numbers are the same in a program that does the same. Nothing is written to the process, so it goes on.
 debug switch "${stop[@]}" "lisle thread $hegel" 'bt' 'lisle thread' 'bt 1' 'continue'
-expect switch '^#[0-9]+ .*\btake_second_fork ' 1
-expect switch '^#0 .*\ball_wait '
+expect switch '^#[0-9]+ .*\btake_second_fork(::h[0-9a-f]+)? \(' 1
+expect switch '^#0 .*\ball_wait(::h[0-9a-f]+)? \('
 expect switch '^ok: 2 of 3 ate$' 1
 expect switch 'exited normally' 1
 
 debug core "file $program" "core-file $work/core" 'lisle threads' "lisle bt $hegel"
 expect core '^ *[0-9]+  (Kant|Hegel|Hume) +full +waiting: priority mutex'
-expect core '^#[0-9]+ .*\btake_second_fork ' 1
-expect core '^#[0-9]+ .*\beat ' 1
+expect core '^#[0-9]+ .*\btake_second_fork(::h[0-9a-f]+)? \(' 1
+expect core '^#[0-9]+ .*\beat(::h[0-9a-f]+)? \(' 1
 
 echo "ok: gdb lists user threads, shows their backtraces and switches to one, live and in a core file"
