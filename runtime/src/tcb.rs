@@ -321,14 +321,16 @@ impl Tcb {
     /// Holds the thread back if somebody still asks for it. Its context is saved.
     #[cold]
     pub(crate) fn hold(&self) -> bool {
-        let mut now = self.suspension.load(Ordering::Relaxed);
+        // Acquire, here and below: if nobody asks any longer, whoever looked at its stack
+        // has done so; pairs with the Release in `let_go`.
+        let mut now = self.suspension.load(Ordering::Acquire);
         while now & (SUSPEND_ASKED | PINNED) != 0 {
             // Release: the saved context; pairs with the Acquire in `let_go`.
             match self.suspension.compare_exchange_weak(
                 now,
                 now | HELD,
                 Ordering::Release,
-                Ordering::Relaxed,
+                Ordering::Acquire,
             ) {
                 Ok(_) => return true,
                 Err(other) => now = other,

@@ -35,8 +35,10 @@ pub(crate) mod timers;
 pub(crate) use self::preempt::Steady;
 #[cfg(not(lisle_loom))]
 pub use self::switch::in_runtime;
+#[cfg(all(feature = "backtrace", not(lisle_loom)))]
+pub(crate) use self::switch::let_go;
 #[cfg(not(lisle_loom))]
 pub(crate) use self::switch::{
-    Entry, arrive, come_back, end_of_slice, exit, exit_with_donor, free, inject, let_go,
-    make_ready, offer_own_lwp, on_lwp, prepare_park, resume, running, yield_now,
+    Entry, arrive, come_back, end_of_slice, exit, exit_with_donor, free, inject, make_ready,
+    offer_own_lwp, on_lwp, prepare_park, resume, running, yield_now,
 };
