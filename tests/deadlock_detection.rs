@@ -11,8 +11,10 @@ use lisle::sync::{Barrier, Condvar, Mutex, RwLock};
 use lisle::thread::{self, Builder, JoinHandle};
 use support::{alone, runtime, until, until_waiting, watchdog};
 
+type Body = Box<dyn FnOnce(&Barrier) + Send>;
+
 /// Two threads that run these, meeting in between.
-fn two(rt: &lisle::Runtime, bodies: [Box<dyn FnOnce(&Barrier) + Send>; 2]) -> [JoinHandle<()>; 2] {
+fn two(rt: &lisle::Runtime, bodies: [Body; 2]) -> [JoinHandle<()>; 2] {
     let both = Arc::new(Barrier::new(2));
     bodies.map(|body| {
         let both = both.clone();

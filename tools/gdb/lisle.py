@@ -2,7 +2,7 @@
 
     (gdb) source tools/gdb/lisle.py
     (gdb) lisle threads          every user thread: number, name, what it waits for
-    (gdb) lisle bt 12            the backtrace of user thread 12
+    (gdb) lisle bt 12            the backtrace of user thread 12; a name will do, too
     (gdb) lisle bt all           of all that are parked
     (gdb) lisle thread 12        look at user thread 12 with gdb's own commands: bt, up, info locals
     (gdb) lisle thread           back to the kernel thread
@@ -132,14 +132,11 @@ def threads():
 
 
 def find(argument):
-    try:
-        wanted = int(argument)
-    except ValueError:
-        raise gdb.GdbError("%r is no number of a thread" % argument)
-    for thread in threads():
-        if thread.id == wanted:
-            return thread
-    raise gdb.GdbError("there is no thread %d" % wanted)
+    wanted = argument.strip()
+    found = [thread for thread in threads() if wanted in (str(thread.id), thread.name)]
+    if len(found) != 1:
+        raise gdb.GdbError("%d threads have the number or name %r" % (len(found), wanted))
+    return found[0]
 
 
 class FrameId:
@@ -206,7 +203,7 @@ gdb.events.cont.connect(forget)
 
 
 class Lisle(gdb.Command):
-    """Commands for user threads of lisle: threads, thread NUMBER, bt NUMBER|all."""
+    """Commands for user threads of lisle: threads, thread NUMBER|NAME, bt NUMBER|NAME|all."""
 
     def __init__(self):
         super().__init__("lisle", gdb.COMMAND_STACK, prefix=True)

@@ -19,7 +19,7 @@
 //!
 //! # How the stack of a parked thread is read
 //! Only a thread that cannot go on meanwhile has a stack that can be read. It is
-//! *pinned* ([`pin`]): a bit in the word that keeps suspended threads from running,
+//! *pinned* (`pin.rs`): a bit in the word that keeps suspended threads from running,
 //! which whoever picks a thread looks at anyway.
 //!
 //! | reader | who makes the thread run |
