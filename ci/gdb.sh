@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs tools/gdb/lisle.py on a program in which threads wait for each other: live, and on a core file.
+# Runs tools/gdb/lisle.py on a program in which threads wait for each other.
 #
 # Installs gdb with apt-get if it is not there. Needs: cargo, awk, grep, timeout.
 set -euo pipefail
@@ -58,9 +58,8 @@ expect switch '^#0 .*\ball_wait(::h[0-9a-f]+)? \('
 expect switch '^ok: 2 of 3 ate$' 1
 expect switch 'exited normally' 1
 
-debug core "file $program" "core-file $work/dumped" 'lisle threads' 'lisle bt Hegel'
-expect core '^ *[0-9]+  (Kant|Hegel|Hume) +full +waiting: priority mutex'
-expect core '^#[0-9]+ .*\btake_second_fork(::h[0-9a-f]+)? \(' 1
-expect core '^#[0-9]+ .*\beat(::h[0-9a-f]+)? \(' 1
+# The stacks are not in a core file that gdb writes: it gives up a mapping in which it cannot read a page, a guard for instance.
+debug core "file $program" "core-file $work/dumped" 'lisle threads'
+expect core '^ *[0-9]+  (Kant|Hegel|Hume) +full +waiting: priority mutex' 3
 
-echo "ok: gdb lists user threads, shows their backtraces and switches to one, live and in a core file"
+echo "ok: gdb lists user threads, also in a core file, shows their backtraces and switches to one"

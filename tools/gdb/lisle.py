@@ -7,7 +7,8 @@
     (gdb) lisle thread 12        look at user thread 12 with gdb's own commands: bt, up, info locals
     (gdb) lisle thread           back to the kernel thread
 
-Works on live processes and core files, needs the program's symbols, and writes nothing to the process: a parked
+Works on live processes, and on core files as far as the stacks are in them; needs the program's symbols, and writes
+nothing to the process: a parked
 thread is shown as what called the innermost frame of the selected kernel thread, frame 0. Its own frames begin at 1.
 A thread that runs is found on its kernel thread (`lisle threads` says on which).
 """
