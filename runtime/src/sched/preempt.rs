@@ -21,7 +21,7 @@
 //! *Conditions*, all looked at on the kernel thread itself, because whoever sent
 //! the signal knows only what was:
 //! - somebody asked, and the LWP has not switched since;
-//! - the thread is a full one, outside the runtime ([`stay_put`](super::switch::stay_put)) and not
+//! - the thread is a full one, outside the runtime ([`stay_put`]) and not
 //!   [`Steady`]; the LWP is its own;
 //! - its stack pointer lies in its own stack, with room for the frame and for
 //!   resuming: so no handler on an alternate stack, and no other stack of its own;
