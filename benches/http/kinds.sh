@@ -66,18 +66,23 @@ count() { # count KIND BATCHES: instructions of a run
     sed -n 's/^\(summary\|totals\): //p' "$out" | head -n 1
 }
 
+# Connections come together more or less well: the least of three runs.
+least_count() { # least_count KIND BATCHES
+    for _ in 1 2 3; do count "$@"; done | sort -n | head -n 1
+}
+
 instructions() {
     local kind short long
     need valgrind python3
     for kind in full light; do
-        short=$(count "$kind" 20)
-        long=$(count "$kind" 120)
-        echo "$kind $(((long - short) / 6400))"
+        short=$(least_count "$kind" 20)
+        long=$(least_count "$kind" 220)
+        echo "$kind $(((long - short) / 12800))"
     done | awk '
         { print "        " $1 " threads: " $2 " instructions a request"; of[$1] = $2 }
         END {
             ratio = of["full"] / of["light"]
-            printf "target  server, full against light threads, instructions: ratio %.3f  %s\n", ratio, ratio <= 1.03 ? "ok" : "missed"
+            printf "target  server, full against light threads, instructions: ratio %.3f  %s\n", ratio, (ratio > 0.9 && ratio <= 1.03) ? "ok" : "missed"
         }'
 }
 
