@@ -8,6 +8,7 @@ use std::time::Duration;
 use lisle::jobs::{self, Scope};
 use lisle::sync::Semaphore;
 use lisle::thread::{self, ForkedError};
+use lisle::upcall::Source;
 use lisle::{Runtime, join};
 
 use crate::support::{end, in_child, runtime, stderr, watchdog};
@@ -45,7 +46,9 @@ fn tree(s: &Scope, depth: u32) -> u32 {
 }
 
 fn count_allocations() {
-    let rt = runtime(1);
+    // Upcalls may start kernel threads at any time, which takes memory.
+    let rt = Runtime::builder().lwps(1).upcalls(Source::Off);
+    let rt = rt.build().unwrap();
     let body = || {
         let count = || jobs::scope(|s| tree(s, 12));
         // The first one finds the runtime.
