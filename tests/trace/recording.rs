@@ -2,7 +2,8 @@
 
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // std's lock around recordings, kernel threads
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use lisle::{Runtime, channel, sync, thread};
 use lisle_trace::graph::{Event, Link, Order};
@@ -351,9 +352,19 @@ fn a_schedule_says_who_ran_where() {
     let trace = recorded(1, |runtime| {
         // A parent on the LWP, so that both are ready at once.
         let parent = spawn(runtime, "parent", || {
-            let each = ["a", "b"].map(|name| {
+            // In turn, so that neither is done before the other has begun.
+            let turns = Arc::new(AtomicUsize::new(0));
+            let each = [(0, "a"), (1, "b")].map(|(me, name)| {
+                let turns = turns.clone();
                 let builder = thread::Builder::new().name(name.to_owned());
-                let yields = || (0..100).for_each(|_| thread::yield_now());
+                let yields = move || {
+                    for _ in 0..100 {
+                        while turns.load(Ordering::Relaxed) % 2 != me {
+                            thread::yield_now();
+                        }
+                        turns.fetch_add(1, Ordering::Relaxed);
+                    }
+                };
                 builder.spawn(yields).unwrap()
             });
             for thread in each {
