@@ -37,14 +37,17 @@ fn answer_against_question() {
     assert_eq!(Vec::from_iter(seen), [false, true]);
 }
 
-/// A network repeats and reorders: two carriers race with copies of one sender's messages.
+/// A network repeats and reorders: two carriers race with copies of one sender's messages, which
+/// one of them carries backwards.
 #[test]
 fn copy_against_original() {
     let seen = outcomes(Some(1), || {
         let (mut alice, mut bob) = (Fifo::new(0), Fifo::new(1));
         let sent = [alice.broadcast(1), alice.broadcast(2)];
         let (carrier, arriving) = unbounded();
-        let carriers = [carrier.clone(), carrier].map(|carrier| {
+        let [first, second] = sent;
+        let orders = [(carrier.clone(), sent), (carrier, [second, first])];
+        let carriers = orders.map(|(carrier, sent)| {
             spawn(move || {
                 sent.into_iter()
                     .for_each(|e| assert!(carrier.send(e).is_ok()))
@@ -63,7 +66,8 @@ fn copy_against_original() {
             .for_each(|thread| thread.join().unwrap());
         arrivals
     });
-    assert_eq!(Vec::from_iter(seen), [[1, 1, 2, 2], [1, 2, 1, 2]]);
+    let all = [[1, 2, 1, 2], [1, 2, 2, 1], [2, 1, 1, 2], [2, 1, 2, 1]];
+    assert_eq!(Vec::from_iter(seen), all);
 }
 
 /// Who joins misses nothing that was broadcast after it, and waits for nothing that was
