@@ -170,13 +170,17 @@ struct Processor {
 }
 
 impl Processor {
-    /// Held by the first kernel thread, which is outside the runtime.
-    fn held() -> Arc<Self> {
-        let new = Processor {
+    fn free() -> Self {
+        Processor {
             word: OwnerWord::new(),
             data: Data::new(),
             holders: [Holder::new(), Holder::new(), Holder::new()],
-        };
+        }
+    }
+
+    /// Held by the first kernel thread, which is outside the runtime.
+    fn held() -> Arc<Self> {
+        let new = Processor::free();
         assert!(new.word.claim(&new.holders[0], id(1)));
         new.holders[0].leave();
         Arc::new(new)
@@ -217,11 +221,7 @@ impl Processor {
 #[test]
 fn claim_against_release() {
     let seen = outcomes(ALL, || {
-        let lwp = Arc::new(Processor {
-            word: OwnerWord::new(),
-            data: Data::new(),
-            holders: [Holder::new(), Holder::new(), Holder::new()],
-        });
+        let lwp = Arc::new(Processor::free());
         let other = lwp.clone();
         let carry = |lwp: &Processor, who: usize| {
             let me = &lwp.holders[who];
@@ -247,11 +247,7 @@ fn claim_against_release() {
 #[test]
 fn claim_against_take() {
     let seen = outcomes(ALL, || {
-        let lwp = Arc::new(Processor {
-            word: OwnerWord::new(),
-            data: Data::new(),
-            holders: [Holder::new(), Holder::new(), Holder::new()],
-        });
+        let lwp = Arc::new(Processor::free());
         let other = lwp.clone();
         let taker = spawn(move || other.word.offer() && other.take(1));
         let me = &lwp.holders[0];
