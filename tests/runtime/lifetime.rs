@@ -42,7 +42,8 @@ fn a_clean_shutdown_waits_for_all_and_leaves_no_kernel_thread() {
         }
         rt.shutdown(LONG).unwrap();
         assert_eq!(ended.load(Ordering::SeqCst), 200);
-        assert_eq!(kernel_threads("clean"), 0);
+        // The kernel reports a thread as ended a little before it takes it off the list.
+        until(|| kernel_threads("clean") == 0);
     }
 }
 
