@@ -449,3 +449,94 @@ fn retire_against_claim_and_revive() {
     });
     assert_eq!(seen.len(), 4, "{seen:?}");
 }
+
+/// The run queue of an LWP as its protocol has it: the holder alone adds, and holder and
+/// thieves take from the front. (The real one is crossbeam's, which has its own proof.)
+#[derive(Debug)]
+struct RunQueue {
+    front: AtomicU32,
+    back: AtomicU32,
+    /// What only holders touch.
+    own: Data,
+    /// How often each thread ran.
+    threads: [Data; 3],
+}
+
+impl RunQueue {
+    fn new() -> Self {
+        RunQueue {
+            front: AtomicU32::new(0),
+            back: AtomicU32::new(0),
+            own: Data::new(),
+            threads: [Data::new(), Data::new(), Data::new()],
+        }
+    }
+
+    /// By the holder.
+    fn push(&self) {
+        self.own.add_one();
+        let back = self.back.load(Ordering::Relaxed);
+        self.back.store(back + 1, Ordering::Release);
+    }
+
+    /// By anybody: takes a thread and runs it. Returns whether there was one.
+    fn run_one(&self) -> bool {
+        let front = self.front.load(Ordering::Acquire);
+        let found = front < self.back.load(Ordering::Acquire)
+            && self
+                .front
+                .compare_exchange(front, front + 1, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok();
+        if found {
+            self.threads[front as usize].add_one();
+        }
+        found
+    }
+}
+
+/// The holder comes back and makes a thread ready while a thief steals and somebody takes
+/// the LWP over: every thread that is ready runs once, whoever has the LWP in the end.
+#[test]
+fn thief_against_take_and_return() {
+    let seen = outcomes(Some(3), || {
+        let lwp = Processor::held();
+        let queue = Arc::new(RunQueue::new());
+        assert!(lwp.word.enter(&lwp.holders[0]));
+        queue.push();
+        lwp.word.offer_and_leave(&lwp.holders[0]);
+        let theirs = queue.clone();
+        let thief = spawn(move || theirs.run_one());
+        let (other, theirs) = (lwp.clone(), queue.clone());
+        let taker = spawn(move || {
+            let barrier = || {
+                fence(Ordering::SeqCst);
+                true
+            };
+            let me = &other.holders[1];
+            let taken = other.word.take(&other.holders[0], me, id(2), barrier);
+            if taken {
+                theirs.push();
+                theirs.run_one();
+                me.leave();
+            }
+            taken
+        });
+        let mine = lwp.word.enter(&lwp.holders[0]);
+        if mine {
+            queue.push();
+            queue.run_one();
+            lwp.holders[0].leave();
+        }
+        let (stolen, taken) = (thief.join().unwrap(), taker.join().unwrap());
+        let last = usize::from(taken);
+        assert!(lwp.word.enter(&lwp.holders[last]), "nobody has it");
+        queue.own.add_one();
+        while queue.run_one() {}
+        let ran: Vec<_> = queue.threads.iter().map(Data::get).collect();
+        let ready = 1 + usize::from(mine) + usize::from(taken);
+        assert_eq!(ran, [[1, 1, 0], [1, 1, 1]][ready - 2]);
+        (stolen, mine, taken)
+    });
+    // Stolen or not; the LWP kept, taken, or taken after the holder was back.
+    assert!(seen.len() >= 4, "{seen:?}");
+}
