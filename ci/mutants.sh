@@ -117,6 +117,9 @@ list_all() {
     table
 }
 
+# chosen [PATTERN]
+chosen() { list_all | awk -F '\t' -v pattern="${1:-.}" '$1 ~ pattern'; }
+
 # --- one mutant -----------------------------------------------------------------------------------------------------
 
 # mutate_ordering FILE LINE NTH NEW: to standard output
@@ -251,17 +254,21 @@ worker() { # worker NUMBER: every so many-th mutant of the list
 }
 
 set_up() {
-    local number crate program bound
+    local number crate file models program bound
     for number in $(seq "$workers"); do
         rm -rf "${work:?}/$number/tree" "$work/$number/results"
         copy_tree "$work/$number/tree"
     done
-    # The first builds and runs everything once, unharmed; the others begin with its dependencies.
+    # The first builds and runs the models concerned once, unharmed; the others begin with its dependencies.
     for crate in $(awk -F '\t' '{ sub(/\/.*/, "", $2); print $2 }' "$work/list" | sort -u); do
         program=$(cd "$work/1/tree" && CARGO_TARGET_DIR=$work/1/target && export CARGO_TARGET_DIR &&
             mkdir -p "$CARGO_TARGET_DIR" && build "$crate") || die "does not build unharmed: see $work/1/target/build.log"
+        models=$(cut -f 2 "$work/list" | sort -u | while read -r file; do
+            if [ "${file%%/*}" = "$crate" ]; then filters "$file"; fi
+        done | tr ' ' '\n' | sort -u)
         for bound in "$shallow" ""; do
-            LISLE_MODELS_AT_MOST=$bound "$program" models:: >"$work/unharmed.log" 2>&1 ||
+            # shellcheck disable=SC2086 # one word a filter
+            LISLE_MODELS_AT_MOST=$bound "$program" $models >"$work/unharmed.log" 2>&1 ||
                 die "fails unharmed${bound:+, within $bound preemptions}: see $work/unharmed.log"
         done
         say "$crate unharmed: $(grep '^test result' "$work/unharmed.log")"
@@ -311,12 +318,12 @@ main() {
         only=1
         shift
     fi
-    list_all | awk -F '\t' -v pattern="${1:-.}" '$1 ~ pattern' >"$work/list"
-    [ -s "$work/list" ] || die "no such mutant"
     if [ -n "$only" ]; then
-        cut -f 1 "$work/list"
+        chosen "$@" | cut -f 1
         return
     fi
+    chosen "$@" >"$work/list"
+    [ -s "$work/list" ] || die "no such mutant"
     rm -rf "$work"/*/results
     set_up
     for number in $(seq "$workers"); do
