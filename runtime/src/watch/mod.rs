@@ -217,8 +217,11 @@ fn post_sentinels(shared: &Shared, posted: &mut Vec<usize>) {
 /// Offers an LWP whose thread blocks or computes on, and sends a spare for it
 /// if one waits. Takes no lock, allocates nothing. Returns whether one comes.
 fn offer(shared: &Shared, lwp: &Lwp, why: Kind) -> bool {
-    if lwp.owner.offer() {
+    if !lwp.owner.is_offered() {
+        // First: a taker may come as soon as it is offered. Relaxed: pairs with the
+        // Release in `OwnerWord::offer`.
         lwp.offered_for.store(why as u8, Ordering::Relaxed);
+        lwp.owner.offer();
     }
     if lwp.is_expecting() {
         return true;
