@@ -347,6 +347,94 @@ fn recordings_begin_and_end_while_threads_run() {
     }
 }
 
+/// What the thread said last before it sent, or first after it received.
+fn said<'a>(
+    history: &'a History,
+    mut events: impl Iterator<Item = Event>,
+    but: Kind,
+) -> Option<&'a str> {
+    let event = events.find(|event| [Kind::Local, but].contains(&history.kind(*event)))?;
+    (history.kind(event) == Kind::Local).then(|| history.label(event))
+}
+
+/// A recording begins with messages in the channels: these have no sender, and all others have theirs.
+#[test]
+fn messages_have_their_senders_whenever_a_recording_begins() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let _alone = alone();
+    let runtime = Runtime::builder().lwps(2).build().unwrap();
+    for (capacity, receivers) in [(None, 1), (None, 2), (Some(3), 2), (Some(64), 1)] {
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let (sender, receiver) = match capacity {
+            Some(capacity) => channel::bounded(capacity),
+            None => channel::unbounded(),
+        };
+        let mut threads = Vec::new();
+        for who in ["ada", "bob"] {
+            let (sender, stop) = (sender.clone(), stop.clone());
+            threads.push(spawn(&runtime, who, move || {
+                for n in 0_u64.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    while sender.len() > 500 {
+                        thread::yield_now();
+                    }
+                    if lisle_trace::is_recording() {
+                        lisle_trace::event(&format!("{who} {n}"));
+                    }
+                    if n % 7 == 0 {
+                        channel::select! { send(sender, (who, n)) -> sent => sent.unwrap() }
+                    } else {
+                        sender.send((who, n)).unwrap();
+                    }
+                }
+            }));
+        }
+        drop(sender);
+        for n in 0..receivers {
+            let receiver = receiver.clone();
+            threads.push(spawn(&runtime, &format!("eve {n}"), move || {
+                while let Ok((who, n)) = receiver.recv() {
+                    if lisle_trace::is_recording() {
+                        lisle_trace::event(&format!("{who} {n}"));
+                    }
+                }
+            }));
+        }
+        let (mut pairs, mut unsent) = (0, 0);
+        for _ in 0..20 {
+            let recording = lisle_trace::Recorder::new()
+                .capacity(8 << 20)
+                .start()
+                .unwrap();
+            thread::sleep(std::time::Duration::from_millis(2));
+            let trace = recording.stop().unwrap();
+            assert_eq!(trace.loss().dropped, 0);
+            unsent += trace.loss().unsent;
+            let (history, graph) = (trace.history(), trace.history().graph());
+            for arrow in graph.arrows().filter(|arrow| arrow.link == Link::Message) {
+                let before = (0..arrow.from.index)
+                    .rev()
+                    .map(|index| Event::new(arrow.from.process, index));
+                let after = (arrow.to.index + 1..graph.len_of(arrow.to.process))
+                    .map(|index| Event::new(arrow.to.process, index));
+                let sent = said(history, before, Kind::Send);
+                let received = said(history, after, Kind::Receive);
+                if let (Some(sent), Some(received)) = (sent, received) {
+                    assert_eq!(sent, received, "capacity {capacity:?}");
+                    pairs += 1;
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(pairs > 100, "{pairs} pairs, {unsent} without senders");
+    }
+}
+
 #[test]
 fn a_schedule_says_who_ran_where() {
     let trace = recorded(1, |runtime| {

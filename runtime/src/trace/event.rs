@@ -46,6 +46,15 @@ pub(crate) enum Code {
     EndScope = 16,
 }
 
+impl Code {
+    /// Whether an event may have the time of the one before: its partner is known by
+    /// numbers, and it says how long nothing took.
+    #[inline(always)]
+    pub(super) fn may_share(self) -> bool {
+        matches!(self, Code::Send | Code::Receive | Code::Wake)
+    }
+}
+
 /// Who an event is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Who {
@@ -174,8 +183,8 @@ pub struct Message {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// When, in ticks; of switches in quick succession only some have a time of
-    /// their own, and the others have that of the last one.
+    /// When, in ticks; of switches, wakes and messages in quick succession only
+    /// some have a time of their own, and the others have that of the last one.
     pub ticks: u64,
     /// Whose event it is.
     pub thread: u64,
@@ -228,9 +237,9 @@ fn read(code: u64, words: &[u64]) -> What {
         },
         c if c == Code::Resume as u64 => What::Resume { epoch: words[0] },
         c if c == Code::Wake as u64 => What::Wake {
-            target: words[0],
+            target: words[0] >> OUTCOME_BITS,
             epoch: words[1],
-            outcome: outcome(words[2]),
+            outcome: outcome(words[0] & ((1 << OUTCOME_BITS) - 1)),
         },
         c if c == Code::Token as u64 => What::Token { target: words[0] },
         c if c == Code::Took as u64 => What::Took,
@@ -265,11 +274,43 @@ fn read(code: u64, words: &[u64]) -> What {
     }
 }
 
+/// A thread and an outcome in a word.
+const OUTCOME_BITS: u32 = 2;
+
+/// The words of a wake.
+pub(super) fn wake_words(target: u64, epoch: u64, outcome: Outcome) -> [u64; 2] {
+    [target << OUTCOME_BITS | outcome as u64, epoch]
+}
+
+/// The words of a message: one for the channel and the number together if they fit,
+/// and one for the wait if there is one; else three.
+#[inline(always)]
+pub(super) fn message_words(channel: u64, token: u64, epoch: Option<u64>) -> ([u64; 3], usize) {
+    if channel < 1 << (64 - TOKEN_BITS) && token < 1 << TOKEN_BITS {
+        let both = channel << TOKEN_BITS | token;
+        let count = 1 + usize::from(epoch.is_some());
+        ([both, epoch.unwrap_or(0), 0], count)
+    } else {
+        ([channel, token, epoch.unwrap_or(NO_EPOCH)], 3)
+    }
+}
+
+const TOKEN_BITS: u32 = 40;
+const NO_EPOCH: u64 = u64::MAX;
+
 fn message(words: &[u64]) -> Message {
+    if let [channel, token, epoch] = *words {
+        let epoch = (epoch != NO_EPOCH).then_some(epoch);
+        return Message {
+            channel,
+            token,
+            epoch,
+        };
+    }
     Message {
-        channel: words[0],
-        token: words[1],
-        epoch: words.get(2).copied(),
+        channel: words[0] >> TOKEN_BITS,
+        token: words[0] & ((1 << TOKEN_BITS) - 1),
+        epoch: words.get(1).copied(),
     }
 }
 
@@ -333,6 +374,32 @@ mod tests {
         assert_eq!(cut("äöü", 2), "äöü");
         assert_eq!(cut("1234567ä9", 2), "1234567");
         assert_eq!(cut("1234567ä9", 1), "");
+    }
+
+    #[test]
+    fn messages_and_wakes_survive() {
+        for channel in [1, (1 << 24) - 1, 1 << 24, u64::MAX] {
+            for token in [0, (1 << 40) - 1, 1 << 40, 1 << 63 | 5] {
+                for epoch in [None, Some(0), Some(1 << 60)] {
+                    let (words, count) = message_words(channel, token, epoch);
+                    let wanted = Message {
+                        channel,
+                        token,
+                        epoch,
+                    };
+                    assert_eq!(message(&words[..count]), wanted);
+                }
+            }
+        }
+        for outcome in [Outcome::Woken, Outcome::TimedOut, Outcome::Cancelled] {
+            let words = wake_words(THREAD, 7, outcome);
+            let wanted = What::Wake {
+                target: THREAD,
+                epoch: 7,
+                outcome,
+            };
+            assert_eq!(read(Code::Wake as u64, &words), wanted);
+        }
     }
 
     #[test]

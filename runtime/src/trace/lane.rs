@@ -5,9 +5,12 @@
 //! begins; writing moves a cursor.
 //!
 //! *Time*. Reading the processor's counter costs several switches. So a lane on
-//! which threads yield in quick succession reads it more and more rarely, but at
-//! least once in [`STRIDE`] times, and again for each as soon as they take longer.
-//! All other events have a time of their own.
+//! which much happens in quick succession reads it more and more rarely, but at
+//! least once in [`STRIDE`] events and once whenever a thread begins to wait, and
+//! again for each event as soon as they take longer. Times are shared only by
+//! events whose place in their thread and whose partners are known without them
+//! ([`Code::may_share`]), and never with what happened outside LWPs or while an
+//! LWP was idle.
 
 use core::cell::Cell;
 use core::ptr;
@@ -18,9 +21,9 @@ use lisle_lwp::shim::{AtomicPtr, AtomicU32, Ordering};
 use super::event::{Code, MOST, Who, head, time};
 use super::pass::Pass;
 
-/// At least one in so many switches has a time of its own.
+/// At least one in so many events has a time of its own.
 const STRIDE: u32 = 32;
-/// Switches are in quick succession if they take fewer ticks than this on
+/// Events are in quick succession if they take fewer ticks than this on
 /// average: less than a microsecond on any processor.
 const QUICK: u64 = 1000;
 
@@ -34,9 +37,11 @@ pub(super) struct Lane {
     len: Cell<usize>,
     dropped: Cell<u64>,
     last: Cell<u64>,
-    /// How many switches share a time now, and how many more will.
+    /// How many events share a time now, and how many more will.
     stride: Cell<u32>,
     left: Cell<u32>,
+    /// The last event was that a thread begins to wait: it leaves its LWP now.
+    leaves: Cell<bool>,
     /// Whose it is: the address of a runtime and the number of an LWP.
     lwp: Cell<Option<(usize, usize)>>,
 }
@@ -63,6 +68,7 @@ impl Lane {
             last: Cell::new(0),
             stride: Cell::new(1),
             left: Cell::new(0),
+            leaves: Cell::new(false),
             lwp: Cell::new(None),
         }
     }
@@ -77,6 +83,7 @@ impl Lane {
         self.last.set(0);
         self.stride.set(1);
         self.left.set(0);
+        self.leaves.set(false);
         self.lwp.set(None);
     }
 
@@ -114,21 +121,19 @@ impl Lane {
         Some(unsafe { self.words.load(Ordering::Relaxed).add(len) })
     }
 
-    /// Writes a switch of a thread that yields. The caller may write.
+    /// The time of an event, unless it shares that of the last one. `own`: it does
+    /// not.
     #[inline(always)]
-    pub(super) fn yielded(&self, to: Who) {
-        let head = head(Code::Switch, to, 0);
+    fn moment(&self, own: bool) -> Option<u64> {
+        self.leaves.set(false);
         let left = self.left.get();
-        if left > 0 {
+        if left > 0 && !own {
             self.left.set(left - 1);
-            if let Some(at) = self.room(1) {
-                // SAFETY: room for one.
-                unsafe { at.write(head) };
-            }
-            return;
+            return None;
         }
         let now = arch::ticks();
-        let quick = now.wrapping_sub(self.last.get()) < QUICK * u64::from(self.stride.get());
+        let events = u64::from(self.stride.get() - left);
+        let quick = now.wrapping_sub(self.last.get()) < QUICK * events;
         let stride = if quick {
             (self.stride.get() * 2).min(STRIDE)
         } else {
@@ -136,47 +141,67 @@ impl Lane {
         };
         self.stride.set(stride);
         self.left.set(stride - 1);
-        self.stamped(now, head);
+        self.last.set(now);
+        Some(now)
+    }
+
+    /// Writes a switch of a thread that yields. The caller may write.
+    #[inline(always)]
+    pub(super) fn yielded(&self, to: Who) {
+        self.put(
+            self.moment(false),
+            head(Code::Switch, to, 0),
+            0,
+            core::iter::empty(),
+        );
     }
 
     /// Writes a switch. The caller may write.
     #[inline]
     pub(super) fn switch(&self, to: Who) {
-        // The next one does not share the time of this one.
-        self.left.set(0);
-        self.stamped(arch::ticks(), head(Code::Switch, to, 0));
+        // It has the time at which the thread began to wait that it comes from.
+        let moment = match self.leaves.replace(false) {
+            true => None,
+            false => self.moment(true),
+        };
+        self.put(moment, head(Code::Switch, to, 0), 0, core::iter::empty());
     }
 
-    fn stamped(&self, now: u64, head: u64) {
-        self.last.set(now);
-        if let Some(at) = self.room(2) {
-            // SAFETY: room for two.
-            unsafe {
-                at.write(time(now));
-                at.add(1).write(head);
-            }
-        }
-    }
-
-    /// Writes any other event. The caller may write.
+    /// Writes any other event. `own`: with a time of its own. The caller may write.
+    #[inline(always)]
     pub(super) fn write(
         &self,
         code: Code,
         who: Who,
+        own: bool,
         count: usize,
         more: impl Iterator<Item = u64>,
     ) {
         debug_assert!(count <= MOST);
-        let now = arch::ticks();
-        self.last.set(now);
-        self.left.set(0);
-        let Some(at) = self.room(2 + count) else {
+        let moment = self.moment(own || who.idle || !code.may_share());
+        self.put(moment, head(code, who, count), count, more);
+        self.leaves.set(code == Code::Park);
+    }
+
+    /// Writes the time, if there is a new one, the head, and `count` words.
+    #[inline(always)]
+    fn put(&self, moment: Option<u64>, head: u64, count: usize, more: impl Iterator<Item = u64>) {
+        let timed = usize::from(moment.is_some());
+        let Some(mut at) = self.room(timed + 1 + count) else {
+            // What shares this time has none.
+            self.left.set(0);
             return;
         };
-        let words = [time(now), head(code, who, count)];
-        for (i, word) in words.into_iter().chain(more.take(count)).enumerate() {
-            // SAFETY: room for two and `count`.
-            unsafe { at.add(i).write(word) };
+        // SAFETY: room for all of them.
+        unsafe {
+            if let Some(now) = moment {
+                at.write(time(now));
+                at = at.add(1);
+            }
+            at.write(head);
+            for (i, word) in more.take(count).enumerate() {
+                at.add(1 + i).write(word);
+            }
         }
     }
 }

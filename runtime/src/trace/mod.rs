@@ -28,7 +28,7 @@ mod session;
 use lisle_lwp::lock::RawLock;
 use lisle_lwp::shim::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use self::event::{Code, MOST, Who, cut, words_of, write_text};
+use self::event::{Code, MOST, Who, cut, message_words, wake_words, words_of, write_text};
 pub use self::event::{Event, Events, Message, What};
 pub(crate) use self::lane::Claim;
 use self::lane::{Lane, Lost};
@@ -145,6 +145,34 @@ unsafe fn write_switch(lwp: &Lwp, write: impl FnOnce(&Lane)) {
 #[cold]
 #[inline(never)]
 fn note(code: Code, who: Option<Who>, count: usize, more: impl Iterator<Item = u64>) {
+    on_lane(|pen| pen.write(code, who, count, more));
+}
+
+/// Who may write to a lane now.
+struct Pen<'a> {
+    lane: &'a Lane,
+    me: Who,
+    /// Whether it is an LWP's.
+    inside: bool,
+}
+
+impl Pen<'_> {
+    #[inline(always)]
+    fn write(&self, code: Code, who: Option<Who>, count: usize, more: impl Iterator<Item = u64>) {
+        let who = who.unwrap_or(self.me);
+        self.lane.write(code, who, !self.inside, count, more);
+    }
+
+    #[inline(always)]
+    fn message(&self, code: Code, channel: u64, token: u64, by: Option<Waiter>) {
+        let (words, count) = message_words(channel, token, by.map(|by| by.epoch));
+        self.write(code, by.map(|by| by.who), count, words.into_iter());
+    }
+}
+
+/// Lets the calling thread write.
+#[inline(always)]
+fn on_lane(write: impl FnOnce(Pen<'_>)) {
     let number = number();
     if number == 0 {
         return;
@@ -155,22 +183,28 @@ fn note(code: Code, who: Option<Who>, count: usize, more: impl Iterator<Item = u
             idle: false,
             switches: 0,
         };
-        let who = who.or(me.map(Who::of)).unwrap_or(nobody);
-        let Some(lwp) = lwp else {
-            let lane = OUTSIDE.lock();
-            if lane.pass.enter(&NUMBER, number) {
-                lane.write(code, who, count, more);
-                lane.pass.leave();
+        let me = me.map_or(nobody, Who::of);
+        let outside;
+        let lane = match lwp {
+            None => {
+                outside = OUTSIDE.lock();
+                &*outside
             }
-            return;
-        };
-        // SAFETY: `on_lwp` gives what the caller owns, inside the runtime.
-        let Some(lane) = (unsafe { lane_of(lwp, number) }) else {
-            LOST.fetch_add(1, Ordering::Relaxed);
-            return;
+            // SAFETY: `on_lwp` gives what the caller owns, inside the runtime.
+            Some(lwp) => match unsafe { lane_of(lwp, number) } {
+                Some(lane) => lane,
+                None => {
+                    LOST.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+            },
         };
         if lane.pass.enter(&NUMBER, number) {
-            lane.write(code, who, count, more);
+            write(Pen {
+                lane,
+                me,
+                inside: lwp.is_some(),
+            });
             lane.pass.leave();
         }
     });
@@ -189,6 +223,13 @@ pub(crate) fn parked(me: &Tcb) {
     note_words(Code::Park, [reason, detail, me.wait.epoch()]);
 }
 
+/// The calling thread's wait, which somebody else ended, is over before it left its
+/// stack.
+pub(crate) fn over_at_once(me: &Tcb, epoch: u64) {
+    parked(me);
+    resumed(epoch);
+}
+
 /// The calling thread, which has a kernel thread of its own, has waited.
 pub(crate) fn resumed(epoch: u64) {
     note_words(Code::Resume, [epoch]);
@@ -197,7 +238,7 @@ pub(crate) fn resumed(epoch: u64) {
 /// The calling thread ends a wait.
 pub(crate) fn woke(target: &Tcb, epoch: u64, outcome: Outcome) {
     let target = target.id.load(Ordering::Relaxed);
-    note_words(Code::Wake, [target, epoch, outcome as u64]);
+    note_words(Code::Wake, wake_words(target, epoch, outcome));
 }
 
 /// The calling thread leaves a token with a thread that does not wait for it.
@@ -293,19 +334,26 @@ pub fn sent(channel: u64, token: u64, by: Option<Waiter>) {
     message(Code::Send, channel, token, by);
 }
 
+/// A message is sent by the calling thread and received by one that waits; what it
+/// is to either side.
+#[cold]
+#[inline(never)]
+pub fn handed_over(channel: u64, sent: u64, received: u64, to: Waiter) {
+    on_lane(|pen| {
+        pen.message(Code::Send, channel, sent, None);
+        pen.message(Code::Receive, channel, received, Some(to));
+    });
+}
+
 /// A message leaves a channel: `by` as above.
 pub fn received(channel: u64, token: u64, by: Option<Waiter>) {
     message(Code::Receive, channel, token, by);
 }
 
+#[cold]
+#[inline(never)]
 fn message(code: Code, channel: u64, token: u64, by: Option<Waiter>) {
-    match by {
-        None => note_words(code, [channel, token]),
-        Some(Waiter { who, epoch }) => {
-            let words = [channel, token, epoch];
-            note(code, Some(who), words.len(), words.into_iter());
-        }
-    }
+    on_lane(|pen| pen.message(code, channel, token, by));
 }
 
 /// Takes the lock over a fork.

@@ -38,7 +38,12 @@ pub fn sent(_: u64, _: u64, _: Option<Waiter>) {}
 /// See the real one.
 pub fn received(_: u64, _: u64, _: Option<Waiter>) {}
 
+/// See the real one.
+pub fn handed_over(_: u64, _: u64, _: u64, _: Waiter) {}
+
 pub(crate) fn parked(_: &Tcb) {}
+
+pub(crate) fn over_at_once(_: &Tcb, _: u64) {}
 
 pub(crate) fn resumed(_: u64) {}
 

@@ -415,7 +415,12 @@ impl Wait {
     pub fn abandon(self) -> Option<Outcome> {
         match self.thread.wait.resolve(self.epoch, Outcome::Abandoned) {
             Resolution::Noticed => None,
-            Resolution::Stale => self.thread.wait.outcome(),
+            Resolution::Stale => {
+                if trace::is_on() {
+                    trace::over_at_once(self.thread, self.epoch);
+                }
+                self.thread.wait.outcome()
+            }
             Resolution::MakeReady | Resolution::WakeSleeper => {
                 unreachable!("a running thread is not parked")
             }
@@ -438,6 +443,9 @@ impl Wait {
     #[inline(never)]
     fn block_otherwise(self, deadline: Option<Instant>) -> Outcome {
         if let Some(outcome) = self.thread.wait.outcome() {
+            if trace::is_on() {
+                trace::over_at_once(self.thread, self.epoch);
+            }
             return outcome;
         }
         #[cfg(not(lisle_loom))]

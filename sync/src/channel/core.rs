@@ -261,8 +261,7 @@ impl<T> Turn<'_, T> {
     #[inline(always)]
     fn note_handed_over(&mut self, to: Party, new: bool) {
         if trace::is_on() && new {
-            self.state.tally.sent(Party::Caller);
-            self.state.tally.received(to);
+            self.state.tally.handed_over(to);
         }
     }
 

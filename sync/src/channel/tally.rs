@@ -91,6 +91,19 @@ impl Tally {
         }
     }
 
+    /// The calling thread has handed a message over to one that waits.
+    #[inline(always)]
+    pub(super) fn handed_over(&mut self, to: Party) {
+        if let (true, Party::Waiter(to)) = (self.counts(), to) {
+            self.sent += 1;
+            self.received += 1;
+            trace::handed_over(self.channel, self.sent, self.received, to);
+        } else {
+            self.sent(Party::Caller);
+            self.received(to);
+        }
+    }
+
     /// The calling thread has sent what it was granted.
     #[inline(always)]
     pub(super) fn sent_promised(&mut self, promise: u64) {

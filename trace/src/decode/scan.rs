@@ -49,15 +49,11 @@ impl Thread {
             sorted.push(item);
             sorted.extend(wait.into_iter().flatten());
         }
-        // The thread did not leave its stack for these, or the recording did not
-        // see it do so.
-        let mut rest: Vec<Item> = self.behalf.drain().flat_map(|(_, items)| items).collect();
-        rest.sort_by_key(|item| Reverse(item.time));
-        for item in rest {
-            let at = sorted.partition_point(|other| other.time <= item.time);
-            sorted.insert(at, item);
-        }
-        self.items = sorted;
+        // A wait that is not told of had begun when the recording began.
+        let mut rest: Vec<(u64, Vec<Item>)> = self.behalf.drain().collect();
+        rest.sort_by_key(|(epoch, _)| *epoch);
+        let first = rest.into_iter().flat_map(|(_, items)| items);
+        self.items = first.chain(sorted).collect();
     }
 }
 
