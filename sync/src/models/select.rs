@@ -1,6 +1,9 @@
 //! Select: one wait on several channels, and exactly one operation granted.
 
+use std::sync::Arc;
+
 use lisle_lwp::explore::{model, outcomes};
+use lisle_lwp::shim::{AtomicBool, Ordering};
 use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
@@ -233,6 +236,41 @@ fn granted_room_is_not_taken_by_another() {
         tried
     });
     assert_eq!(seen.len(), 2);
+}
+
+/// A selecting sender that was met while others had room yet to fill does not
+/// overtake them: its message is made later than theirs was sent.
+#[test]
+fn met_sender_against_granted_room() {
+    let seen = outcomes(Some(4), || {
+        let (sender, receiver): End = bounded(1);
+        let mut sending = Select::new_biased();
+        sending.send(&sender);
+        let granted = sending.try_select().expect("there is room");
+        let sent = Arc::new(AtomicBool::new(false));
+        let (theirs, has_sent) = (sender.clone(), sent.clone());
+        let thread = spawn(move || {
+            // Acquire: pairs with the Release below.
+            let made = || message(2 + u32::from(has_sent.load(Ordering::Acquire)));
+            select_biased! { send(theirs, made()) -> sent => assert!(sent.is_ok()) }
+        });
+        let mut receiving = Select::new_biased();
+        receiving.recv(&receiver);
+        let met = receiving.try_select();
+        let has_met = met.is_ok();
+        assert!(granted.send(&sender, message(1)).is_ok());
+        sent.store(true, Ordering::Release);
+        let first = match met {
+            Ok(met) => met.recv(&receiver),
+            Err(_) => receiver.recv(),
+        };
+        let got = [first, receiver.recv()].map(|message| number(message.unwrap()));
+        thread.join().unwrap();
+        assert_ne!(got, [3, 1], "3 was made when 1 had been sent");
+        (has_met, got)
+    });
+    assert!(seen.contains(&(true, [1, 3])));
+    assert!(seen.contains(&(false, [1, 3])));
 }
 
 /// A select that gives up keeps no room.
