@@ -31,7 +31,10 @@ runtime/src/sched/queue.rs   models::queue
 runtime/src/sched/sleepers.rs models::sleepers
 runtime/src/shelf.rs         models::shelf
 runtime/src/trace/pass.rs    models::trace
-sync/src/channel/core.rs     models::channel models::select models::task
+sync/src/channel/core.rs     models::channel models::buffer models::select models::task
+sync/src/channel/buffer/mod.rs models::buffer models::channel
+sync/src/channel/buffer/ring.rs models::buffer models::channel
+sync/src/channel/buffer/list.rs models::buffer models::channel
 sync/src/channel/wait.rs     models::channel models::select
 sync/src/channel/complete.rs models::select models::task
 sync/src/channel/operand.rs  models::select

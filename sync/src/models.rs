@@ -7,6 +7,7 @@
 //! deadlock; data that is not ordered, or a message received twice, is a race or
 //! a leak.
 
+mod buffer;
 mod channel;
 mod condvar;
 mod delivery;

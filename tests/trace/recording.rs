@@ -357,7 +357,8 @@ fn said<'a>(
     (history.kind(event) == Kind::Local).then(|| history.label(event))
 }
 
-/// A recording begins with messages in the channels: these have no sender, and all others have theirs.
+/// Messages pass without a lock until somebody records: whoever was sent before has no sender, and all others have
+/// theirs.
 #[test]
 fn messages_have_their_senders_whenever_a_recording_begins() {
     use std::sync::atomic::{AtomicBool, Ordering};

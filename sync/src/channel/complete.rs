@@ -72,25 +72,29 @@ impl<T> Turn<'_, T> {
 
     /// Puts a message where a receiver was met. That was when nothing was buffered, but
     /// the room may have been granted to others, who have filled it since: what they sent
-    /// is older, so the receiver gets that.
-    fn fill(&mut self, at: usize, mut message: T) {
+    /// is older, so the receiver gets that, and the message goes behind all others.
+    fn fill(&mut self, at: usize, message: T) -> Sent<T> {
+        let older = self.take_first();
         let state = &mut *self.state;
         let held = &mut state.held[at];
-        if let Some(older) = state.buffer.pop_front() {
-            state
-                .buffer
-                .push_back(core::mem::replace(&mut message, older));
-            state.tally.sent(Party::Caller);
-            // SAFETY: a claimant stays where it is until it is reached.
-            let claimant = unsafe { held.claimant.as_ref() };
-            state
-                .tally
-                .received(claimant.map_or(Party::Task, who_waits));
-            held.met = false;
-        } else {
-            state.tally.sent_promised(held.promise);
-        }
-        held.message = Some(message);
+        let claimant = core::mem::replace(&mut held.claimant, core::ptr::null());
+        let sent = match older {
+            None => {
+                state.tally.sent_promised(held.promise);
+                held.message = Some(message);
+                Sent::Done
+            }
+            Some(older) => {
+                // SAFETY: a claimant stays where it is until it is reached.
+                let to = unsafe { claimant.as_ref() }.map_or(Party::Task, who_waits);
+                state.tally.received(to);
+                held.met = false;
+                held.message = Some(older);
+                self.append(message)
+            }
+        };
+        self.call(claimant);
+        sent
     }
 
     /// Sends what was granted.
@@ -100,17 +104,14 @@ impl<T> Turn<'_, T> {
                 // Whoever was met has gone.
                 return self.send(message);
             };
-            self.fill(at, message);
-            let held = &mut self.state.held[at];
-            let claimant = core::mem::replace(&mut held.claimant, core::ptr::null());
-            self.call(claimant);
-            return Sent::Done;
+            return self.fill(at, message);
         }
-        self.state.grants -= 1;
+        let counts = usize::from(self.is_bounded());
+        self.state.grants -= counts;
         let sent = self.send(message);
         if let Sent::NeedsSpace(_) = sent {
             // It will be tried again.
-            self.state.grants += 1;
+            self.state.grants += counts;
         }
         sent
     }
@@ -195,9 +196,10 @@ impl<T> Core<T> {
             }
             return;
         }
-        self.turn().state.grants -= 1;
-        while !self.turn().let_senders_in() {
-            self.grow();
+        let mut turn = self.turn();
+        if turn.is_bounded() {
+            turn.state.grants -= 1;
+            turn.let_senders_in();
         }
     }
 }

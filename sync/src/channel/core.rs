@@ -1,8 +1,24 @@
-//! One mechanism for every flavour: a buffer and the waiters behind one lock.
+//! One mechanism for every flavour: a buffer, and the waiters behind a lock.
 //!
 //! ```text
-//!   waiting senders ──► buffer (none, bounded, growing) ──► waiting receivers
+//!   waiting senders ──► buffer (none, ring, list) ──► waiting receivers
 //! ```
+//!
+//! *Fast way*. While nobody waits, messages go through the lock-free buffer and
+//! nobody takes the lock. Under the lock, either side of the buffer can be shut;
+//! then whoever comes to that side takes the lock, too ([`buffer`](super::buffer)).
+//! * Nobody joins a list but with the way in shut, and senders only with the way
+//!   out shut as well.
+//! * Room is granted, and a channel disconnected, with the way in shut.
+//! * What comes back stands before the buffer; then the way out is shut.
+//!
+//! Ways are opened again by the first that finds the lists empty under the lock,
+//! not by who empties them: two threads that wait for each other in turn always
+//! find them shut, and pay for a lock only.
+//!
+//! While somebody records, everybody takes the lock: the first that does shuts both
+//! ways for that recording, counts what is there, and messages are counted from
+//! then on ([`tally`](super::tally)).
 //!
 //! *Hand-over*. A message goes straight into the place of the first waiting
 //! receiver, or out of the place of the first waiting sender, before that waiter
@@ -31,11 +47,8 @@
 //! * somebody waits to send only if there is no room (a rendezvous never has
 //!   any) and nobody waits to receive.
 //!
-//! The buffer grows outside the lock, where allocation is allowed: a sender that
-//! finds no capacity left brings a larger buffer and tries again. A large buffer
-//! that becomes empty is given back. Messages are moved, never dropped, under
-//! the lock. *Rejected*: a lock-free list of blocks; it wins only with several
-//! LWPs on one channel, and a select over it must look twice at every channel.
+//! Messages are moved, never dropped, under the lock, and nothing is allocated or
+//! freed there: what must grow grows outside, and the operation is tried again.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -45,15 +58,13 @@ use lisle_runtime::trace;
 use lisle_runtime::wait::list::Queue;
 use lisle_runtime::wait::{Caller, Locked, WaitKey, Waiters};
 
+use super::buffer::{Bin, Buffer, In, Way};
 use super::tally::{Party, Tally, who_waits};
 use super::ticket::{Mode, Summons, Ticket, Waiting};
 
-/// Where a buffer begins. In models it grows at once.
-const FIRST_ROOM: usize = if cfg!(lisle_loom) { 1 } else { 32 };
-/// Where the places begin that are held.
+/// Where the places begin that are held, and those for what comes back. In models
+/// they grow at once.
 const FIRST_HELD: usize = if cfg!(lisle_loom) { 1 } else { 4 };
-/// An empty buffer of more bytes is given back.
-const KEEP: usize = if cfg!(lisle_loom) { 0 } else { 1 << 16 };
 
 /// A place held for a receiver that was promised a message.
 pub(super) struct Held<T> {
@@ -72,7 +83,10 @@ pub(super) const NONE: u64 = 0;
 pub(super) const ROOM: u64 = 1;
 
 pub(super) struct State<T> {
-    pub(super) buffer: VecDeque<T>,
+    /// What came back: it stands before the buffer.
+    returned: VecDeque<T>,
+    /// A block for a buffer without a bound, when it needs one.
+    spare: Bin<T>,
     /// The largest number if unbounded.
     capacity: usize,
     pub(super) held: VecDeque<Held<T>>,
@@ -82,18 +96,16 @@ pub(super) struct State<T> {
     pub(super) receivers: Queue<Ticket>,
     /// One side is gone for good.
     pub(super) disconnected: bool,
+    /// The sides of the buffer where everybody takes the lock.
+    in_is_shut: bool,
+    out_is_shut: bool,
     pub(super) tally: Tally,
 }
 
 impl<T> State<T> {
-    /// Whether there is no room for one more.
-    pub(super) fn is_full(&self) -> bool {
-        self.buffer.len().saturating_add(self.grants) >= self.capacity
-    }
-
-    /// Whether one more message can be buffered without an allocation.
+    /// Whether one more message can come back without an allocation.
     pub(super) fn has_space(&self) -> bool {
-        self.buffer.len() < self.buffer.capacity()
+        self.returned.len() < self.returned.capacity()
     }
 
     /// Whether one more place can be held without an allocation.
@@ -116,6 +128,7 @@ impl<T> State<T> {
 
 /// See the module documentation.
 pub(super) struct Core<T> {
+    buffer: Buffer<T>,
     state: Waiters<State<T>>,
     capacity: Option<usize>,
     senders: AtomicUsize,
@@ -127,12 +140,21 @@ unsafe impl<T: Send> Send for Core<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Core<T> {}
 
+/// Loom does not see what `Arc` orders: that everything comes before the end. Both
+/// sides had the lock when they disconnected.
+#[cfg(lisle_loom)]
+impl<T> Drop for Core<T> {
+    fn drop(&mut self) {
+        drop(self.state.lock());
+    }
+}
+
 /// What became of an attempt to send.
 pub(super) enum Sent<T> {
     Done,
     Full(T),
     Disconnected(T),
-    /// The buffer may grow but has no capacity left for one more.
+    /// The channel must be able to hold one more place, or have a block to spare.
     NeedsSpace(T),
 }
 
@@ -159,16 +181,97 @@ pub(super) enum Promised {
 }
 
 /// Holds the lock of a channel. When it is dropped, what was done takes effect
-/// outside: the lock is released, threads are made ready, a task is woken, a
-/// buffer is freed.
+/// outside: the lock is released, threads are made ready, a task is woken, memory
+/// is freed.
 pub(super) struct Turn<'a, T> {
+    buffer: &'a Buffer<T>,
     pub(super) state: Locked<'a, State<T>>,
     // Dropped after the lock.
     pub(super) summons: Summons,
-    retired: VecDeque<T>,
+    bin: Bin<T>,
 }
 
 impl<T> Turn<'_, T> {
+    /// Makes everybody who comes to send take the lock. `true` if somebody may
+    /// have sent since the caller looked.
+    #[inline]
+    pub(super) fn shut_in(&mut self) -> bool {
+        let opened = !self.state.in_is_shut;
+        if opened {
+            self.state.in_is_shut = true;
+            self.buffer.shut(Way::In);
+        }
+        opened
+    }
+
+    /// Makes everybody who comes to receive take the lock. `true` if somebody
+    /// may have received since the caller looked.
+    #[inline]
+    fn shut_out(&mut self) -> bool {
+        let opened = !self.state.out_is_shut;
+        if opened {
+            self.state.out_is_shut = true;
+            self.buffer.shut(Way::Out);
+        }
+        opened
+    }
+
+    /// What senders do before they wait; `true` if they must look again.
+    pub(super) fn shut_both(&mut self) -> bool {
+        // Both: `||` would stop at the first.
+        self.shut_in() | self.shut_out()
+    }
+
+    /// Lets senders pass without the lock, if nobody waits or records.
+    #[inline]
+    fn open_in(&mut self) {
+        let state = &mut self.state;
+        let nobody = state.receivers.is_empty() && state.senders.is_empty() && state.grants == 0;
+        if nobody && state.in_is_shut && state.capacity > 0 && !trace::is_on() {
+            state.in_is_shut = false;
+            self.buffer.open(Way::In);
+        }
+    }
+
+    /// Lets receivers pass without the lock, if no sender waits, nothing has come
+    /// back and nobody records.
+    #[inline]
+    fn open_out(&mut self) {
+        let state = &mut self.state;
+        let nobody = state.senders.is_empty() && state.returned.is_empty();
+        if nobody && state.out_is_shut && state.capacity > 0 && !trace::is_on() {
+            state.out_is_shut = false;
+            self.buffer.open(Way::Out);
+        }
+    }
+
+    /// How many messages there are.
+    pub(super) fn len(&self) -> usize {
+        self.state.returned.len() + self.buffer.len()
+    }
+
+    /// Whether there is no room for one more.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_bounded() && self.len().saturating_add(self.state.grants) >= self.state.capacity
+    }
+
+    /// Whether room is counted.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.state.capacity != usize::MAX
+    }
+
+    /// Takes the first message.
+    #[inline]
+    pub(super) fn take_first(&mut self) -> Option<T> {
+        match self.state.returned.pop_front() {
+            None => {
+                let claim = self.buffer.claim_out_anyway()?;
+                Some(claim.read(&mut self.bin))
+            }
+            message => message,
+        }
+    }
+
     /// Ends a waiter's wait. Returns `false` if it had ended otherwise: then
     /// nothing reached the waiter. It is in no list, and forgotten once reached.
     pub(super) fn reach(&mut self, waiting: &Waiting) -> bool {
@@ -206,14 +309,24 @@ impl<T> Turn<'_, T> {
                 done => return done,
             }
         }
-        if self.state.is_full() {
-            Sent::Full(message)
-        } else if !self.state.has_space() {
-            Sent::NeedsSpace(message)
-        } else {
-            self.state.buffer.push_back(message);
-            self.state.tally.sent(Party::Caller);
-            Sent::Done
+        self.append(message)
+    }
+
+    /// Puts the message behind all others, if there is room.
+    #[inline]
+    pub(super) fn append(&mut self, message: T) -> Sent<T> {
+        if self.is_full() {
+            return Sent::Full(message);
+        }
+        match self.buffer.claim_in_anyway(&mut self.state.spare) {
+            None if self.is_bounded() => Sent::Full(message),
+            None => Sent::NeedsSpace(message),
+            Some(claim) => {
+                claim.write(message);
+                self.state.tally.sent(Party::Caller);
+                self.open_in();
+                Sent::Done
+            }
         }
     }
 
@@ -292,14 +405,13 @@ impl<T> Turn<'_, T> {
     /// Receives without waiting.
     #[inline]
     pub(super) fn recv(&mut self) -> Taken<T> {
-        if let Some(message) = self.state.buffer.pop_front() {
+        if let Some(message) = self.take_first() {
             self.state.tally.received(Party::Caller);
             if !self.state.senders.is_empty() {
                 // The place that the message left is theirs.
                 self.let_senders_in();
-            } else if self.state.buffer.is_empty() {
-                self.retire_buffer();
             }
+            self.open_out();
             return Taken::Message(message);
         }
         if !self.state.senders.is_empty() {
@@ -350,13 +462,9 @@ impl<T> Turn<'_, T> {
         Taken::Empty
     }
 
-    /// There is room: lets senders in that wait for it, in order. Returns
-    /// `false` if the buffer must grow for that.
-    pub(super) fn let_senders_in(&mut self) -> bool {
-        while !self.state.is_full() {
-            if !self.state.senders.is_empty() && !self.state.has_space() {
-                return false;
-            }
+    /// There is room: lets senders in that wait for it, in order.
+    pub(super) fn let_senders_in(&mut self) {
+        while !self.is_full() {
             let Some(waiting) = self.next_sender(None) else {
                 break;
             };
@@ -369,19 +477,19 @@ impl<T> Turn<'_, T> {
                 Mode::Direct => {
                     // SAFETY: as in `take_from_sender`.
                     let message = unsafe { ticket.take() }.expect("a waiting sender has one");
-                    self.state.buffer.push_back(message);
                     let from = who_waits(waiting);
                     if self.reach(waiting) {
+                        // Both sides are shut since it joined: the room is there.
+                        let claim = self.buffer.claim_in_anyway(&mut self.state.spare);
+                        claim.expect("a waiting sender's room").write(message);
                         self.state.tally.sent(from);
                     } else {
-                        let message = self.state.buffer.pop_back().expect("just pushed");
                         // SAFETY: as in `hand_over`; the message goes back.
                         unsafe { ticket.put::<T>(message) };
                     }
                 }
             }
         }
-        true
     }
 
     /// A message has come back: gives it to a receiver that waits, or puts it in
@@ -389,14 +497,15 @@ impl<T> Turn<'_, T> {
     pub(super) fn give_again(&mut self, message: T) {
         self.state.tally.forget();
         if let Sent::Full(message) | Sent::NeedsSpace(message) = self.hand_over(message, false) {
-            self.state.buffer.push_front(message);
+            self.shut_out();
+            self.state.returned.push_front(message);
         }
     }
 
     /// Asks for a message, to be taken later. `me` is the caller's own wait, if
     /// it has begun: its tickets do not count.
     pub(super) fn ask_for_message(&mut self, me: Option<WaitKey>) -> Promised {
-        if self.state.buffer.is_empty() && self.state.senders.is_empty() {
+        if self.len() == 0 && self.state.senders.is_empty() {
             return match self.state.disconnected {
                 true => Promised::Disconnected,
                 false => Promised::NotReady,
@@ -405,10 +514,12 @@ impl<T> Turn<'_, T> {
         if !self.state.can_hold() {
             return Promised::NeedsSpace;
         }
-        let message = match self.state.buffer.pop_front() {
+        let message = match self.take_first() {
             Some(message) => {
                 self.state.tally.received(Party::Caller);
-                self.let_senders_in();
+                if !self.state.senders.is_empty() {
+                    self.let_senders_in();
+                }
                 message
             }
             None => match self.take_from_sender(me) {
@@ -426,7 +537,15 @@ impl<T> Turn<'_, T> {
         if self.state.disconnected {
             return Promised::Disconnected;
         }
-        if !self.state.is_full() {
+        if !self.is_bounded() {
+            return Promised::Granted(ROOM);
+        }
+        // Looked at twice, because it is exact only while nobody else can send.
+        let mut full = self.is_full();
+        if !full && self.shut_in() {
+            full = self.is_full();
+        }
+        if !full {
             self.state.grants += 1;
             return Promised::Granted(ROOM);
         }
@@ -445,14 +564,12 @@ impl<T> Turn<'_, T> {
 
     /// Whether a receive would not wait. `me` as above.
     pub(super) fn can_recv(&self, me: Option<WaitKey>) -> bool {
-        !self.state.buffer.is_empty()
-            || self.state.disconnected
-            || is_anybody(&self.state.senders, me)
+        self.len() > 0 || self.state.disconnected || is_anybody(&self.state.senders, me)
     }
 
     /// Whether a send would not wait. `me` as above.
     pub(super) fn can_send(&self, me: Option<WaitKey>) -> bool {
-        !self.state.is_full() || self.state.disconnected || is_anybody(&self.state.receivers, me)
+        !self.is_full() || self.state.disconnected || is_anybody(&self.state.receivers, me)
     }
 
     /// Wakes those who watch for a sender or a receiver to come, which is the
@@ -475,31 +592,22 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    /// Gives a large buffer, now empty, back after the lock.
-    #[inline]
-    fn retire_buffer(&mut self) {
-        if self.state.buffer.capacity().saturating_mul(size_of::<T>()) > KEEP {
-            self.retired = core::mem::take(&mut self.state.buffer);
+    /// Begins to count messages, if a new recording has begun. From now on they
+    /// come under the lock, so that none is missed.
+    #[cold]
+    #[inline(never)]
+    fn count(&mut self) {
+        if self.state.tally.is_new() {
+            self.shut_both();
+            let buffered = self.len();
+            self.state.tally.begin(buffered);
         }
     }
-}
-
-/// Counts messages for those who record.
-#[inline(always)]
-fn begun<T>(mut state: Locked<'_, State<T>>) -> Locked<'_, State<T>> {
-    if trace::is_on() {
-        let buffered = state.buffer.len();
-        state.tally.begin(buffered);
-    }
-    state
 }
 
 /// Drops every message, also if dropping one panics; then goes on with the
 /// first panic.
 fn drop_each<T>(messages: VecDeque<T>) {
-    if !core::mem::needs_drop::<T>() {
-        return;
-    }
     let mut first = None;
     for message in messages {
         let panicked = catch_unwind(AssertUnwindSafe(|| drop(message)));
@@ -559,19 +667,24 @@ fn is_anybody(list: &Queue<Ticket>, me: Option<WaitKey>) -> bool {
 
 impl<T> Core<T> {
     pub(super) fn new(capacity: Option<usize>) -> Core<T> {
+        let buffer = Buffer::new(capacity);
+        let none = capacity == Some(0);
         let state = State {
-            buffer: VecDeque::new(),
-            // Nothing ever fills the largest capacity.
-            capacity: capacity.unwrap_or(usize::MAX),
+            returned: VecDeque::new(),
+            spare: Bin::new(),
+            capacity: buffer.bound(capacity),
             held: VecDeque::new(),
             last_promise: ROOM,
             grants: 0,
             senders: Queue::new(),
             receivers: Queue::new(),
             disconnected: false,
+            in_is_shut: none,
+            out_is_shut: none,
             tally: Tally::default(),
         };
         Core {
+            buffer,
             state: Waiters::new(state),
             capacity,
             senders: AtomicUsize::new(1),
@@ -582,35 +695,66 @@ impl<T> Core<T> {
     /// Takes the lock.
     #[inline(always)]
     pub(super) fn turn(&self) -> Turn<'_, T> {
-        Turn {
-            state: begun(self.state.lock()),
-            summons: Summons::default(),
-            retired: VecDeque::new(),
-        }
+        self.turn_with(self.state.lock())
     }
 
     /// As [`Core::turn`], for a thread that knows already who it is.
     #[inline(always)]
     pub(super) fn turn_of(&self, caller: &Caller) -> Turn<'_, T> {
-        Turn {
-            state: begun(self.state.lock_as(caller)),
+        self.turn_with(self.state.lock_as(caller))
+    }
+
+    #[inline(always)]
+    fn turn_with<'a>(&'a self, state: Locked<'a, State<T>>) -> Turn<'a, T> {
+        let mut turn = Turn {
+            buffer: &self.buffer,
+            state,
             summons: Summons::default(),
-            retired: VecDeque::new(),
+            bin: Bin::new(),
+        };
+        if trace::is_on() {
+            turn.count();
         }
+        turn
     }
 
     pub(super) fn capacity(&self) -> Option<usize> {
         self.capacity
     }
 
+    /// Claims a slot for a message without the lock, while nobody waits or records.
+    #[inline]
+    pub(super) fn claim_in(&self) -> Option<In<'_, T>> {
+        if trace::is_on() {
+            return None;
+        }
+        self.buffer.claim_in()
+    }
+
+    /// Receives without the lock, while nobody waits to send or records.
+    #[inline]
+    pub(super) fn receive_at_once(&self) -> Option<T> {
+        if trace::is_on() {
+            return None;
+        }
+        let claim = self.buffer.claim_out()?;
+        Some(claim.read(&mut Bin::new()))
+    }
+
+    /// Whether a look without the lock shows that there is nothing to receive.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.buffer.is_idle()
+    }
+
     /// How many messages are buffered.
     pub(super) fn len(&self) -> usize {
-        self.state.lock().buffer.len()
+        self.turn().len()
     }
 
     /// Whether a send would have to wait.
     pub(super) fn is_full(&self) -> bool {
-        self.state.lock().is_full()
+        self.turn().is_full()
     }
 
     /// Names the channel to observers.
@@ -618,28 +762,29 @@ impl<T> Core<T> {
         core::ptr::from_ref(self) as usize
     }
 
-    /// Makes space for one more message, and for one more to be held.
+    /// Makes space for one more place to be held, for one more message to come back,
+    /// and for one more block of messages.
     #[cold]
     pub(super) fn grow(&self) {
-        let (len, held) = {
+        let (returned, held) = {
             let state = self.state.lock();
-            (state.buffer.len(), state.held.len())
+            (state.returned.len(), state.held.len())
         };
-        // A message that comes back may exceed the capacity.
-        let most = self
-            .capacity
-            .map_or(usize::MAX, |capacity| capacity.max(len + 1));
-        let mut larger = VecDeque::with_capacity((len * 2).max(FIRST_ROOM).min(most));
+        let mut larger = VecDeque::with_capacity((returned * 2).max(FIRST_HELD));
         let mut wider = VecDeque::with_capacity((held * 2).max(FIRST_HELD));
+        let mut spare = self.buffer.spare();
         let mut state = self.state.lock();
-        if state.buffer.capacity() < larger.capacity() {
+        if state.returned.capacity() < larger.capacity() {
             // Both fit, so this only moves.
-            larger.append(&mut state.buffer);
-            core::mem::swap(&mut state.buffer, &mut larger);
+            larger.append(&mut state.returned);
+            core::mem::swap(&mut state.returned, &mut larger);
         }
         if state.held.capacity() < wider.capacity() {
             wider.append(&mut state.held);
             core::mem::swap(&mut state.held, &mut wider);
+        }
+        if state.spare.is_empty() {
+            core::mem::swap(&mut state.spare, &mut spare);
         }
         // The smaller ones, empty, are freed after the lock.
         drop(state);
@@ -654,21 +799,26 @@ impl<T> Core<T> {
     }
 
     pub(super) fn sender_left(&self) {
-        // Relaxed: what the others sent comes before, by the lock, which each
-        // had for the last time before it left.
-        if self.senders.fetch_sub(1, Ordering::Relaxed) == 1 {
+        // Release and Acquire: what all senders sent comes before the disconnect.
+        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.disconnect(Side::Receiver);
         }
     }
 
     pub(super) fn receiver_left(&self) {
-        // Relaxed: as in `sender_left`.
-        if self.receivers.fetch_sub(1, Ordering::Relaxed) == 1 {
+        // Release and Acquire: all receives come before the last look.
+        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.disconnect(Side::Sender);
-            // Nobody will receive what is buffered: it is dropped, after the
-            // lock, because dropping runs user code.
-            let buffered = core::mem::take(&mut self.state.lock().buffer);
-            drop_each(buffered);
+            // Nobody will receive what is buffered: it is dropped, outside the
+            // lock, because dropping runs user code. Nothing follows: it is shut.
+            let mut messages = core::mem::take(&mut self.state.lock().returned);
+            while let Some(claim) = self.buffer.claim_out_anyway() {
+                messages.push_back(claim.read(&mut Bin::new()));
+            }
+            // See `drop`.
+            #[cfg(lisle_loom)]
+            drop(self.state.lock());
+            drop_each(messages);
         }
     }
 
@@ -678,6 +828,7 @@ impl<T> Core<T> {
         loop {
             let mut turn = self.turn();
             turn.state.disconnected = true;
+            turn.shut_in();
             while turn.summons.is_none() {
                 let waiting = match side {
                     Side::Sender => turn.next_sender(None),
@@ -693,28 +844,30 @@ impl<T> Core<T> {
 
 #[cfg(all(test, not(lisle_loom)))]
 mod tests {
-    use super::super::unbounded;
-    use super::*;
-
-    #[test]
-    fn a_large_buffer_is_given_back_when_it_is_empty() {
-        let core = Core::new(None);
-        for n in 0..100_000_u64 {
-            assert!(core.try_send(n).is_ok());
-        }
-        assert!(core.state.lock().buffer.capacity() >= 100_000);
-        assert!((0..100_000).all(|n| core.try_recv() == Ok(n)));
-        assert_eq!(core.state.lock().buffer.capacity(), 0);
-        // A small one stays.
-        assert!(core.try_send(1).is_ok());
-        assert_eq!(core.try_recv(), Ok(1));
-        assert_eq!(core.state.lock().buffer.capacity(), FIRST_ROOM);
-    }
+    use super::super::{bounded, unbounded};
 
     #[test]
     fn an_empty_channel_is_small() {
         let (sender, _receiver) = unbounded::<u64>();
-        assert!(size_of_val(&*sender.core) <= 320);
+        assert!(size_of_val(&*sender.core) <= 512);
         assert_eq!(size_of_val(&sender), size_of::<usize>());
+    }
+
+    #[test]
+    fn the_ways_are_shut_while_somebody_waits() {
+        let (sender, _receiver) = bounded::<u8>(1);
+        let core = &sender.core;
+        core.claim_in().expect("open, and empty").write(1);
+        assert!(core.claim_in().is_none(), "full");
+        core.turn().shut_both();
+        assert_eq!(core.receive_at_once(), None, "shut");
+        assert_eq!(core.try_recv(), Ok(1));
+        assert!(core.claim_in().is_none(), "senders open the way in");
+        assert_eq!(core.try_send(2), Ok(()));
+        assert_eq!(core.receive_at_once(), Some(2));
+        assert!(core.claim_in().is_some_and(|claim| {
+            claim.write(3);
+            true
+        }));
     }
 }

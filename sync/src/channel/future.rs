@@ -153,6 +153,11 @@ impl<T> Future for SendFuture<'_, T> {
         loop {
             // SAFETY: nobody else knows the place yet.
             let message = unsafe { (*this.message.get()).take() }.expect("not sent yet");
+            if let Some(claim) = core.claim_in() {
+                claim.write(message);
+                this.finished = true;
+                return Poll::Ready(Ok(()));
+            }
             let mut turn = core.turn();
             match turn.send(message) {
                 Sent::Done => {
@@ -166,10 +171,15 @@ impl<T> Future for SendFuture<'_, T> {
                 Sent::NeedsSpace(message) => {
                     // SAFETY: as above.
                     unsafe { *this.message.get() = Some(message) };
+                    drop(turn);
+                    core.grow();
                 }
                 Sent::Full(message) => {
                     // SAFETY: as above.
                     unsafe { *this.message.get() = Some(message) };
+                    if turn.shut_both() {
+                        continue;
+                    }
                     let ticket = Ticket::direct(this.message.get());
                     ticket.set_task(waker);
                     let waiting = this.waiting.insert(Node::without_thread(ticket));
@@ -179,8 +189,6 @@ impl<T> Future for SendFuture<'_, T> {
                     return Poll::Pending;
                 }
             }
-            drop(turn);
-            core.grow();
         }
     }
 }
@@ -236,7 +244,11 @@ impl<T> RecvFuture<'_, T> {
                 Claimed::Gone => self.stage = Stage::Idle,
             }
         }
-        match turn.recv() {
+        let mut taken = turn.recv();
+        if matches!(taken, Taken::Empty) && turn.shut_in() {
+            taken = turn.recv();
+        }
+        match taken {
             Taken::Message(message) => return Poll::Ready(Ok(message)),
             Taken::Disconnected => return Poll::Ready(Err(RecvError)),
             Taken::Claim(promise) => self.stage = Stage::Promised(promise),

@@ -24,6 +24,7 @@
 //! ```
 
 pub mod broadcast;
+mod buffer;
 mod complete;
 mod core;
 pub mod duplex;

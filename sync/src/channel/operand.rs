@@ -81,8 +81,14 @@ unsafe fn join<T>(turn: &mut Turn<'_, T>, side: Side, waiting: &Waiting, wait: W
         turn.tell_watchers(side, me);
     }
     let is_ready = match side {
-        Side::Sender => turn.can_send(Some(me)),
-        Side::Receiver => turn.can_recv(Some(me)),
+        Side::Sender => {
+            turn.shut_both();
+            turn.can_send(Some(me))
+        }
+        Side::Receiver => {
+            turn.shut_in();
+            turn.can_recv(Some(me))
+        }
     };
     if !is_ready {
         let list = match side {
@@ -161,6 +167,7 @@ impl<T> Operand for Sender<T> {
 impl<T> Operand for Receiver<T> {
     fn attempt(&self, waited: bool) -> Option<Grant> {
         match &self.source {
+            Source::Channel(core) if core.is_idle() => None,
             Source::Channel(core) => attempt(core, Side::Receiver),
             Source::Timer(timer) => timer.take(waited).map(Grant::Due),
             Source::Never => None,

@@ -47,18 +47,19 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Begins to count, if a new recording has begun; so many messages are there.
-    #[cold]
+    /// Whether a recording has begun that does not count yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.recording != trace::number()
+    }
+
+    /// Begins to count; so many messages are there, and none comes or goes meanwhile.
     pub(super) fn begin(&mut self, buffered: usize) {
-        let recording = trace::number();
-        if self.recording != recording {
-            *self = Tally {
-                recording,
-                channel: trace::new_object(),
-                sent: buffered as u64,
-                received: 0,
-            };
-        }
+        *self = Tally {
+            recording: trace::number(),
+            channel: trace::new_object(),
+            sent: buffered as u64,
+            received: 0,
+        };
     }
 
     fn counts(&self) -> bool {

@@ -88,6 +88,10 @@ enum Begun<R> {
 impl<T> Core<T> {
     pub(super) fn try_send(&self, mut message: T) -> Result<(), TrySendError<T>> {
         loop {
+            if let Some(claim) = self.claim_in() {
+                claim.write(message);
+                return Ok(());
+            }
             let sent = self.turn().send(message);
             match sent {
                 Sent::Done => return Ok(()),
@@ -105,6 +109,10 @@ impl<T> Core<T> {
         message: T,
         deadline: Option<Instant>,
     ) -> Result<(), SendTimeoutError<T>> {
+        if let Some(claim) = self.claim_in() {
+            claim.write(message);
+            return Ok(());
+        }
         let place = Place::new();
         match self.begin_send(message, &place) {
             Begun::Done(result) => result,
@@ -130,13 +138,17 @@ impl<T> Core<T> {
                 Sent::Disconnected(message) => {
                     return Begun::Done(Err(SendTimeoutError::Disconnected(message)));
                 }
-                Sent::NeedsSpace(back) => message = back,
+                Sent::NeedsSpace(back) => {
+                    drop(turn);
+                    message = back;
+                    self.grow();
+                }
+                Sent::Full(back) if turn.shut_both() => message = back,
                 Sent::Full(back) if !patient => {
                     drop(turn);
                     patient = true;
                     message = back;
                     self.let_others_run(&caller, |turn| turn.can_send(None));
-                    continue;
                 }
                 Sent::Full(message) => {
                     let Ok(wait) = caller.begin(&SENDING, self.address(), true) else {
@@ -150,8 +162,6 @@ impl<T> Core<T> {
                     return Begun::Wait(wait);
                 }
             }
-            drop(turn);
-            self.grow();
         }
     }
 
@@ -174,6 +184,9 @@ impl<T> Core<T> {
     }
 
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
+        if let Some(message) = self.receive_at_once() {
+            return Ok(message);
+        }
         let taken = self.turn().recv();
         match taken {
             Taken::Message(message) => Ok(message),
@@ -192,6 +205,9 @@ impl<T> Core<T> {
 
     #[inline(always)]
     pub(super) fn recv(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
+        if let Some(message) = self.receive_at_once() {
+            return Ok(message);
+        }
         let place = Place::new();
         loop {
             match self.begin_recv(&place) {
@@ -223,6 +239,9 @@ impl<T> Core<T> {
             drop(turn);
             self.let_others_run(&caller, |turn| turn.can_recv(None));
             turn = self.turn_of(&caller);
+            taken = turn.recv();
+        }
+        if matches!(taken, Taken::Empty) && turn.shut_in() {
             taken = turn.recv();
         }
         let done = match taken {

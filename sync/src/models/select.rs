@@ -7,7 +7,7 @@ use lisle_lwp::shim::{AtomicBool, Ordering};
 use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
-use super::channel::{KINDS, Message, all, make, message, number, send_all};
+use super::channel::{KINDS, Message, all, make, message, number, preemptions, send_all};
 use super::unless_cancelled;
 use crate::channel::{Receiver, Select, Sender, bounded, select_biased, unbounded};
 
@@ -23,7 +23,7 @@ fn soon() -> std::time::Instant {
 #[test]
 fn select_against_send() {
     for kind in [None, Some(0)] {
-        let seen = outcomes(Some(2), move || {
+        let seen = outcomes(preemptions(kind, 2), move || {
             let (a, b): (End, End) = (make(kind), make(kind));
             let senders = [(a.0, 1), (b.0, 2)]
                 .map(|(sender, number)| spawn(move || send_all(&sender, [number])));
@@ -149,7 +149,7 @@ fn select_against_disconnect() {
 #[test]
 fn select_against_recv() {
     for kind in KINDS {
-        let seen = outcomes(Some(2), move || {
+        let seen = outcomes(preemptions(kind, 2), move || {
             let (a, b): (End, End) = (make(kind), make(kind));
             let other = a.1.clone();
             let thread = spawn(move || other.recv().map_or(0, number));
@@ -188,7 +188,7 @@ fn ready_against_send() {
 #[test]
 fn promised_message_is_not_taken_by_another() {
     for kind in [None, Some(1)] {
-        let seen = outcomes(Some(2), move || {
+        let seen = outcomes(preemptions(kind, 2), move || {
             let (a, b): (End, End) = (make(kind), make(kind));
             let (first, second) = (a.1.clone(), b.1);
             let selecting = spawn(move || {
@@ -242,7 +242,7 @@ fn granted_room_is_not_taken_by_another() {
 /// overtake them: its message is made later than theirs was sent.
 #[test]
 fn met_sender_against_granted_room() {
-    let seen = outcomes(Some(4), || {
+    let seen = outcomes(Some(3), || {
         let (sender, receiver): End = bounded(1);
         let mut sending = Select::new_biased();
         sending.send(&sender);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use lisle_lwp::explore::{model, outcomes};
 use lisle_runtime::thread::{self, Thread, spawn};
 
-use super::channel::{KINDS, all, make, message, number, send_all};
+use super::channel::{KINDS, all, make, message, number, preemptions, send_all};
 use crate::channel::{bounded, select_biased};
 
 /// Unparks the thread that polls.
@@ -72,7 +72,7 @@ fn send_async_against_recv() {
 #[test]
 fn dropped_receive_against_send() {
     for kind in KINDS {
-        model(Some(3), move || {
+        model(preemptions(kind, 3), move || {
             let (sender, receiver) = make(kind);
             let other = receiver.clone();
             let waiter = spawn(move || other.recv().map(number));
