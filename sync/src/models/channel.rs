@@ -51,8 +51,8 @@ pub(super) fn all(receiver: &Receiver<Message>) -> Vec<u32> {
 /// Unbounded, bounded, rendezvous.
 pub(super) const KINDS: [Option<usize>; 3] = [None, Some(1), Some(0)];
 
-/// How many preemptions a model of three threads allows: one less with a buffer,
-/// which has more steps. Its own models are those of [`buffer`](super::buffer).
+/// How many preemptions a model allows that is long for its bound: one less with a
+/// buffer, which has more steps. Its own models are those of [`buffer`](super::buffer).
 pub(super) fn preemptions(kind: Option<usize>, most: usize) -> Option<usize> {
     Some(if kind == Some(0) { most } else { most - 1 })
 }
@@ -68,7 +68,7 @@ pub(super) fn make(capacity: Option<usize>) -> (Sender<Message>, Receiver<Messag
 #[test]
 fn send_against_recv() {
     for kind in KINDS {
-        model(Some(3), move || {
+        model(preemptions(kind, 3), move || {
             let (sender, receiver) = make(kind);
             let thread = spawn(move || send_all(&sender, 1..=2));
             assert_eq!(all(&receiver), [1, 2]);

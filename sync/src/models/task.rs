@@ -39,7 +39,7 @@ fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
 #[test]
 fn send_against_recv_async() {
     for kind in KINDS {
-        model(Some(3), move || {
+        model(Some(2), move || {
             let (sender, receiver) = make(kind);
             let thread = spawn(move || send_all(&sender, 1..=2));
             for n in 1..=2 {
@@ -55,7 +55,7 @@ fn send_against_recv_async() {
 #[test]
 fn send_async_against_recv() {
     for kind in [Some(1), Some(0)] {
-        model(Some(3), move || {
+        model(preemptions(kind, 3), move || {
             let (sender, receiver) = make(kind);
             let thread = spawn(move || {
                 for n in 1..=2 {
@@ -72,7 +72,7 @@ fn send_async_against_recv() {
 #[test]
 fn dropped_receive_against_send() {
     for kind in KINDS {
-        model(preemptions(kind, 3), move || {
+        model(preemptions(kind, 2), move || {
             let (sender, receiver) = make(kind);
             let other = receiver.clone();
             let waiter = spawn(move || other.recv().map(number));
