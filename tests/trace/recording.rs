@@ -348,11 +348,7 @@ fn recordings_begin_and_end_while_threads_run() {
 }
 
 /// What the thread said last before it sent, or first after it received.
-fn said<'a>(
-    history: &'a History,
-    mut events: impl Iterator<Item = Event>,
-    but: Kind,
-) -> Option<&'a str> {
+fn said(history: &History, mut events: impl Iterator<Item = Event>, but: Kind) -> Option<&str> {
     let event = events.find(|event| [Kind::Local, but].contains(&history.kind(*event)))?;
     (history.kind(event) == Kind::Local).then(|| history.label(event))
 }

@@ -5,7 +5,7 @@ use lisle_lwp::explore::{Turns, model, outcomes};
 use lisle_runtime::thread::spawn;
 
 use super::channel::{Message, all, message, number, send_all};
-use crate::channel::{Receiver, Sender, bounded, select_biased, unbounded};
+use crate::channel::{Receiver, Select, Sender, bounded, select_biased, unbounded};
 
 type End = (Sender<Message>, Receiver<Message>);
 
@@ -245,6 +245,27 @@ fn grant_against_write() {
         let theirs = thread.join().unwrap();
         assert_ne!(ours, theirs, "one place, one message");
         assert_eq!(now(&receiver), Some(if ours { 2 } else { 1 }));
+        ours
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// Room that was granted stays granted while others send under the lock: the way in
+/// is as shut as before.
+#[test]
+fn grant_against_two_writes() {
+    let seen = outcomes(Some(3), || {
+        let (sender, receiver): End = bounded(2);
+        let mut select = Select::new_biased();
+        select.send(&sender);
+        let granted = select.try_select().expect("there is room");
+        let own = sender.clone();
+        let thread = spawn(move || own.try_send(message(1)).is_ok());
+        let ours = sender.try_send(message(2)).is_ok();
+        assert_ne!(thread.join().unwrap(), ours, "the other place is granted");
+        assert!(granted.send(&sender, message(3)).is_ok());
+        let first = if ours { 2 } else { 1 };
+        assert_eq!([now(&receiver), now(&receiver)], [Some(first), Some(3)]);
         ours
     });
     assert_eq!(seen.len(), 2);

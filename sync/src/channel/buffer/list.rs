@@ -282,12 +282,13 @@ impl<T> List<T> {
     #[cold]
     fn begin(&self, spare: &mut Bin<T>) {
         let first = spare.0;
-        // Release and Acquire: what the block was made of.
+        // Release: pairs with the Acquire in `claim_in_if`. Relaxed if somebody else
+        // has: the caller looks at the block again.
         let begun = self.tail.block.compare_exchange(
             ptr::null_mut(),
             first,
             Ordering::Release,
-            Ordering::Acquire,
+            Ordering::Relaxed,
         );
         if begun.is_ok() {
             spare.0 = ptr::null_mut();
