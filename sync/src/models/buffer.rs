@@ -119,6 +119,41 @@ fn list_read_against_read() {
     assert_eq!(Vec::from_iter(seen), [1, 2, 3].map(Some));
 }
 
+/// One receiver takes the last message of a block and moves the head to the next one,
+/// where another finds a message: what it needs to know of that block comes by way of
+/// the first alone.
+#[test]
+fn list_follow_against_read() {
+    let seen = outcomes(Some(3), || {
+        let (sender, receiver): End = unbounded();
+        send_all(&sender, [1]);
+        assert_eq!(now(&receiver), Some(1));
+        let turns = Turns::new();
+        let (first, own) = (turns.clone(), turns.clone());
+        let sending = spawn(move || {
+            send_all(&sender, 2..=3);
+            first.take();
+            sender
+        });
+        let another = receiver.clone();
+        let other = spawn(move || {
+            own.take();
+            now(&another)
+        });
+        turns.take();
+        let ours = now(&receiver);
+        let theirs = other.join().unwrap();
+        let _sender = sending.join().unwrap();
+        let left = core::iter::from_fn(|| now(&receiver));
+        let mut all = Vec::from_iter(ours.into_iter().chain(theirs).chain(left));
+        all.sort_unstable();
+        assert_eq!(all, [2, 3]);
+        (ours, theirs)
+    });
+    assert!(seen.contains(&(Some(2), Some(3))), "{seen:?}");
+    assert!(seen.contains(&(Some(3), Some(2))), "{seen:?}");
+}
+
 /// A block is brought, filled, left and freed by two at once.
 #[test]
 fn list_write_against_read() {
