@@ -791,6 +791,7 @@ impl<T> Core<T> {
     }
 
     pub(super) fn sender_joined(&self) {
+        // Relaxed, here and below: the end that is cloned keeps the count up.
         self.senders.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -799,15 +800,16 @@ impl<T> Core<T> {
     }
 
     pub(super) fn sender_left(&self) {
-        // Release and Acquire: what all senders sent comes before the disconnect.
-        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // Relaxed: the last one takes the lock and shuts the way in, and what the others
+        // did here comes before that in the order of the lock or of the way's word.
+        if self.senders.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.disconnect(Side::Receiver);
         }
     }
 
     pub(super) fn receiver_left(&self) {
-        // Release and Acquire: all receives come before the last look.
-        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // Relaxed: as above; and the last look moves the head like any other receive.
+        if self.receivers.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.disconnect(Side::Sender);
             // Nobody will receive what is buffered: it is dropped, outside the
             // lock, because dropping runs user code. Nothing follows: it is shut.

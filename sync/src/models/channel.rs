@@ -237,6 +237,33 @@ fn recv_against_send_timeout() {
     assert_eq!(seen.len(), 2);
 }
 
+/// A sender that gave up comes again, and is in the list once.
+#[test]
+fn recv_against_send_again_after_timeout() {
+    let seen = outcomes(Some(3), || {
+        let (sender, receiver) = channel::bounded(1);
+        send_all(&sender, [1]);
+        let thread = spawn(move || {
+            let mut left = Some(message(2));
+            for _ in 0..2 {
+                let Some(message) = left.take() else { break };
+                match sender.send_deadline(message, time::now()) {
+                    Ok(()) => {}
+                    Err(SendTimeoutError::Timeout(back)) => left = Some(back),
+                    Err(SendTimeoutError::Disconnected(_)) => panic!("the receiver is there"),
+                }
+            }
+            left.is_none()
+        });
+        assert_eq!(receiver.recv().map(number), Ok(1));
+        let sent = thread.join().unwrap();
+        assert_eq!(receiver.recv().map(number).ok(), sent.then_some(2));
+        assert!(receiver.recv().is_err());
+        sent
+    });
+    assert_eq!(seen.len(), 2);
+}
+
 /// One sender gives up; the other's message is received.
 #[test]
 fn room_passed_on_when_sender_timed_out() {

@@ -211,6 +211,29 @@ fn promised_message_is_not_taken_by_another() {
     }
 }
 
+/// Two were promised a message each: places are held for both, also if there was space
+/// for one only.
+#[test]
+fn promise_against_promise() {
+    let seen = outcomes(Some(3), || {
+        let (sender, receiver): End = unbounded();
+        send_all(&sender, 1..=2);
+        let select = |receiver: Receiver<Message>| {
+            let mut select = Select::new_biased();
+            select.recv(&receiver);
+            let promised = select.try_select().expect("there are two");
+            number(promised.recv(&receiver).unwrap())
+        };
+        let theirs = receiver.clone();
+        let thread = spawn(move || select(theirs));
+        let ours = select(receiver);
+        let pair = [ours, thread.join().unwrap()];
+        drop(sender);
+        pair
+    });
+    assert_eq!(Vec::from_iter(seen), [[1, 2], [2, 1]]);
+}
+
 /// Whoever selected a send has room for its message.
 #[test]
 fn granted_room_is_not_taken_by_another() {

@@ -98,6 +98,7 @@ impl<T> Bin<T> {
         for slot in unsafe { &(*block).slots } {
             slot.message.with_mut(|_| ());
         }
+        // Relaxed: it is ours.
         // SAFETY: the caller's promise.
         unsafe { (*block).next.store(self.0, Ordering::Relaxed) };
         self.0 = block;
@@ -108,6 +109,7 @@ impl<T> Bin<T> {
         while !self.0.is_null() {
             // SAFETY: put there by its owner.
             let block = unsafe { Box::from_raw(self.0) };
+            // Relaxed: as above.
             self.0 = block.next.load(Ordering::Relaxed);
         }
     }
@@ -195,6 +197,7 @@ impl<T> List<T> {
     /// How many messages there are, being written included. Exact if both words
     /// are shut.
     pub(super) fn len(&self) -> usize {
+        // Relaxed: who shut them had the lock, which the caller has.
         let head = self.head.end.word.load(Ordering::Relaxed);
         let tail = self.tail.word.load(Ordering::Relaxed);
         let len = slots_before(tail).wrapping_sub(slots_before(head));
@@ -438,6 +441,7 @@ impl<T> Drop for List<T> {
             // SAFETY: claimed to be read.
             drop(unsafe { claim.read(&mut Bin::new()) });
         }
+        // Relaxed: whoever had a part in it has come before.
         let last = self.tail.block.load(Ordering::Relaxed);
         if !last.is_null() {
             // SAFETY: nobody else is left. Both ends stand in one block.
