@@ -808,8 +808,8 @@ impl<T> Core<T> {
     }
 
     pub(super) fn receiver_left(&self) {
-        // Relaxed: as above; and the last look moves the head like any other receive.
-        if self.receivers.fetch_sub(1, Ordering::Relaxed) == 1 {
+        // Release and Acquire: all receives come before the last look.
+        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.disconnect(Side::Sender);
             // Nobody will receive what is buffered: it is dropped, outside the
             // lock, because dropping runs user code. Nothing follows: it is shut.
