@@ -84,6 +84,32 @@ fn send_against_send_of_one_process() {
     }
 }
 
+/// Also if both had to wait, and are granted their places at once.
+#[test]
+fn grant_against_grant_of_one_process() {
+    let seen = outcomes(Some(1), || {
+        let (sender, receiver) = make(Some(2));
+        let process = Shared::new(Lamport::new(0));
+        (0..2).for_each(|_| sender.send(&process, 0).unwrap());
+        let senders = [(sender.clone(), 1), (sender, 2)].map(|(sender, number)| {
+            let process = process.clone();
+            spawn(move || sender.send(&process, number).unwrap())
+        });
+        // Loom lets the others run while this one waits, which is no preemption.
+        spawn(|| ()).join().unwrap();
+        let mut here = Lamport::new(1);
+        let mut receive = || receiver.recv(&mut here).unwrap();
+        assert_eq!([(); 2].map(|()| receive().stamp.time), [1, 2]);
+        senders
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        let got = [(); 2].map(|()| receive());
+        assert_eq!(got.map(|message| message.stamp.time), [3, 4]);
+        got.map(|message| message.message)
+    });
+    assert_eq!(Vec::from_iter(seen), [[1, 2], [2, 1]]);
+}
+
 /// A send that waits does not keep the process's other thread from its events.
 #[test]
 fn send_that_waits_against_receive() {
