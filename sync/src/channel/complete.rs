@@ -17,7 +17,7 @@ use lisle_runtime::wait::{Caller, Node, Reason};
 use super::core::{Core, ROOM, Sent, Turn};
 use super::tally::{Party, who_waits};
 use super::ticket::{Mode, Ticket, Waiting};
-use super::{SendError, SendTimeoutError};
+use super::{SendError, SendTimeoutError, TrySendError};
 
 static MEETING: Reason = Reason::new("selected send on channel");
 
@@ -147,20 +147,35 @@ impl<T> Core<T> {
         }
     }
 
-    /// Sends what room, or a receiver, was granted for.
-    pub(super) fn complete_send(&self, grant: u64, mut message: T) -> Result<(), SendError<T>> {
+    /// Sends what room, or a receiver, was granted for. If that has gone since, it waits
+    /// like any other send.
+    pub(super) fn complete_send(&self, grant: u64, message: T) -> Result<(), SendError<T>> {
+        match self.try_complete_send(grant, message) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(message)) => Err(SendError(message)),
+            Err(TrySendError::Full(message)) => {
+                self.send(message, None).map_err(|error| match error {
+                    SendTimeoutError::Disconnected(message)
+                    | SendTimeoutError::Timeout(message) => SendError(message),
+                })
+            }
+        }
+    }
+
+    /// As [`Core::complete_send`], but waits for nobody. `Full`: what was granted has gone,
+    /// because the receiver it was granted by gave up, or a message came back.
+    pub(super) fn try_complete_send(
+        &self,
+        grant: u64,
+        mut message: T,
+    ) -> Result<(), TrySendError<T>> {
         loop {
             let sent = self.turn().send_granted(grant, message);
             match sent {
                 Sent::Done => return Ok(()),
-                Sent::Disconnected(message) => return Err(SendError(message)),
+                Sent::Disconnected(message) => return Err(TrySendError::Disconnected(message)),
                 Sent::NeedsSpace(back) => message = back,
-                Sent::Full(message) => {
-                    return self.send(message, None).map_err(|error| match error {
-                        SendTimeoutError::Disconnected(message)
-                        | SendTimeoutError::Timeout(message) => SendError(message),
-                    });
-                }
+                Sent::Full(message) => return Err(TrySendError::Full(message)),
             }
             self.grow();
         }

@@ -227,6 +227,18 @@ impl<T> Sender<T> {
             _ => Err(super::SendError(message)),
         }
     }
+
+    /// As [`Sender::complete`], but waits for nobody if the grant has gone.
+    pub(super) fn try_complete(
+        &self,
+        grant: Grant,
+        message: T,
+    ) -> Result<(), super::TrySendError<T>> {
+        match grant {
+            Grant::Promise(promise) => self.core.try_complete_send(promise, message),
+            _ => Err(super::TrySendError::Disconnected(message)),
+        }
+    }
 }
 
 impl<T> Receiver<T> {

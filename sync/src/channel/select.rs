@@ -9,6 +9,7 @@ use super::operand::{Grant, Operand};
 use super::selecting::{self, Arm, Patience};
 use super::{
     ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError,
+    TrySendError,
 };
 
 /// Waits until one of several operations can go on, and commits to it.
@@ -308,12 +309,21 @@ impl<'a> SelectedOperation<'a> {
     /// # Panics
     /// If another end was selected.
     pub fn send<T>(self, sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
+        sender.complete(self.grant_to(sender), message)
+    }
+
+    /// As [`SelectedOperation::send`], but waits for nobody. `Full`: whoever granted it has
+    /// given up since.
+    pub(super) fn try_send<T>(self, sender: &Sender<T>, message: T) -> Result<(), TrySendError<T>> {
+        sender.try_complete(self.grant_to(sender), message)
+    }
+
+    fn grant_to<T>(self, sender: &Sender<T>) -> Grant {
         assert!(
             core::ptr::eq(sender.address(), self.operand.address()),
             "passed a sender that wasn't selected"
         );
-        let grant = self.into_grant();
-        sender.complete(grant, message)
+        self.into_grant()
     }
 
     /// Completes a receive.

@@ -219,15 +219,19 @@ fn try_send<T, C: Clock>(
     sender: &super::Sender<Message<T, C>>,
     message: T,
 ) -> Result<(), TrySendError<T>> {
-    match sender.try_send(clock.stamped(message)) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            clock.retract();
-            Err(match error {
-                TrySendError::Full(sealed) => TrySendError::Full(sealed.message),
-                TrySendError::Disconnected(sealed) => TrySendError::Disconnected(sealed.message),
-            })
-        }
+    let sent = sender.try_send(clock.stamped(message));
+    sent.map_err(|error| without_event(clock, error))
+}
+
+/// The send that ticked last failed, so it was no event.
+fn without_event<T, C: Clock>(
+    clock: &mut C,
+    error: TrySendError<Message<T, C>>,
+) -> TrySendError<T> {
+    clock.retract();
+    match error {
+        TrySendError::Full(sealed) => TrySendError::Full(sealed.message),
+        TrySendError::Disconnected(sealed) => TrySendError::Disconnected(sealed.message),
     }
 }
 
@@ -380,27 +384,34 @@ impl<C: Clock> sealed::Site for &Shared<C> {
         message: T,
         deadline: Option<Instant>,
     ) -> Result<(), SendTimeoutError<T>> {
-        let message = match self.with(|clock| try_send(clock, sender, message)) {
+        let mut message = match self.with(|clock| try_send(clock, sender, message)) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Disconnected(m)) => return Err(SendTimeoutError::Disconnected(m)),
             Err(TrySendError::Full(message)) => message,
         };
-        let mut select = Select::new_biased();
-        select.send(sender);
-        let place = match deadline {
-            None => select.select(),
-            Some(deadline) => match select.select_deadline(deadline) {
-                Ok(place) => place,
-                Err(_) => return Err(SendTimeoutError::Timeout(message)),
-            },
-        };
-        // Filling a place that is granted waits for nobody.
-        self.with(|clock| {
-            place.send(sender, clock.stamped(message)).map_err(|error| {
-                clock.retract();
-                SendTimeoutError::Disconnected(error.0.message)
-            })
-        })
+        loop {
+            let mut select = Select::new_biased();
+            select.send(sender);
+            let place = match deadline {
+                None => select.select(),
+                Some(deadline) => match select.select_deadline(deadline) {
+                    Ok(place) => place,
+                    Err(_) => return Err(SendTimeoutError::Timeout(message)),
+                },
+            };
+            // Filling a place waits for nobody, also if it has gone since.
+            let filled = self.with(|clock| {
+                let filled = place.try_send(sender, clock.stamped(message));
+                filled.map_err(|error| without_event(clock, error))
+            });
+            message = match filled {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(m)) => {
+                    return Err(SendTimeoutError::Disconnected(m));
+                }
+                Err(TrySendError::Full(message)) => message,
+            };
+        }
     }
 }
 
