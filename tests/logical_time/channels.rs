@@ -296,38 +296,36 @@ fn a_shared_clock_is_free_while_a_send_waits() {
 
 #[test]
 fn a_place_that_has_gone_keeps_no_thread_of_the_process() {
-    let _watchdog = watchdog();
-    let rt = runtime(1);
-    let deed = || {
-        for patience in [None, Some(1000 * TICK)] {
-            let (sender, receiver) = stamped::bounded(0);
-            let process = Shared::new(Lamport::new(0));
-            let theirs = process.clone();
-            let sending = child(move || match patience {
-                None => sender.send(&theirs, 7).map_err(Into::into),
-                Some(patience) => sender.send_timeout(&theirs, 7, patience),
-            });
-            until_waiting(sending.thread(), "select on channels");
-            // A receiver meets the sender, and gives up before that one goes on.
-            let mut meeting = Box::pin(receiver.recv_async());
-            let mut context = Context::from_waker(Waker::noop());
-            assert!(meeting.as_mut().poll(&mut context).is_pending());
-            drop(meeting);
+    fn check(patience: Option<Duration>) {
+        let (sender, receiver) = stamped::bounded(0);
+        let process = Shared::new(Lamport::new(0));
+        let theirs = process.clone();
+        let sending = child(move || match patience {
+            None => sender.send(&theirs, 7).map_err(Into::into),
+            Some(patience) => sender.send_timeout(&theirs, 7, patience),
+        });
+        let waits = || matches!(sending.thread().info().state, State::Waiting { .. });
+        while !waits() {
             thread::yield_now();
-            until_waiting(sending.thread(), "select on channels");
-            assert_eq!(process.stamp().time, 1, "what was in vain is no event");
-            match patience {
-                None => {
-                    let message = receiver.recv(&mut Lamport::new(1)).unwrap();
-                    assert_eq!((message.message, message.stamp.time), (7, 2));
-                    sending.join().unwrap().unwrap();
-                }
-                Some(_) => {
-                    let sent = sending.join().unwrap();
-                    assert_eq!(sent, Err(SendTimeoutError::Timeout(7)));
-                }
-            }
         }
-    };
-    on(&rt, deed).join().unwrap();
+        // A receiver meets the sender, and gives up before that one goes on.
+        let mut meeting = Box::pin(receiver.recv_async());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(meeting.as_mut().poll(&mut context).is_pending());
+        drop(meeting);
+        assert!(!waits(), "it has been told of the meeting");
+        while !waits() {
+            thread::yield_now();
+        }
+        assert_eq!(process.stamp().time, 1, "what was in vain is no event");
+        if patience.is_some() {
+            let sent = sending.join().unwrap();
+            return assert_eq!(sent, Err(SendTimeoutError::Timeout(7)));
+        }
+        let message = receiver.recv(&mut Lamport::new(1)).unwrap();
+        assert_eq!((message.message, message.stamp.time), (7, 2));
+        sending.join().unwrap().unwrap();
+    }
+    let _watchdog = watchdog();
+    under_seeds(|| [None, Some(TICK)].into_iter().for_each(check));
 }

@@ -16,7 +16,7 @@ use core::cell::Cell;
 use core::ptr;
 
 use lisle_lwp::arch;
-use lisle_lwp::shim::{AtomicPtr, AtomicU32, Ordering};
+use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use super::event::{Code, MOST, Who, head, time};
 use super::pass::Pass;
@@ -29,9 +29,17 @@ const QUICK: u64 = 1000;
 
 /// See the module documentation. The cells are the writer's while the recording
 /// lasts, then those of whoever stopped it.
+///
+/// An LWP that has taken a lane keeps it until the LWP is dropped, whichever recordings
+/// come and go: a writer that comes too late for one recording leaves the `Pass` of its
+/// own lane, never that of an LWP that writes to the next.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) pass: Pass,
+    /// Whether an LWP has it.
+    taken: AtomicBool,
+    /// Which recording was last written here.
+    used: AtomicU32,
     words: AtomicPtr<u64>,
     capacity: Cell<usize>,
     len: Cell<usize>,
@@ -61,6 +69,8 @@ impl Lane {
     pub(super) const fn new() -> Lane {
         Lane {
             pass: Pass::new(),
+            taken: AtomicBool::new(false),
+            used: AtomicU32::new(0),
             words: AtomicPtr::new(ptr::null_mut()),
             capacity: Cell::new(0),
             len: Cell::new(0),
@@ -104,7 +114,31 @@ impl Lane {
         }
     }
 
-    pub(super) fn belongs_to(&self, lwp: (usize, usize)) {
+    /// Takes the lane for an LWP that is going to write to this recording. `false`: another
+    /// has it, or had it in the same recording and has ended since.
+    pub(super) fn take(&self, number: u32) -> bool {
+        self.used.load(Ordering::Relaxed) != number
+            // Acquire: what the last one did; pairs with the Release in `give_back`.
+            && self
+                .taken
+                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// The LWP that has it writes no more.
+    fn give_back(&self) {
+        // Release: pairs with the Acquire in `take`.
+        self.taken.store(false, Ordering::Release);
+    }
+
+    /// Whether an LWP has it. A hint.
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Who writes to it in this recording. The caller may write.
+    pub(super) fn belongs_to(&self, lwp: (usize, usize), number: u32) {
+        self.used.store(number, Ordering::Relaxed);
         self.lwp.set(Some(lwp));
     }
 
@@ -206,7 +240,7 @@ impl Lane {
     }
 }
 
-/// The number of the recording for which an LWP has a lane, and that lane. Owner
+/// An LWP's lane, and the number of the recording for which it has said so there. Owner
 /// only.
 #[derive(Debug)]
 pub(crate) struct Claim {
@@ -222,18 +256,26 @@ impl Claim {
         }
     }
 
-    /// The lane for this recording; the first time one that `take` takes.
+    /// The lane for this recording; the first time what `take` makes of the last one's.
     #[inline(always)]
     pub(super) fn lane(
         &self,
         number: u32,
-        take: impl FnOnce() -> Option<&'static Lane>,
+        take: impl FnOnce(Option<&'static Lane>) -> Option<&'static Lane>,
     ) -> Option<&'static Lane> {
         if self.number.get() != number {
-            self.lane.set(take());
+            self.lane.set(take(self.lane.get()));
             self.number.set(number);
         }
         self.lane.get()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(lane) = self.lane.get() {
+            lane.give_back();
+        }
     }
 }
 

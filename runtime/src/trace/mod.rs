@@ -26,7 +26,7 @@ mod pass;
 mod session;
 
 use lisle_lwp::lock::RawLock;
-use lisle_lwp::shim::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use lisle_lwp::shim::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use self::event::{Code, MOST, Who, cut, message_words, wake_words, words_of, write_text};
 pub use self::event::{Event, Events, Message, What};
@@ -44,10 +44,8 @@ const LANES: usize = 256;
 /// The number of the recording, 0 if there is none.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 static LWP_LANES: [Lane; LANES] = [const { Lane::new() }; LANES];
-/// How many lanes there are, how many LWPs have one, and how many events were
-/// lost because an LWP got none.
+/// How many lanes there are, and how many events were lost because an LWP got none.
 static PREPARED: AtomicUsize = AtomicUsize::new(0);
-static CLAIMED: AtomicUsize = AtomicUsize::new(0);
 static LOST: Lost = AtomicU32::new(0);
 /// The lane of those who have no LWP.
 static OUTSIDE: RawLock<Lane> = RawLock::new(Lane::new());
@@ -84,18 +82,18 @@ impl Who {
 /// The caller owns the LWP, inside the runtime.
 #[inline(always)]
 unsafe fn lane_of(lwp: &Lwp, number: u32) -> Option<&'static Lane> {
-    lwp.claim.lane(number, || claim(lwp, number))
+    lwp.claim.lane(number, |lane| claim(lwp, number, lane))
 }
 
 #[cold]
-fn claim(lwp: &Lwp, number: u32) -> Option<&'static Lane> {
-    let index = CLAIMED.fetch_add(1, Ordering::Relaxed);
-    if index >= PREPARED.load(Ordering::Relaxed) {
-        return None;
-    }
-    let lane = &LWP_LANES[index];
+fn claim(lwp: &Lwp, number: u32, kept: Option<&'static Lane>) -> Option<&'static Lane> {
+    // Acquire: how many lanes there are; pairs with the Release of whoever started.
+    fence(Ordering::Acquire);
+    let lanes = &LWP_LANES[..PREPARED.load(Ordering::Relaxed)];
+    let lane = kept.or_else(|| lanes.iter().find(|lane| lane.take(number)))?;
     if lane.pass.enter(&NUMBER, number) {
-        lane.belongs_to((core::ptr::from_ref(lwp.shared()) as usize, lwp.index));
+        let lwp = (core::ptr::from_ref(lwp.shared()) as usize, lwp.index);
+        lane.belongs_to(lwp, number);
         lane.pass.leave();
     }
     Some(lane)

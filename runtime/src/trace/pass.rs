@@ -21,7 +21,8 @@
 use lisle_lwp::owner;
 use lisle_lwp::shim::{AtomicBool, AtomicU32, Ordering, compiler_fence, fence};
 
-/// What a writer says of itself. One writer at a time.
+/// What a writer says of itself. One writer, for as long as it may write to any
+/// recording: one that comes too late for this one says here that it has left.
 #[derive(Debug)]
 pub(crate) struct Pass {
     busy: AtomicBool,

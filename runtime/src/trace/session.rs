@@ -8,7 +8,7 @@ use lisle_lwp::shim::{AtomicU32, Ordering};
 
 use super::event::Events;
 use super::lane::{Lane, Written};
-use super::{CLAIMED, LANES, LOST, LWP_LANES, NUMBER, OUTSIDE, PREPARED};
+use super::{LANES, LOST, LWP_LANES, NUMBER, OUTSIDE, PREPARED};
 use crate::pool;
 use crate::sched::{idle, lwp};
 use crate::tcb::{Kind, Tcb};
@@ -123,7 +123,11 @@ impl Session {
         }
         crate::runtime::choose_barrier();
         let lwps = lwp::alive();
-        let lanes = (lwps + SPARE).min(LANES);
+        let taken = LWP_LANES
+            .iter()
+            .rposition(Lane::is_taken)
+            .map_or(0, |last| last + 1);
+        let lanes = (lwps.max(taken) + SPARE).min(LANES);
         // Lanes are taken in order, by LWPs that run: mostly no more than processors.
         // The memory of the others comes when it is written to.
         let now = lwps.min(std::thread::available_parallelism().map_or(1, |n| n.get()));
@@ -143,7 +147,6 @@ impl Session {
             }
         }
         PREPARED.store(lanes, Ordering::Relaxed);
-        CLAIMED.store(0, Ordering::Relaxed);
         LOST.store(0, Ordering::Relaxed);
         let session = Session {
             began: Instant::now(),
