@@ -3,6 +3,8 @@
 
 #[path = "policies/order.rs"]
 mod order;
+#[path = "policies/priorities.rs"]
+mod priorities;
 #[path = "policies/seeded.rs"]
 mod seeded;
 mod support;

@@ -161,6 +161,7 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block.name.with_mut(|name| unsafe { *name = identity.name });
     block.kind.store(identity.kind as u8, Ordering::Relaxed);
     block.priority.store(identity.priority, Ordering::Relaxed);
+    block.random.store(0, Ordering::Relaxed);
     block.boost.store(0, Ordering::Relaxed);
     block.suspension.store(RUNNABLE, Ordering::Relaxed);
     block.shields.store(0, Ordering::Relaxed);

@@ -27,7 +27,6 @@ use crate::donors;
 use crate::fork::{self, Forgettable};
 use crate::io::reactor::Reactor;
 use crate::jobs::offers::Offers;
-use crate::random::Random;
 use crate::sched::Steady;
 use crate::sched::idle;
 use crate::sched::lwp::Lwp;
@@ -35,6 +34,7 @@ use crate::sched::policy::{PolicyKind, Ready};
 use crate::sched::preempt::{self, Preempted};
 use crate::sched::queue::Injector;
 use crate::sched::roster::Roster;
+use crate::sched::seeds::Seed;
 use crate::sched::sleepers::Sleepers;
 use crate::sched::timers::NEVER;
 use crate::spares::{Spare, Spares};
@@ -68,7 +68,7 @@ pub struct Shared {
     pub(crate) ended_elsewhere: AtomicU64,
     stopping: AtomicBool,
     counted_out: AtomicBool,
-    seeded: Option<RawLock<Random>>,
+    seed: Option<Arc<Seed>>,
     pub(crate) spares: Spares,
     pub(crate) preempted: Preempted,
     pub(crate) watch: Watch,
@@ -175,16 +175,14 @@ impl Shared {
 
     /// Under a seed: whether the running thread gives way here.
     pub(crate) fn choose_to_give_way(&self) -> bool {
-        self.seeded
-            .as_ref()
-            .is_some_and(|random| random.lock().next() & 1 == 0)
+        self.seed.as_ref().is_some_and(|seed| seed.gives_way())
     }
 
     /// A number below `bound` that comes from the seed, if there is one.
     pub(crate) fn choose(&self, bound: usize) -> Option<usize> {
-        let random = self.seeded.as_ref()?;
+        let seed = self.seed.as_ref()?;
         let _entry = crate::Entry::new();
-        Some(random.lock().below(bound))
+        Some(seed.below(bound))
     }
 
     /// How many threads have not ended. Exact once no thread is spawned.
@@ -427,6 +425,11 @@ impl Runtime {
     /// If called from a thread of this runtime.
     pub fn shutdown(self, deadline: Duration) -> Result<(), ShutdownError> {
         shut_down(self.shared(), deadline)
+    }
+
+    /// What it takes from a seed, if it has one.
+    pub(crate) fn seed(&self) -> Option<&Arc<Seed>> {
+        self.shared().seed.as_ref()
     }
 
     /// How often upcalls were made.
@@ -904,13 +907,9 @@ impl Builder {
     }
 
     fn share(self) -> io::Result<Arc<Shared>> {
-        let seed = if let PolicyKind::Seeded(seed) = self.policy {
-            Some(seed)
-        } else {
-            None
-        };
+        let seed = Seed::of(&self.policy)?.map(Arc::new);
         let processors = Processors::new(self.cgroup);
-        let lwps = match (self.lwps, seed) {
+        let lwps = match (self.lwps, &seed) {
             (Some(lwps), None) => lwps,
             (None | Some(1), Some(_)) => 1,
             (Some(_), Some(_)) => return invalid("a seeded runtime has one LWP"),
@@ -937,7 +936,9 @@ impl Builder {
         choose_barrier();
         overflow::set_describe(thread::describe_running);
         overflow::install()?;
-        let queues: Vec<Ready> = (0..most).map(|lwp| Ready::new(&self.policy, lwp)).collect();
+        let queues: Vec<Ready> = (0..most)
+            .map(|lwp| Ready::new(&self.policy, lwp, seed.as_ref()))
+            .collect();
         let slice = queues.iter().find_map(Ready::slice);
         let next_slot = queues.iter().all(Ready::next_slot);
         let reactor = Reactor::new()?;
@@ -986,8 +987,7 @@ impl Builder {
             ended_elsewhere: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             counted_out: AtomicBool::new(false),
-            // Another stream than the policy's own.
-            seeded: seed.map(|seed| RawLock::new(Random::new(!seed))),
+            seed,
             spares: Spares::new(self.spares),
             preempted: Preempted::new(),
             watch: Watch::new(

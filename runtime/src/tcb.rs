@@ -129,8 +129,9 @@ pub(crate) struct Tcb {
     pub(crate) cpu_ns: AtomicU64,
     pub(crate) join: JoinSlot,
 
-    // --- the thread itself ---
-    /// Where its fair choices come from.
+    // --- the thread itself; under a seed, the LWP that resumes it ---
+    /// Where its fair choices come from; under a seed, which they do not use, its
+    /// rank (`sched/seeds.rs`). Zero to begin with.
     pub(crate) random: AtomicU64,
 
     // --- the thread itself, if its kind is `Kernel` or `Idle` ---

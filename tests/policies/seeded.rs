@@ -142,7 +142,9 @@ fn check_finds_a_race_and_names_its_seed() {
     assert!(!output.status.success(), "not found");
     let mut words = errors.split("failed under seed ").skip(1);
     let seed = words.next().expect("a seed").lines().next().unwrap();
-    let seed: u64 = seed.parse().expect("a number");
+    let seed: u64 = seed
+        .parse()
+        .expect("a number alone: the schedules are the default");
     // The seed shows the race again, whenever it is asked to.
     for _ in 0..3 {
         let again = catch_unwind(AssertUnwindSafe(|| run(seed, racy)));

@@ -12,9 +12,11 @@
 //! see the [module above](super).
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::dump::{Caller, Dump, Holder, Room, ThreadDump, elsewhere, holder};
 use super::looks::{Look, Looks};
+use crate::runtime::Shared;
 use crate::thread::{State, ThreadInfo};
 use crate::wait::Ends;
 
@@ -150,6 +152,23 @@ fn stands_still(looks: &Looks, me: &Caller) -> bool {
             serves || waits_for_threads(look)
         })
         && any
+}
+
+/// What every thread of a runtime waits for, if each waits, without a deadline, for
+/// something that threads do. What is the same twice was so in between.
+pub(crate) fn waits_within(shared: &Shared) -> Option<Vec<(u64, u64)>> {
+    let looks = Looks::take();
+    let is_it = |runtime: usize| core::ptr::eq(Arc::as_ptr(&looks.runtimes[runtime]), shared);
+    let its = looks
+        .threads
+        .iter()
+        .filter(|look| look.runtime.is_some_and(is_it));
+    let waits = its.map(|look| {
+        let waits = waits_for_threads(look) && look.info.state != State::Suspended;
+        look.epoch.filter(|_| waits).map(|epoch| (look.id(), epoch))
+    });
+    let waits: Vec<_> = waits.collect::<Option<_>>()?;
+    (!waits.is_empty() && shared.injector.is_empty()).then_some(waits)
 }
 
 fn waits_for_threads(look: &Look) -> bool {

@@ -47,6 +47,7 @@ mod pin;
 mod watchdog;
 
 pub use self::backtrace::{Backtrace, Frame};
+pub(crate) use self::deadlock::waits_within;
 pub use self::deadlock::{Deadlock, deadlock};
 pub use self::dump::{Dump, Holder, RuntimeDump, ThreadDump, ThreadKind, dump};
 pub use self::watchdog::{Hog, Watchdog, Watching};

@@ -4,7 +4,7 @@
 //! * [`lwp`]: the run queue of a virtual processor
 //! * [`idle`]: what an LWP does without a thread of its own
 //! * [`sleepers`]: who searches and who sleeps
-//! * [`queue`], [`policy`]: which thread runs next
+//! * [`queue`], [`policy`], [`seeds`]: which thread runs next
 //! * [`timers`]: deadlines of waiting threads
 //! * [`ending`]: full threads whose donors end with them
 //! * [`handover`]: an LWP leaves its kernel thread
@@ -25,6 +25,8 @@ pub mod policy;
 pub(crate) mod preempt;
 pub mod queue;
 pub mod roster;
+#[cfg(not(lisle_loom))]
+pub(crate) mod seeds;
 pub mod sleepers;
 #[cfg(not(lisle_loom))]
 pub(crate) mod switch;

@@ -7,10 +7,12 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use lisle_lwp::shim::Ordering;
 
 pub use super::queue::ReadyList;
+use super::seeds::Seed;
 use crate::tcb::{BOOSTS, Tcb};
 
 /// How many priorities there are.
@@ -106,8 +108,23 @@ pub enum PolicyKind {
     /// nothing is ready: the same seed gives the same interleaving. Needs a
     /// runtime of one LWP.
     Seeded(u64),
+    /// As `Seeded`, but the choices are those of random priorities with change
+    /// points: see [`Schedules::Priorities`](crate::seeded::Schedules::Priorities).
+    SeededPriorities {
+        /// Where the choices come from.
+        seed: u64,
+        /// How many change points: at most [`PolicyKind::MOST_CHANGES`].
+        changes: u32,
+        /// Among how many scheduling steps they are placed.
+        steps: u32,
+    },
     /// One made by the program, for each LWP by its number.
-    Custom(std::sync::Arc<MakePolicy>),
+    Custom(Arc<MakePolicy>),
+}
+
+impl PolicyKind {
+    /// How many change points [`PolicyKind::SeededPriorities`] can have.
+    pub const MOST_CHANGES: u32 = 64;
 }
 
 impl fmt::Debug for PolicyKind {
@@ -117,6 +134,16 @@ impl fmt::Debug for PolicyKind {
             PolicyKind::RoundRobin(slice) => f.debug_tuple("RoundRobin").field(slice).finish(),
             PolicyKind::Priority => f.write_str("Priority"),
             PolicyKind::Seeded(seed) => f.debug_tuple("Seeded").field(seed).finish(),
+            PolicyKind::SeededPriorities {
+                seed,
+                changes,
+                steps,
+            } => f
+                .debug_struct("SeededPriorities")
+                .field("seed", seed)
+                .field("changes", changes)
+                .field("steps", steps)
+                .finish(),
             PolicyKind::Custom(_) => f.write_str("Custom"),
         }
     }
@@ -256,38 +283,6 @@ unsafe impl Policy for Priority {
     }
 }
 
-/// Any ready thread, as a seeded generator says.
-#[derive(Debug)]
-pub(crate) struct Seeded {
-    list: ReadyList,
-    random: crate::random::Random,
-}
-
-impl Seeded {
-    pub(crate) fn new(seed: u64) -> Self {
-        Seeded {
-            list: ReadyList::new(),
-            random: crate::random::Random::new(seed),
-        }
-    }
-}
-
-// SAFETY: one list, or one per level, that only push and pop touch.
-unsafe impl Policy for Seeded {
-    fn push(&mut self, thread: ReadyThread) {
-        thread.push_to(&mut self.list);
-    }
-    fn pop(&mut self) -> Option<ReadyThread> {
-        let len = self.list.len();
-        (len > 0)
-            .then(|| self.random.below(len))
-            .and_then(|index| ReadyThread::remove_from(&mut self.list, index))
-    }
-    fn len(&self) -> usize {
-        self.list.len()
-    }
-}
-
 /// An LWP's private queue: the default order without a virtual call, or a
 /// policy.
 pub(crate) enum Ready {
@@ -296,13 +291,18 @@ pub(crate) enum Ready {
 }
 
 impl Ready {
-    pub(crate) fn new(kind: &PolicyKind, lwp: usize) -> Ready {
+    pub(crate) fn new(kind: &PolicyKind, lwp: usize, seed: Option<&Arc<Seed>>) -> Ready {
+        if let Some(seed) = seed {
+            return Ready::Ordered(seed.policy());
+        }
         match kind {
             PolicyKind::FirstCome => Ready::FirstCome(ReadyList::new()),
             PolicyKind::RoundRobin(slice) => Ready::Ordered(Box::new(RoundRobin::new(*slice))),
             PolicyKind::Priority => Ready::Ordered(Box::new(Priority::new())),
-            PolicyKind::Seeded(seed) => Ready::Ordered(Box::new(Seeded::new(*seed))),
             PolicyKind::Custom(make) => Ready::Ordered(make(lwp)),
+            PolicyKind::Seeded(_) | PolicyKind::SeededPriorities { .. } => {
+                unreachable!("they have a seed")
+            }
         }
     }
 
@@ -394,19 +394,5 @@ mod tests {
                 "a thread waited {longest} picks, bound {bound}"
             );
         }
-    }
-
-    #[test]
-    fn seeded_repeats_itself() {
-        let run = |seed| {
-            let threads: Vec<_> = (0..8).map(thread).collect();
-            let mut policy = Seeded::new(seed);
-            threads.iter().for_each(|t| policy.push(ReadyThread(t)));
-            std::iter::from_fn(|| policy.pop())
-                .map(|t| t.priority())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(run(7), run(7));
-        assert!((0..20).any(|seed| run(seed) != run(7)));
     }
 }

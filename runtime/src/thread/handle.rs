@@ -7,6 +7,7 @@ use core::task::{Context, Poll};
 use std::any::Any;
 use std::fmt;
 use std::thread::Result;
+use std::time::Duration;
 
 use lisle_lwp::shim::Ordering;
 
@@ -114,6 +115,23 @@ impl<T> JoinHandle<T> {
             }
         }
         self.take()
+    }
+
+    /// Waits for the thread's end, but no longer than so, and says whether it has come.
+    /// For kernel threads.
+    pub(crate) fn finishes_within(&self, limit: Duration) -> bool {
+        let deadline = crate::time::now() + limit;
+        while let Some(wait) = self.prepare_join() {
+            match wait.block(Some(deadline)) {
+                Outcome::Cancelled => self.join_cancelled(),
+                Outcome::TimedOut => {
+                    self.block().join.forget_joiner();
+                    return self.is_finished();
+                }
+                _ => {}
+            }
+        }
+        true
     }
 
     /// A wait to be blocked on, or `None` if the thread has finished.
