@@ -11,8 +11,12 @@
 
 #[path = "server/clients.rs"]
 mod clients;
+#[path = "fuzz/driver.rs"]
+mod driver;
 #[path = "server/files.rs"]
 mod files;
+#[path = "server/fuzz.rs"]
+mod fuzz;
 #[path = "server/harness.rs"]
 mod harness;
 #[path = "server/load.rs"]

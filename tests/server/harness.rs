@@ -248,6 +248,12 @@ impl Server {
         errors.recv_timeout(deadline()).expect("a complaint")
     }
 
+    /// What it has complained of so far, to a piped stderr.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let errors = self.errors.as_ref().expect("stderr is piped");
+        errors.try_iter().collect()
+    }
+
     /// Sends a signal by its name, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id();

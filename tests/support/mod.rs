@@ -34,7 +34,8 @@ pub(crate) struct Watchdog {
 pub(crate) fn watchdog() -> Watchdog {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (stop, stopped) = channel();
-    let long = emulated() || std::env::var_os("LISLE_TEST_SEEDS").is_some();
+    let asked = ["LISLE_TEST_SEEDS", "LISLE_FUZZ_SECONDS"].map(std::env::var_os);
+    let long = emulated() || asked.iter().any(Option::is_some);
     let limit = if long { LIMIT * 10 } else { LIMIT };
     // A child reports its hang before its parent does.
     let limit = match std::env::var_os(CHILD) {
@@ -150,6 +151,15 @@ impl<T> Log<T> {
     #[inline(never)]
     pub(crate) fn take(&self) -> Vec<T> {
         std::mem::take(&mut *self.lock())
+    }
+
+    /// What was noted as the how manieth, from 0.
+    #[inline(never)]
+    pub(crate) fn get(&self, index: usize) -> Option<T>
+    where
+        T: Clone,
+    {
+        self.lock().get(index).cloned()
     }
 
     #[inline(never)]
