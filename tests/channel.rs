@@ -45,10 +45,7 @@ use std::time::Duration;
 
 use lisle::cancel::Cancelled;
 use lisle::channel::{Receiver, Sender, bounded, unbounded};
-use lisle::seeded;
 use lisle::thread::{self, State, Thread};
-
-use support::many;
 
 /// A time that no test lives to see.
 const LONG: Duration = Duration::from_secs(1 << 30);
@@ -70,17 +67,13 @@ const BUFFERED: [Option<usize>; 3] = [None, Some(3), Some(100)];
 /// The flavours in which a send can wait.
 const WITH_WAITING_SENDS: [usize; 3] = [0, 1, 3];
 
-/// How many seeds: `LISLE_TEST_SEEDS`, or some hundreds. `ci/seeds.sh` takes
-/// thousands.
 fn seeds() -> u64 {
-    std::env::var("LISLE_TEST_SEEDS").map_or(many(200) as u64, |text| text.parse().unwrap())
+    support::seeds(200)
 }
 
 /// Runs the test under many seeds.
 fn under_seeds(test: impl Fn() + Send + Sync + Clone + 'static) {
-    // SAFETY: the tests' closures touch thread-locals only in leaves that do
-    // not wait and are not inlined.
-    unsafe { seeded::check(0..seeds(), test) }
+    support::under_seeds(200, test);
 }
 
 fn is_cancelled<T>(outcome: std::thread::Result<T>) -> bool {

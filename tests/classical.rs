@@ -40,8 +40,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::{Kind, Stage};
-use lisle::{Runtime, seeded};
-use support::{end, many, on, runtime, say, watchdog};
+use lisle::Runtime;
+use support::{end, many, on, runtime, say, schedules, seeds, watchdog};
 use table::{MECHANISMS, Row, rows};
 
 /// Runs a solution under a seed; returns the most bypasses.
@@ -49,7 +49,7 @@ fn under_seed(solution: fn(&Arc<Stage>), seed: u64) -> usize {
     // SAFETY: the solutions' closures touch thread-locals only in leaves that do not wait
     // and are not inlined.
     unsafe {
-        seeded::run(seed, move || {
+        schedules(seed).run(seed, move || {
             let stage = Stage::new(Kind::Seeded, 5, seed);
             solution(&stage);
             stage.bypasses()
@@ -69,7 +69,7 @@ fn all_under_seeds() {
     for (problem, mechanism, solution) in all_solutions() {
         println!("{problem}, {mechanism}");
         let _dog = watchdog();
-        for seed in 0..many(40) as u64 {
+        for seed in 0..seeds(40) {
             let run = std::panic::catch_unwind(|| under_seed(solution, seed));
             if let Err(payload) = run {
                 panic!(

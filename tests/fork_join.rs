@@ -29,7 +29,7 @@ where
 }
 
 /// Does `test` in each place from which one can join: full and light threads, on
-/// one LWP and on several, a bound thread, a plain kernel thread.
+/// one LWP and on several, a bound thread, a plain kernel thread; and under many seeds.
 fn everywhere(test: fn()) {
     for lwps in [1, 2, 3] {
         let rt = support::runtime(lwps);
@@ -39,6 +39,7 @@ fn everywhere(test: fn()) {
     }
     Builder::new().bound().spawn(test).unwrap().join().unwrap();
     std::thread::spawn(test).join().unwrap();
+    support::under_seeds(20, test);
 }
 
 /// Offers the oldest noted job, if an LWP is idle.

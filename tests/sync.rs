@@ -37,19 +37,14 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use lisle::cancel::Cancelled;
-use lisle::seeded;
 use lisle::thread::{self, State, Thread};
-
-use support::many;
 
 /// A time that no test lives to see.
 const LONG: Duration = Duration::from_secs(1 << 30);
 
 /// Runs the test under many seeds.
 fn under_seeds(test: impl Fn() + Send + Sync + Clone + 'static) {
-    // SAFETY: the tests' closures touch thread-locals only in leaves that do
-    // not wait and are not inlined.
-    unsafe { seeded::check(0..many(200) as u64, test) }
+    support::under_seeds(200, test);
 }
 
 fn is_cancelled<T>(outcome: std::thread::Result<T>) -> bool {

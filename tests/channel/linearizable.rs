@@ -14,9 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lisle::channel::{Receiver, Sender, select};
-use lisle::seeded;
 
-use super::support::{Log, child, emulated, end, on, runtime, watchdog};
+use super::support::{Log, child, emulated, end, on, runtime, schedules, watchdog};
 use super::{channel, seeds};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,8 +176,8 @@ fn histories_under_seeds_are_linearizable() {
                     .for_each(|thread| thread.join().unwrap());
                 log.take()
             };
-            // SAFETY: as in `under_seeds`.
-            check(&unsafe { seeded::run(seed, crowd) }, capacity);
+            // SAFETY: as in `support::under_seeds`.
+            check(&unsafe { schedules(seed).run(seed, crowd) }, capacity);
         }
     }
 }

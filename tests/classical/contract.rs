@@ -6,18 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lisle::sync::{Monitor, PathErrorKind, PathExpression, Region, Serializer, path};
-use lisle::{seeded, thread};
+use lisle::thread;
 
 use super::harness::{joined_or_cancelled, quiesce};
-use crate::support::{Log, child, end, many, message, on, runtime, until_waiting, watchdog};
+use crate::support::{self, Log, child, end, message, on, runtime, until_waiting, watchdog};
 
 const LATE: Duration = Duration::from_millis(1);
 
 fn under_seeds(test: impl Fn() + Send + Sync + Clone + 'static) {
     let _dog = watchdog();
-    // SAFETY: the tests' closures touch thread-locals only in leaves that do not wait and
-    // are not inlined.
-    unsafe { seeded::check(0..many(50) as u64, test) }
+    support::under_seeds(50, test);
 }
 
 fn waits_for<const N: usize>(threads: [thread::JoinHandle<()>; N]) {

@@ -11,10 +11,10 @@ use lisle::channel::{
 };
 use lisle::clock::{Causality, Clock, Lamport, LamportStamp, Matrix, Stamped, Vector};
 use lisle::thread::{self, State};
-use lisle::{seeded, time};
+use lisle::time;
 
 use super::processes;
-use super::support::{child, many, on, runtime, until_waiting, watchdog};
+use super::support::{self, child, many, on, runtime, until_waiting, watchdog};
 
 /// Unbounded, rendezvous, and buffers small and large.
 const FLAVOURS: [Option<usize>; 4] = [None, Some(0), Some(1), Some(100)];
@@ -26,8 +26,7 @@ fn channel<T, C: Clock>(flavour: Option<usize>) -> (Sender<T, C>, Receiver<T, C>
 
 /// Runs the test under many seeds.
 fn under_seeds(test: impl Fn() + Send + Sync + Clone + 'static) {
-    // SAFETY: the tests' closures touch no thread-local but in leaves that do not wait.
-    unsafe { seeded::check(0..many(100) as u64, test) }
+    support::under_seeds(100, test);
 }
 
 #[test]

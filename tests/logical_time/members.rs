@@ -7,16 +7,16 @@ use lisle::clock::Process;
 use lisle::delivery::{
     self, Causal, Faults, Fifo, Member, Network, PointToPoint, RecvError, Total,
 };
-use lisle::{seeded, thread};
+use lisle::thread;
 
 use super::processes;
-use super::support::{child, many, on, runtime, until_waiting, watchdog};
+use super::support::{child, on, runtime, schedules, seeds, until_waiting, watchdog};
 
 fn under_seeds(test: impl Fn(u64) + Send + Sync + Clone + 'static) {
-    for seed in 0..many(50) as u64 {
+    for seed in 0..seeds(50) {
         let test = test.clone();
         // SAFETY: the tests' closures touch no thread-local but in leaves that do not wait.
-        unsafe { seeded::run(seed, move || test(seed)) }
+        unsafe { schedules(seed).run(seed, move || test(seed)) }
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use lisle::policy::PolicyKind;
+use lisle::seeded::Schedules;
 use lisle::thread::{JoinHandle, State, Thread};
 use lisle::{Runtime, thread};
 
@@ -34,9 +36,11 @@ pub(crate) struct Watchdog {
 pub(crate) fn watchdog() -> Watchdog {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (stop, stopped) = channel();
-    let asked = ["LISLE_TEST_SEEDS", "LISLE_FUZZ_SECONDS"].map(std::env::var_os);
-    let long = emulated() || asked.iter().any(Option::is_some);
+    let long = emulated() || std::env::var_os("LISLE_TEST_SEEDS").is_some();
     let limit = if long { LIMIT * 10 } else { LIMIT };
+    let fuzzes = std::env::var("LISLE_FUZZ_SECONDS").ok();
+    let fuzzes = fuzzes.and_then(|text| text.parse().ok());
+    let limit = limit + Duration::from_secs(fuzzes.unwrap_or(0));
     // A child reports its hang before its parent does.
     let limit = match std::env::var_os(CHILD) {
         Some(_) => limit * 3 / 4,
@@ -84,9 +88,51 @@ pub(crate) fn say(text: &str) {
     unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
 }
 
-/// A runtime of this many LWPs.
+/// A runtime of this many LWPs; or, if LISLE_TEST_SEED says a seed, a seeded one, so that
+/// what runs there has another schedule under each seed (`ci/seeds.sh`).
 pub(crate) fn runtime(lwps: usize) -> Runtime {
-    Runtime::builder().lwps(lwps).build().unwrap()
+    let builder = match std::env::var("LISLE_TEST_SEED") {
+        Ok(seed) => Runtime::builder().policy(policy(seed.parse().unwrap())),
+        Err(_) => Runtime::builder().lwps(lwps),
+    };
+    builder.build().unwrap()
+}
+
+/// What a seed of a test means: random choices, or random priorities with few changes.
+pub(crate) fn schedules(seed: u64) -> Schedules {
+    let steps = 20 << (seed / 4 % 4);
+    match seed % 4 {
+        changes @ 0..=1 => Schedules::Priorities {
+            changes: 1 + changes as u32,
+            steps,
+        },
+        _ => Schedules::Random,
+    }
+}
+
+fn policy(seed: u64) -> PolicyKind {
+    match schedules(seed) {
+        Schedules::Priorities { changes, steps } => PolicyKind::SeededPriorities {
+            seed,
+            changes,
+            steps,
+        },
+        _ => PolicyKind::Seeded(seed),
+    }
+}
+
+/// How many seeds: LISLE_TEST_SEEDS if `ci/seeds.sh` asks for more than usual.
+pub(crate) fn seeds(usual: usize) -> u64 {
+    std::env::var("LISLE_TEST_SEEDS").map_or(many(usual) as u64, |text| text.parse().unwrap())
+}
+
+/// Runs the test under as many seeds. Its closures touch thread-locals only in leaves that
+/// do not wait and are not inlined.
+pub(crate) fn under_seeds(usual: usize, test: impl Fn() + Send + Sync + Clone + 'static) {
+    for seed in 0..seeds(usual) {
+        // SAFETY: see above.
+        unsafe { schedules(seed).check([seed], test.clone()) }
+    }
 }
 
 /// Shuts a runtime down of which every thread has ended or is about to.
