@@ -5,7 +5,7 @@
 //! between, the server may have served all that was left. That takes dozens of steps of the
 //! server between two of the auditor, so choosing threads at random does not come across it;
 //! and a model checker that tries all interleavings cannot take in so many threads. Random
-//! priorities with one change point find it within a few hundred runs, and the seed that they
+//! priorities with one change point find it within a hundred runs or so, and the seed that they
 //! print shows it again.
 //!
 //! cargo run --release --example races
