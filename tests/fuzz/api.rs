@@ -90,11 +90,8 @@ impl Pipe {
             2 | 3 => self.receive(what.is_multiple_of(2)),
             4 => self.look(),
             5 if what == 5 => drop(self.sender.take()),
-            6 if what == 6 => {
-                if self.receiver.take().is_some() {
-                    self.queue.clear();
-                }
-            }
+            // What nobody can receive any more is dropped.
+            6 if what == 6 && self.receiver.take().is_some() => self.queue.clear(),
             _ => {}
         }
     }
@@ -267,7 +264,7 @@ fn locks(bytes: &mut Bytes) -> usize {
 fn alone_every_operation_says_what_its_model_says() {
     let _dog = watchdog();
     let test = |mut bytes: Bytes| {
-        if bytes.next() % 2 == 0 {
+        if bytes.next().is_multiple_of(2) {
             let steps = locks(&mut bytes);
             return format!("locks {}", steps.min(20));
         }
