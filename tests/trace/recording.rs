@@ -287,7 +287,47 @@ fn what_does_not_fit_is_counted() {
         .count() as u64;
     assert!(kept > 0 && dropped > 0);
     assert!(kept + dropped >= 1000, "{kept} + {dropped}");
-    assert_eq!(trace.loss().dropped, dropped);
+    assert!(trace.loss().dropped >= dropped);
+}
+
+#[test]
+fn what_comes_after_a_loss_is_left_out() {
+    let _alone = alone();
+    let upcalls = lisle::upcall::Source::Off;
+    let runtime = Runtime::builder().lwps(1).upcalls(upcalls);
+    let runtime = runtime.build().unwrap();
+    let recording = lisle_trace::Recorder::new().capacity(4096).start().unwrap();
+    let handle = runtime.clone();
+    let late = spawn(&runtime, "late", move || {
+        lisle_trace::event("before");
+        // More turns than an event can tell, most of them dropped.
+        let turns = Arc::new(AtomicUsize::new(0));
+        let theirs = turns.clone();
+        let other = thread::spawn(move || {
+            while theirs.load(Ordering::Relaxed) < 600 {
+                thread::yield_now();
+            }
+        });
+        while turns.fetch_add(1, Ordering::Relaxed) < 600 {
+            thread::yield_now();
+        }
+        lisle::blocking(|| {
+            while handle.upcalls().blocked == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            // Without an LWP, in a buffer that has room.
+            lisle_trace::event("after");
+        });
+        other.join().unwrap();
+    });
+    late.join().unwrap();
+    let raw = recording.stop_raw();
+    let dropped = raw.dropped();
+    let trace = raw.decode().unwrap();
+    assert!(dropped > 0, "there was room for all");
+    assert!(trace.loss().dropped > dropped, "{:?}", trace.loss());
+    assert!(trace.history().find("before").is_some());
+    assert!(trace.history().find("after").is_none());
 }
 
 #[test]

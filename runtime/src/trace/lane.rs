@@ -44,6 +44,8 @@ pub(super) struct Lane {
     capacity: Cell<usize>,
     len: Cell<usize>,
     dropped: Cell<u64>,
+    /// When it first had no room, in ticks; 0: never.
+    full_at: Cell<u64>,
     last: Cell<u64>,
     /// How many events share a time now, and how many more will.
     stride: Cell<u32>,
@@ -62,6 +64,8 @@ unsafe impl Sync for Lane {}
 pub(super) struct Written {
     pub(super) words: Vec<u64>,
     pub(super) dropped: u64,
+    /// See [`Lane`].
+    pub(super) full_at: u64,
     pub(super) lwp: Option<(usize, usize)>,
 }
 
@@ -75,6 +79,7 @@ impl Lane {
             capacity: Cell::new(0),
             len: Cell::new(0),
             dropped: Cell::new(0),
+            full_at: Cell::new(0),
             last: Cell::new(0),
             stride: Cell::new(1),
             left: Cell::new(0),
@@ -90,6 +95,7 @@ impl Lane {
         self.capacity.set(words.capacity());
         self.len.set(0);
         self.dropped.set(0);
+        self.full_at.set(0);
         self.last.set(0);
         self.stride.set(1);
         self.left.set(0);
@@ -110,6 +116,7 @@ impl Lane {
         Written {
             words,
             dropped: self.dropped.get(),
+            full_at: self.full_at.get(),
             lwp: self.lwp.get(),
         }
     }
@@ -147,12 +154,20 @@ impl Lane {
     fn room(&self, count: usize) -> Option<*mut u64> {
         let len = self.len.get();
         if self.capacity.get() - len < count {
-            self.dropped.set(self.dropped.get() + 1);
+            self.drop_one();
             return None;
         }
         self.len.set(len + count);
         // SAFETY: inside the buffer.
         Some(unsafe { self.words.load(Ordering::Relaxed).add(len) })
+    }
+
+    #[cold]
+    fn drop_one(&self) {
+        self.dropped.set(self.dropped.get() + 1);
+        if self.full_at.get() == 0 {
+            self.full_at.set(arch::ticks());
+        }
     }
 
     /// The time of an event, unless it shares that of the last one. `own`: it does
@@ -278,6 +293,3 @@ impl Drop for Claim {
         }
     }
 }
-
-/// A word that counts what was lost for want of a lane.
-pub(super) type Lost = AtomicU32;

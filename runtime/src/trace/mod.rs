@@ -25,13 +25,14 @@ mod lane;
 mod pass;
 mod session;
 
+use lisle_lwp::arch;
 use lisle_lwp::lock::RawLock;
 use lisle_lwp::shim::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use self::event::{Code, MOST, Who, cut, message_words, wake_words, words_of, write_text};
 pub use self::event::{Event, Events, Message, What};
 pub(crate) use self::lane::Claim;
-use self::lane::{Lane, Lost};
+use self::lane::Lane;
 pub use self::session::{Busy, LaneRecord, Record, Session, ThreadKind, ThreadRecord};
 use crate::sched::lwp::Lwp;
 use crate::sched::on_lwp;
@@ -44,9 +45,11 @@ const LANES: usize = 256;
 /// The number of the recording, 0 if there is none.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 static LWP_LANES: [Lane; LANES] = [const { Lane::new() }; LANES];
-/// How many lanes there are, and how many events were lost because an LWP got none.
+/// How many lanes there are.
 static PREPARED: AtomicUsize = AtomicUsize::new(0);
-static LOST: Lost = AtomicU32::new(0);
+/// How many events were lost because an LWP got none, and since when, in ticks.
+static LOST: AtomicU64 = AtomicU64::new(0);
+static LOST_AT: AtomicU64 = AtomicU64::new(0);
 /// The lane of those who have no LWP.
 static OUTSIDE: RawLock<Lane> = RawLock::new(Lane::new());
 /// Names channels.
@@ -99,6 +102,14 @@ fn claim(lwp: &Lwp, number: u32, kept: Option<&'static Lane>) -> Option<&'static
     Some(lane)
 }
 
+/// There is no lane for an event.
+#[cold]
+fn lose() {
+    if LOST.fetch_add(1, Ordering::Relaxed) == 0 {
+        LOST_AT.store(arch::ticks(), Ordering::Relaxed);
+    }
+}
+
 /// The LWP has been given to `next`.
 ///
 /// # Safety
@@ -129,7 +140,7 @@ unsafe fn write_switch(lwp: &Lwp, write: impl FnOnce(&Lane)) {
     }
     // SAFETY: passed on.
     let Some(lane) = (unsafe { lane_of(lwp, number) }) else {
-        LOST.fetch_add(1, Ordering::Relaxed);
+        lose();
         return;
     };
     if lane.pass.enter(&NUMBER, number) {
@@ -192,7 +203,7 @@ fn on_lane(write: impl FnOnce(Pen<'_>)) {
             Some(lwp) => match unsafe { lane_of(lwp, number) } {
                 Some(lane) => lane,
                 None => {
-                    LOST.fetch_add(1, Ordering::Relaxed);
+                    lose();
                     return;
                 }
             },

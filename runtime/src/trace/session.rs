@@ -8,7 +8,7 @@ use lisle_lwp::shim::{AtomicU32, Ordering};
 
 use super::event::Events;
 use super::lane::{Lane, Written};
-use super::{LANES, LOST, LWP_LANES, NUMBER, OUTSIDE, PREPARED};
+use super::{LANES, LOST, LOST_AT, LWP_LANES, NUMBER, OUTSIDE, PREPARED};
 use crate::pool;
 use crate::sched::{idle, lwp};
 use crate::tcb::{Kind, Tcb};
@@ -66,6 +66,9 @@ pub struct Record {
     pub took: Duration,
     /// How many events were lost because there were more LWPs than lanes.
     pub lost: u64,
+    /// When an event was first dropped or lost, in ticks: until then nothing is missing.
+    /// What was written later may have its causes among what is missing.
+    pub whole_until: Option<u64>,
 }
 
 impl Record {
@@ -76,6 +79,7 @@ impl Record {
             ticks: (0, 0),
             took: Duration::ZERO,
             lost: 0,
+            whole_until: None,
         }
     }
 }
@@ -148,6 +152,7 @@ impl Session {
         }
         PREPARED.store(lanes, Ordering::Relaxed);
         LOST.store(0, Ordering::Relaxed);
+        LOST_AT.store(0, Ordering::Relaxed);
         let session = Session {
             began: Instant::now(),
             ticks: arch::ticks(),
@@ -182,7 +187,12 @@ impl Session {
         written.push(end(&OUTSIDE.lock()));
         let mut threads = core::mem::take(&mut self.threads);
         threads.extend(self::threads());
-        let lost = u64::from(LOST.load(Ordering::Relaxed));
+        let lost = LOST.load(Ordering::Relaxed);
+        let dropped_at = written.iter().map(|lane| lane.full_at);
+        let whole_until = dropped_at
+            .chain([LOST_AT.load(Ordering::Relaxed)])
+            .filter(|at| *at != 0)
+            .min();
         // Release: all of it; pairs with the Acquire in `begin`. (In a child that
         // was forked meanwhile, no recording begins any more.)
         LAST.store(number.wrapping_add(1), Ordering::Release);
@@ -192,6 +202,7 @@ impl Session {
             ticks,
             took,
             lost,
+            whole_until,
         }
     }
 }

@@ -23,7 +23,9 @@ use crate::schedule::Schedule;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
-    /// Because a buffer was full: [`Recorder::capacity`](crate::Recorder::capacity).
+    /// Because a buffer was full: [`Recorder::capacity`](crate::Recorder::capacity). What
+    /// the other buffers hold of the time after the first of these is left out, and
+    /// counted here: its causes may be among what is missing.
     pub dropped: u64,
     /// Messages received whose sender was not recorded: they were sent before the
     /// recording began, or by a task, or had been given back.
@@ -54,8 +56,8 @@ impl Trace {
         &self.schedule
     }
 
-    /// What was dropped. If anything was dropped, events or arrows are missing, but
-    /// none are wrong.
+    /// What was dropped. If anything was dropped, the history ends where the first of it
+    /// would stand; what it says until then is whole.
     pub fn loss(&self) -> Loss {
         self.loss
     }
@@ -67,6 +69,7 @@ pub(crate) fn decode(record: &Record) -> Result<Trace, Cycle> {
     let Scan {
         mut threads,
         schedule,
+        left_out,
         ..
     } = scan;
     for thread in threads.values_mut() {
@@ -79,7 +82,8 @@ pub(crate) fn decode(record: &Record) -> Result<Trace, Cycle> {
         links.emit(id, &threads[&id]);
     }
     let unsent = links.connect();
-    let dropped = record.lanes.iter().map(|lane| lane.dropped).sum::<u64>() + record.lost;
+    let dropped = record.lanes.iter().map(|lane| lane.dropped).sum::<u64>();
+    let dropped = dropped + record.lost + left_out;
     let mut schedule = schedule;
     schedule.finish(&links.names, &threads_waits(&threads, &links));
     Ok(Trace {

@@ -61,6 +61,9 @@ impl Thread {
 pub(super) struct Scan {
     pub(super) threads: HashMap<u64, Thread>,
     pub(super) schedule: Schedule,
+    /// How many events came after the first that is missing, and were left out.
+    pub(super) left_out: u64,
+    whole_until: u64,
     began: u64,
     nanos_per_tick: f64,
 }
@@ -68,17 +71,20 @@ pub(super) struct Scan {
 impl Scan {
     pub(super) fn new(record: &Record) -> Scan {
         let ticks = record.ticks.1.saturating_sub(record.ticks.0).max(1);
-        let lwps = record.lanes.iter().filter_map(|lane| lane.lwp);
-        Scan {
+        let whole_until = record.whole_until.unwrap_or(u64::MAX);
+        let mut scan = Scan {
             threads: HashMap::new(),
-            schedule: Schedule::new(
-                lwps.map(|(runtime, index)| Lwp { runtime, index })
-                    .collect(),
-                record.took.as_nanos() as u64,
-            ),
+            schedule: Schedule::new(Vec::new(), 0),
+            left_out: 0,
+            whole_until,
             began: record.ticks.0,
             nanos_per_tick: record.took.as_nanos() as f64 / ticks as f64,
-        }
+        };
+        let lwps = record.lanes.iter().filter_map(|lane| lane.lwp);
+        let lwps = lwps.map(|(runtime, index)| Lwp { runtime, index });
+        let took = record.took.as_nanos() as u64;
+        scan.schedule = Schedule::new(lwps.collect(), took.min(scan.time(whole_until)));
+        scan
     }
 
     fn time(&self, ticks: u64) -> u64 {
@@ -105,7 +111,11 @@ impl Scan {
                     waiting[lane] = Some(event);
                     break;
                 }
-                self.see(record, lane, event);
+                if event.ticks < self.whole_until {
+                    self.see(record, lane, event);
+                } else {
+                    self.left_out += 1;
+                }
                 waiting[lane] = lanes[lane].next();
             }
         }
