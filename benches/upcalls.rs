@@ -47,6 +47,11 @@ fn pipe() -> (File, File) {
 
 /// One thread reads from an empty pipe; how long until another one runs on its LWP?
 fn block_to_running(source: Source, announce: bool, n: u64) -> Duration {
+    blocks(source, announce, n).iter().sum()
+}
+
+/// As [`block_to_running`], each of so many times.
+fn blocks(source: Source, announce: bool, n: u64) -> Vec<Duration> {
     let rt = one_lwp(|builder| builder.upcalls(source).time_slice(None));
     let (mut from, mut to) = pipe();
     let epoch = Instant::now();
@@ -56,6 +61,8 @@ fn block_to_running(source: Source, announce: bool, n: u64) -> Duration {
         let began = began.clone();
         spawn(&rt, move || {
             for _ in 0..n {
+                // It is back on an LWP, which the other one leaves to it.
+                thread::yield_now();
                 while began.load(Ordering::Acquire) != 0 {
                     thread::yield_now();
                 }
@@ -70,19 +77,25 @@ fn block_to_running(source: Source, announce: bool, n: u64) -> Duration {
         })
     };
     let other = spawn(&rt, move || {
-        let mut sum = 0;
+        let mut took = Vec::new();
         for _ in 0..n {
             while began.load(Ordering::Acquire) == 0 {
                 thread::yield_now();
             }
-            sum += epoch.elapsed().as_nanos() as u64 - began.load(Ordering::Acquire);
+            let now = epoch.elapsed().as_nanos() as u64;
+            took.push(Duration::from_nanos(now - began.load(Ordering::Acquire)));
             began.store(0, Ordering::Release);
             to.write_all(&[1]).expect("the other end reads");
         }
-        Duration::from_nanos(sum)
+        took
     });
     reader.join().expect("the thread returns");
     let took = other.join().expect("the thread returns");
+    let handed_over = rt.upcalls().blocked;
+    assert!(
+        handed_over >= n * 9 / 10,
+        "{handed_over} of {n} handed over"
+    );
     end(rt);
     took
 }
@@ -227,13 +240,30 @@ const SLICES: [Option<Duration>; 3] = [
     Some(Duration::from_millis(1)),
 ];
 
-const BLOCK: [(&str, Measure); 4] = [
-    ("announced", |n| block_to_running(Source::Auto, true, n)),
-    ("announced, no source", |n| {
-        block_to_running(Source::Off, true, n)
+const SOURCES: [(&str, Source, bool); 5] = [
+    ("announced", Source::Auto, true),
+    ("announced, monitor", Source::Monitor, true),
+    ("announced, no source", Source::Off, true),
+    ("sentinel", Source::Auto, false),
+    ("monitor", Source::Monitor, false),
+];
+
+const BLOCK: [(&str, Measure); 5] = [
+    (SOURCES[0].0, |n| {
+        block_to_running(SOURCES[0].1, SOURCES[0].2, n)
     }),
-    ("sentinel", |n| block_to_running(Source::Auto, false, n)),
-    ("monitor", |n| block_to_running(Source::Monitor, false, n)),
+    (SOURCES[1].0, |n| {
+        block_to_running(SOURCES[1].1, SOURCES[1].2, n)
+    }),
+    (SOURCES[2].0, |n| {
+        block_to_running(SOURCES[2].1, SOURCES[2].2, n)
+    }),
+    (SOURCES[3].0, |n| {
+        block_to_running(SOURCES[3].1, SOURCES[3].2, n)
+    }),
+    (SOURCES[4].0, |n| {
+        block_to_running(SOURCES[4].1, SOURCES[4].2, n)
+    }),
 ];
 
 const PREEMPT: [(&str, Measure); 3] = [
@@ -259,15 +289,12 @@ const WITHOUT: [(&str, Measure, Measure, u64); 3] = [
 ];
 
 fn targets() {
-    for (name, measure) in BLOCK {
-        let n = 300;
-        let mut each: Vec<_> = (0..7)
-            .map(|_| measure(n).as_nanos() as f64 / n as f64)
-            .collect();
-        each.sort_by(f64::total_cmp);
+    for (name, source, announce) in SOURCES {
+        let mut each: Vec<_> = (0..3).flat_map(|_| blocks(source, announce, 200)).collect();
+        each.sort();
+        let [median, most] = [2, 10].map(|part| each[each.len() - each.len() / part]);
         println!(
-            "figure  block to another running, {name:<21} {:9.0} ns (least {:.0})",
-            each[3], each[0]
+            "figure  block to another running, {name:<21} median {median:9.1?}, nine in ten within {most:.1?}"
         );
     }
     let [short] = common::least([(announced_short as Measure, 100_000)]);

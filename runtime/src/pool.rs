@@ -176,6 +176,7 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block.limit_ns.store(0, Ordering::Relaxed);
     block.inside.store(0, Ordering::Relaxed);
     block.steady.store(0, Ordering::Relaxed);
+    block.was_left.store(0, Ordering::Relaxed);
     block
         .generation
         .store(crate::fork::generation(), Ordering::Relaxed);

@@ -242,6 +242,7 @@ impl Shared {
         let handle = sys::guarded(Call::Clone, start).inspect_err(|_| {
             self.refused.fetch_add(1, Ordering::Relaxed);
         })?;
+        self.watch.note_granted();
         let mut handles = self.kernel_threads.lock();
         handles.retain(|handle| !handle.is_finished());
         handles.push(handle);
@@ -484,6 +485,8 @@ impl Runtime {
 /// How long a shutdown with survivors waits for LWPs to stop; one that runs a
 /// thread may take longer.
 const STOP_GRACE: Duration = Duration::from_millis(100);
+/// As good as for ever: an `Instant` cannot be as far away as a `Duration` is long.
+const FAR: Duration = Duration::from_secs(365 * 86_400);
 
 /// A leaf: starting kernel threads touches thread-locals.
 #[inline(never)]
@@ -499,16 +502,17 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
     if shared.generation != fork::generation() {
         return Ok(());
     }
-    let until = Instant::now() + deadline;
+    let began = Instant::now();
+    let left = || deadline.saturating_sub(began.elapsed());
     let mut pause = Duration::from_micros(50);
-    while shared.live() > 0 && Instant::now() < until {
-        nap(pause.min(until.saturating_duration_since(Instant::now())));
+    while shared.live() > 0 && !left().is_zero() {
+        nap(pause.min(left()));
         pause = (pause * 2).min(Duration::from_millis(5));
     }
     shared.stop();
     forget_default_if(shared);
     let clean = shared.live() == 0;
-    let until = until.max(Instant::now() + STOP_GRACE);
+    let until = Instant::now() + left().clamp(STOP_GRACE, FAR);
     let handles = core::mem::take(&mut *shared.kernel_threads.lock());
     handles.iter().for_each(KernelThread::end_soon);
     // LWPs that do not run a thread stop at once.

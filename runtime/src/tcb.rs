@@ -99,6 +99,9 @@ pub(crate) struct Tcb {
     pub(crate) inside: AtomicU8,
     /// Nesting of [`Steady`](crate::sched::Steady); the thread itself only.
     pub(crate) steady: AtomicU8,
+    /// Whether its LWP went on without it when it last announced that it would block;
+    /// the thread itself only.
+    pub(crate) was_left: AtomicU8,
     /// Nesting of `cancel::shield`; the thread itself only.
     pub(crate) shields: AtomicU32,
     /// Whether it unwinds because of a cancel; the thread itself only.
@@ -185,6 +188,7 @@ impl Tcb {
             suspension: AtomicU8::new(RUNNABLE),
             inside: AtomicU8::new(0),
             steady: AtomicU8::new(0),
+            was_left: AtomicU8::new(0),
             shields: AtomicU32::new(0),
             cancelling: AtomicU8::new(0),
             refs: AtomicUsize::new(0),

@@ -48,6 +48,14 @@ fn a_clean_shutdown_waits_for_all_and_leaves_no_kernel_thread() {
 }
 
 #[test]
+fn a_shutdown_may_take_for_ever() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    on(&rt, || thread::sleep(Duration::from_millis(1)));
+    rt.shutdown(Duration::MAX).unwrap();
+}
+
+#[test]
 fn runtimes_come_and_go() {
     let _dog = watchdog();
     for n in 0..many(200) {

@@ -267,6 +267,15 @@ impl Lwp {
         }
     }
 
+    /// Whether threads are ready here.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`].
+    pub(crate) unsafe fn has_work(&self) -> bool {
+        // SAFETY: passed on.
+        self.has_next() || self.in_window.get() > 0 || unsafe { self.ready() }.len() > 0
+    }
+
     /// Lets the idle context have its turn at the next switch.
     pub(crate) fn end_round_soon(&self) {
         self.round_end

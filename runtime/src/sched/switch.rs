@@ -746,19 +746,29 @@ pub(crate) fn offer_own_lwp() {
     if let Some(lwp) = enter(me) {
         let why = crate::watch::Kind::Blocked as u8;
         lwp.offered_for.store(why, Ordering::Relaxed);
+        // Who blocked last time is believed to do so again, and those who are ready
+        // need not wait until somebody notices. A wrong guess costs a wake-up.
+        // SAFETY: inside.
+        let presses = me.was_left.load(Ordering::Relaxed) != 0 && unsafe { lwp.has_work() };
         // SAFETY: the caller runs as `me`.
         lwp.owner
             .offer_and_leave(unsafe { &me.carrier().own.holder });
         me.inside.store(0, Ordering::Relaxed);
         let shared = lwp.shared();
-        if shared.watch.source == Source::Off && !shared.clock.is_virtual() {
+        if shared.clock.is_virtual() {
+            return;
+        }
+        if shared.watch.source == Source::Off {
             // Nobody else looks.
             send_a_spare(shared, lwp);
+        } else if presses {
+            crate::watch::send_if_one_waits(shared, lwp);
         }
     }
 }
 
 #[cold]
+#[inline(never)]
 fn send_a_spare(shared: &Shared, lwp: &Lwp) {
     if !lwp.is_expecting()
         && let Ok(spare) = shared.spare()
@@ -775,7 +785,9 @@ pub(crate) fn come_back() {
     };
     // Takes an offer back.
     drop(Entry::of(me));
-    if me.own_lwp().is_none() {
+    let was_left = me.own_lwp().is_none();
+    me.was_left.store(u8::from(was_left), Ordering::Relaxed);
+    if was_left {
         yield_now();
     }
 }

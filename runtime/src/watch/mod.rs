@@ -54,6 +54,7 @@ pub use self::source::{Source, SourceInfo};
 pub(crate) use self::upcall::Log;
 pub use self::upcall::{Counters, Event, Handler, Kind};
 use crate::runtime::Shared;
+use crate::sched::Steady;
 use crate::sched::lwp::Lwp;
 
 /// Sentinels sleep.
@@ -62,6 +63,15 @@ const REST: u32 = 0;
 const RUN: u32 = 1;
 /// Sentinels end.
 const END: u32 = 2;
+
+/// Signals 32 to 34, with which libc reaches every thread.
+const LIBC_SIGNALS: u64 = 0b111 << 31;
+
+/// The program's signals are for other threads: this one's stack is small, or it runs
+/// only where nobody else does, and others rely on it.
+fn leave_signals_to_others() {
+    lisle_lwp::sys::set_signal_mask(!LIBC_SIGNALS);
+}
 
 /// What a runtime's monitor and sentinels share.
 #[derive(Debug)]
@@ -133,6 +143,11 @@ impl Watch {
     /// Whether the system refused a kernel thread when one was last wanted.
     pub(crate) fn is_refused(&self) -> bool {
         self.is_refused.load(Ordering::Relaxed)
+    }
+
+    /// The system has given a kernel thread.
+    pub(crate) fn note_granted(&self) {
+        self.is_refused.store(false, Ordering::Relaxed);
     }
 
     /// How many processors the system gives, if anybody is to follow that.
@@ -223,9 +238,23 @@ fn offer(shared: &Shared, lwp: &Lwp, why: Kind) -> bool {
         lwp.offered_for.store(why as u8, Ordering::Relaxed);
         lwp.owner.offer();
     }
-    if lwp.is_expecting() {
-        return true;
+    lwp.is_expecting() || send(shared, lwp)
+}
+
+/// As [`offer`], by the thread itself, which has offered the LWP and is outside the
+/// runtime.
+#[cold]
+#[inline(never)]
+pub(crate) fn send_if_one_waits(shared: &Shared, lwp: &Lwp) {
+    // Nobody takes the thread off its kernel thread while it holds a spare.
+    let _steady = Steady::new();
+    if !lwp.is_expecting() {
+        send(shared, lwp);
     }
+}
+
+/// Sends a spare for the LWP if one waits.
+fn send(shared: &Shared, lwp: &Lwp) -> bool {
     let spare = shared.take_spare();
     if spare.is_none() || shared.spares.is_empty() {
         // The next hand-over should find one.

@@ -52,6 +52,7 @@ struct Seen {
 /// The monitor's body.
 pub(super) fn run(shared: &Shared) {
     sys::hurry();
+    super::leave_signals_to_others();
     let tick = shared.watch.slice.unwrap_or(TICKS.1) / 2;
     let tick = tick.clamp(TICKS.0, TICKS.1);
     let mut seen = vec![Seen::default(); shared.lwps.len()];
@@ -138,9 +139,15 @@ fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) -> bool {
         if now - *seen.offered.get_or_insert(now) >= LONG {
             seen.offered = None;
             wake_up(shared, carrier, switches);
+            // Who was sent, or whoever was about to send somebody, may be held up for as
+            // long as the processor is busy. One too many gives up.
+            if super::send(shared, lwp) {
+                return true;
+            }
         }
         return send(shared, lwp, Kind::Blocked);
     }
+    seen.offered = None;
     let used = || sys::cpu_time_of(tid).unwrap_or_default();
     let same = seen.tid == tid && seen.switches == switches;
     if !same {
@@ -188,10 +195,9 @@ fn running_on(carrier: &Tcb) -> Option<&'static Tcb> {
 
 /// How long the thread that runs there may compute.
 fn slice_of(shared: &Shared, carrier: &Tcb) -> Option<Duration> {
-    let usual = shared.watch.slice?;
     let own = running_on(carrier).map_or(0, |thread| thread.slice_ns.load(Ordering::Relaxed));
     match own {
-        0 => Some(usual),
+        0 => shared.watch.slice,
         u64::MAX => None,
         own => Some(Duration::from_nanos(own)),
     }
@@ -206,7 +212,7 @@ fn ask(shared: &Shared, carrier: &Tcb, seen: &mut Seen, used: Duration, slice: D
         return false;
     };
     let full = running_on(carrier).is_some_and(|thread| thread.kind() == ThreadKind::Full);
-    let few = shared.watch.log.counters().without_lwp() < shared.lwps.len() as u64;
+    let few = shared.watch.log.counters().without_lwp() < shared.roster.wanted() as u64;
     // What a thread uses without an LWP is known only when it is back.
     let limited = running_on(carrier).is_some_and(|thread| thread.limit_ns() != 0);
     if !full || (few && !limited) {

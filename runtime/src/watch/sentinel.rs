@@ -24,17 +24,13 @@ const LOOKS: u32 = 20;
 /// How long it dozes, at first and at most.
 const DOZE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(5));
 
-/// Signals 32 to 34, with which libc reaches every thread.
-const LIBC_SIGNALS: u64 = 0b111 << 31;
-
 /// A sentinel's body.
 pub(super) fn run(shared: &Shared, cpu: usize) {
     if sys::become_idle_on(cpu).is_err() {
         // Without the policy it would take the CPU from others.
         return;
     }
-    // The program's signals are for threads that run soon.
-    sys::set_signal_mask(!LIBC_SIGNALS);
+    super::leave_signals_to_others();
     let watch = &shared.watch;
     watch.posted.fetch_add(1, Ordering::Relaxed);
     let (mut in_vain, mut doze) = (0, DOZE.0);

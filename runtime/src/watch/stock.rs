@@ -24,16 +24,18 @@ pub(super) fn is_low(shared: &Shared) -> bool {
 
 /// The stock's body.
 pub(super) fn run(shared: &Shared) {
+    super::leave_signals_to_others();
     let mut posted = Vec::new();
     while !shared.is_stopping() {
+        // First what somebody waits for.
+        shared.lwps().iter().for_each(|lwp| serve(shared, lwp));
+        shared.keep_spares(SPARES);
         if !shared.all_sleep() {
             super::processors::follow(shared);
             if shared.watch.source == Source::Sentinels {
                 super::post_sentinels(shared, &mut posted);
             }
         }
-        shared.keep_spares(SPARES);
-        shared.lwps().iter().for_each(|lwp| serve(shared, lwp));
         shared.watch.stock.sleep(None);
     }
 }
@@ -49,10 +51,7 @@ fn serve(shared: &Shared, lwp: &Lwp) {
         return;
     }
     match shared.start_kernel_thread() {
-        Ok(spare) => {
-            shared.watch.is_refused.store(false, Ordering::Relaxed);
-            spare.go(lwp);
-        }
+        Ok(spare) => spare.go(lwp),
         // The LWP stays offered, and the monitor's next look tries again.
         Err(_) => {
             if !shared.watch.is_refused.swap(true, Ordering::Relaxed) {
