@@ -1,10 +1,12 @@
 //! The network: what its faults do, and that they repeat by seed.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use lisle::channel::RecvTimeoutError;
 use lisle::clock::Process;
-use lisle::delivery::{Causal, Faults, Member, Network, Traffic};
+use lisle::delivery::{Causal, Faults, Inbox, Member, Network, Traffic};
 use lisle::{seeded, thread, time};
 
 use super::processes;
@@ -200,4 +202,31 @@ fn a_name_is_taken_once() {
     let network = Network::<()>::reliable();
     let _first = network.attach(Process::new(1));
     network.attach(Process::new(1));
+}
+
+#[test]
+fn a_name_that_is_refused_harms_nobody() {
+    let [a, b] = processes();
+    let network = Network::reliable();
+    let mut first = network.attach(b);
+    let second = AssertUnwindSafe(|| network.attach(b));
+    assert!(catch_unwind(second).is_err());
+    network.send(a, b, "to the first");
+    assert_eq!(first.recv(), Ok("to the first"));
+}
+
+#[test]
+fn who_was_left_alone_waits_for_who_comes() {
+    let [a, b, c] = processes();
+    let network = Network::reliable();
+    let mut at_a = network.attach(a);
+    drop(network.attach(b));
+    let receive = |inbox: &mut Inbox<_>| inbox.recv_deadline(time::now());
+    assert_eq!(receive(&mut at_a), Err(RecvTimeoutError::Disconnected));
+    let at_c = network.attach(c);
+    assert_eq!(receive(&mut at_a), Err(RecvTimeoutError::Timeout));
+    network.send(c, a, "hello");
+    assert_eq!(receive(&mut at_a), Ok("hello"));
+    drop(at_c);
+    assert_eq!(receive(&mut at_a), Err(RecvTimeoutError::Disconnected));
 }

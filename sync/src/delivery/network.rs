@@ -293,8 +293,9 @@ impl<E> Network<E> {
         let (sender, receiver) = channel::unbounded();
         let mut state = self.lock();
         let past = state.broadcasts.clone();
-        let earlier = state.inboxes.insert(process, sender);
-        assert!(earlier.is_none(), "process {process} is attached already");
+        let is_attached = state.inboxes.contains_key(&process);
+        assert!(!is_attached, "process {process} is attached already");
+        state.inboxes.insert(process, sender);
         let inbox = Inbox {
             process,
             network: self.clone(),
@@ -450,7 +451,11 @@ impl<E> Inbox<E> {
             }
             let next = self.later.first_key_value().map(|(&(due, _), _)| due);
             if self.deserted && next.is_none() {
-                return Err(RecvTimeoutError::Disconnected);
+                // Somebody may have come since.
+                self.deserted = !self.network.has_others(self.process);
+                if self.deserted {
+                    return Err(RecvTimeoutError::Disconnected);
+                }
             }
             let until = next.into_iter().chain(deadline).min();
             let parcel = match until {
