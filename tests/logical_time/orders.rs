@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use lisle::clock::{Process, VectorTime};
 use lisle::delivery::{
-    Arrival, Broadcast, Causal, Delivery, Fifo, Loss, MessageId, Missing, PointToPoint, Protocol,
-    Refused, Total,
+    Arrival, Broadcast, Causal, CausalHeader, Delivery, Envelope, Fifo, FifoHeader, Loss,
+    MessageId, Missing, PointToPoint, Protocol, Refused, Total,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -414,25 +414,30 @@ fn a_message_for_another_is_refused() {
     ));
 }
 
-/// Headers that no protocol made: held, counted, given up; never a panic.
-#[test]
-fn forged_headers_do_no_harm() {
-    use lisle::delivery::{CausalHeader, Envelope};
-    let [a, b, me] = processes();
-    let forged = |from, seen: &[(Process, u64)]| Envelope {
+fn forged(from: Process, seen: &[(Process, u64)]) -> Envelope<CausalHeader, &'static str> {
+    Envelope {
         header: CausalHeader {
             from,
             seen: seen.iter().copied().collect(),
         },
         message: "forged",
-    };
+    }
+}
+
+/// Headers that no protocol made: refused, held, counted, given up; never a panic.
+#[test]
+fn forged_headers_do_no_harm() {
+    let [a, b, other, me] = processes();
     let mut carol = Causal::new(me).limit(3).loss(Loss::Skip);
     assert_eq!(carol.arrive(forged(a, &[])), Ok(Arrival::Duplicate));
     assert_eq!(
-        carol.arrive(forged(me, &[(me, 7)])),
-        Ok(Arrival::Held),
-        "not mine"
+        carol.arrive(forged(other, &[(other, 7)])),
+        Ok(Arrival::Held)
     );
+    for number in [1, 7, u64::MAX] {
+        let mine = carol.arrive(forged(me, &[(me, number)]));
+        assert!(matches!(mine, Err(Refused::Misaddressed(_))));
+    }
     // Two that wait for each other.
     let (one, other) = (forged(a, &[(a, 1), (b, 1)]), forged(b, &[(a, 1), (b, 1)]));
     assert_eq!(carol.arrive(one), Ok(Arrival::Held));
@@ -443,6 +448,65 @@ fn forged_headers_do_no_harm() {
     carol.give_up();
     while carol.deliver().is_some() {}
     assert!(carol.held().len() <= 3);
+    assert_eq!(carol.broadcast("mine").header.seen.get(me), 1);
+}
+
+/// Nobody else numbers one's own messages, or the others would wait for what was never
+/// said.
+#[test]
+fn what_claims_to_be_ones_own_is_refused() {
+    let [a, b] = processes();
+    let (mut alice, mut bob) = (Fifo::new(a), Fifo::new(b).limit(1).loss(Loss::Skip));
+    for number in [1, 2, u64::MAX] {
+        let header = FifoHeader { from: b, number };
+        let message = "forged";
+        let refused = bob.arrive(Envelope { header, message });
+        assert!(matches!(refused, Err(Refused::Misaddressed(_))));
+    }
+    assert_eq!((bob.give_up(), bob.deliver()), (0, None));
+    assert_eq!(alice.arrive(bob.broadcast("mine")), Ok(Arrival::Ready));
+}
+
+/// What others claim to have heard of oneself is no reason to skip it: it waits until one
+/// says it.
+#[test]
+fn what_waits_for_ones_own_is_let_through_by_it_alone() {
+    let [a, other, me] = processes();
+    let mut carol = Causal::new(me);
+    let answer = forged(a, &[(a, 1), (me, 2)]);
+    assert_eq!(carol.arrive(answer), Ok(Arrival::Held));
+    let far = forged(other, &[(other, 1), (me, u64::MAX)]);
+    assert_eq!(carol.arrive(far), Ok(Arrival::Held));
+    assert_eq!(carol.give_up(), 0);
+    let of_mine = Missing {
+        from: me,
+        first: 1,
+        last: u64::MAX,
+    };
+    assert_eq!((carol.skip(of_mine), carol.lost()), (0, 0));
+    for number in [1, 2] {
+        assert!(carol.deliver().is_none());
+        assert_eq!(carol.broadcast("mine").header.seen.get(me), number);
+    }
+    assert_eq!(carol.deliver().unwrap().from, a);
+    assert_eq!(carol.waiting(), 1);
+}
+
+/// What is refused leaves nothing behind.
+#[test]
+fn a_hold_back_that_refuses_does_not_grow() {
+    let [a, b, c, d, me] = processes();
+    let mut carol = Causal::new(me).limit(3).loss(Loss::Skip);
+    let waits = |(from, on)| forged(from, &[(from, 1), (on, 1)]);
+    // Two wait for each other, whatever is given up, and a third one for one of them.
+    for envelope in [(a, b), (b, a), (c, a)].map(waits) {
+        assert_eq!(carol.arrive(envelope), Ok(Arrival::Held));
+    }
+    let before = format!("{carol:?}");
+    // The only one that waits for the third.
+    let refused = carol.arrive(waits((d, c)));
+    assert!(matches!(refused, Err(Refused::Full(_))));
+    assert_eq!(format!("{carol:?}"), before);
 }
 
 #[test]
@@ -461,4 +525,76 @@ fn a_member_that_left_a_total_order_is_not_waited_for() {
     assert_eq!(alice.deliver().unwrap().message, "message");
     assert_eq!(bob.deliver().unwrap().message, "message");
     assert!(bob.reply().is_none(), "it has replied");
+}
+
+/// One who is silent holds the others' messages up, but not without bound; its own word is
+/// let in and ends that.
+#[test]
+fn the_queue_of_a_total_order_is_bounded_and_says_who_waits_for_whom() {
+    const LIMIT: usize = 3;
+    let all @ [a, b, c] = processes();
+    let mut bob = Total::new(b, all).limit(LIMIT);
+    let [mut alice, mut carol] = [a, c].map(|p| Total::new(p, all));
+    let mine = bob.broadcast(0);
+    let sent: Vec<_> = (1..=5).map(|n| alice.broadcast(n)).collect();
+    let mut refused = Vec::new();
+    for envelope in &sent {
+        carol.arrive(*envelope).unwrap();
+        match bob.arrive(*envelope) {
+            Ok(arrival) => assert_eq!(arrival, Arrival::Held),
+            Err(Refused::Full(envelope)) => refused.push(envelope),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(refused, sent[LIMIT..]);
+    assert_eq!(bob.arrive(sent[0]), Ok(Arrival::Duplicate), "that is here");
+    assert_eq!(bob.awaited(), [c]);
+
+    let held = bob.held();
+    let ids: Vec<_> = held
+        .iter()
+        .map(|held| (held.id.from, held.id.number))
+        .collect();
+    // The first of the two that were said at the same time is alice's.
+    assert_eq!(ids, [(a, 1), (b, 1), (a, 2), (a, 3)]);
+    let first_of_carols = Missing {
+        from: c,
+        first: 1,
+        last: 1,
+    };
+    assert!(
+        held.iter()
+            .all(|held| held.waits_for.contains(&first_of_carols))
+    );
+
+    // Whoever is awaited is let in.
+    carol.arrive(mine).unwrap();
+    bob.arrive(carol.broadcast(6)).unwrap();
+    let mut delivered: Vec<_> = std::iter::from_fn(|| bob.deliver()).collect();
+    for envelope in refused {
+        bob.arrive(envelope).unwrap();
+    }
+    delivered.extend(std::iter::from_fn(|| bob.deliver()));
+    let delivered: Vec<_> = delivered.iter().map(|delivery| delivery.message).collect();
+    assert_eq!(delivered, [1, 0, 2, 3, 4, 5]);
+    assert_eq!(bob.awaited(), [a], "carol's word is the latest");
+}
+
+/// Nobody waits for who is no member, so its messages would come in different places.
+#[test]
+fn who_is_no_member_of_a_total_order_is_refused() {
+    let all @ [a, b] = processes();
+    let [mut alice, mut bob] = all.map(|p| Total::new(p, all));
+    let stranger = Total::new(7, all).broadcast("stranger");
+    let refused = |member: &mut Total<&str>, envelope| {
+        matches!(member.arrive(envelope), Err(Refused::Misaddressed(_)))
+    };
+    assert!(refused(&mut alice, stranger));
+    let mine = alice.broadcast("mine");
+    assert!(refused(&mut alice, mine));
+    bob.arrive(mine).unwrap();
+    bob.leave(a);
+    assert!(refused(&mut bob, alice.broadcast("late")));
+    assert_eq!(bob.deliver().unwrap().message, "mine");
+    assert_eq!((bob.deliver(), bob.process()), (None, b));
 }

@@ -12,7 +12,7 @@ use super::{Broadcast, MessageId};
 /// A message carries how many broadcasts of each process its sender had delivered, its
 /// own and this one included. Only broadcasts are counted, not other events: those never
 /// arrive anywhere, so waiting for them would last for ever. One's own messages are not
-/// delivered to oneself.
+/// delivered to oneself; what claims to be one's own is refused.
 ///
 /// Source: Birman, Schiper and Stephenson, "Lightweight causal and atomic group
 /// multicast", ACM TOCS 9(3), 1991.
@@ -71,12 +71,15 @@ impl<T> HoldBack<CausalRule, T> {
     /// The envelope to be sent to every other process.
     pub fn broadcast(&mut self, message: T) -> Envelope<CausalHeader, T> {
         let CausalRule { me, past } = &mut self.rule;
-        past.set(*me, past.get(*me) + 1);
-        let header = CausalHeader {
-            from: *me,
-            seen: past.clone(),
-        };
-        Envelope { header, message }
+        let (from, number) = (*me, past.get(*me) + 1);
+        past.set(from, number);
+        let seen = past.clone();
+        // Who lost its memory may be answered before it has spoken again.
+        self.awake(MessageId { from, number });
+        Envelope {
+            header: CausalHeader { from, seen },
+            message,
+        }
     }
 }
 
@@ -96,6 +99,11 @@ impl Rule for CausalRule {
     fn id(&self, header: &CausalHeader) -> MessageId {
         let (from, number) = (header.from, header.seen.get(header.from));
         MessageId { from, number }
+    }
+
+    /// Nobody else gives one's own messages their numbers.
+    fn is_mine(&self, header: &CausalHeader) -> bool {
+        header.from != self.me
     }
 
     fn verdict(&self, header: &CausalHeader) -> Verdict {
@@ -121,6 +129,10 @@ impl Rule for CausalRule {
 
     fn past(&self) -> &VectorTime {
         &self.past
+    }
+
+    fn may_skip(&self, from: Process) -> bool {
+        from != self.me
     }
 
     fn skip(&mut self, up_to: MessageId) {

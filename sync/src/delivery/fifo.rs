@@ -6,7 +6,8 @@ use super::hold_back::{Envelope, HoldBack, Rule, Verdict};
 use super::{Broadcast, MessageId};
 
 /// Delivers each sender's messages in the order in which it sent them, as TCP does.
-/// Says nothing about messages of different senders.
+/// Says nothing about messages of different senders. What claims to be one's own is
+/// refused.
 ///
 /// ```
 /// use lisle_sync::delivery::{Arrival, Broadcast, Fifo};
@@ -36,7 +37,17 @@ pub struct FifoHeader {
     /// Its sender.
     pub from: Process,
     /// Its number; the first is 1.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "checked_number"))]
     pub number: u64,
+}
+
+#[cfg(feature = "serde")]
+fn checked_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let number = <u64 as serde::Deserialize>::deserialize(from)?;
+    if number > lisle_clock::MAX_TIME {
+        return Err(serde::de::Error::custom("a number is too great"));
+    }
+    Ok(number)
 }
 
 impl<T> HoldBack<FifoRule, T> {
@@ -84,6 +95,11 @@ impl Rule for FifoRule {
         MessageId { from, number }
     }
 
+    /// Nobody else gives one's own messages their numbers.
+    fn is_mine(&self, header: &FifoHeader) -> bool {
+        header.from != self.me
+    }
+
     fn verdict(&self, header: &FifoHeader) -> Verdict {
         in_turn(self.id(header), &self.past).unwrap_or(Verdict::Ready)
     }
@@ -98,6 +114,10 @@ impl Rule for FifoRule {
 
     fn past(&self) -> &VectorTime {
         &self.past
+    }
+
+    fn may_skip(&self, from: Process) -> bool {
+        from != self.me
     }
 
     fn skip(&mut self, up_to: MessageId) {

@@ -53,6 +53,12 @@ pub trait Rule {
     /// How many messages of each sender are delivered, or were given up.
     fn past(&self) -> &VectorTime;
 
+    /// Whether messages of this sender can be given up. One's own are not lost: they are
+    /// still to be sent.
+    fn may_skip(&self, _: Process) -> bool {
+        true
+    }
+
     /// The messages of this sender up to this number count as delivered.
     fn skip(&mut self, up_to: MessageId);
 }
@@ -158,7 +164,8 @@ impl<R: Rule, T> HoldBack<R, T> {
     /// # Errors
     /// [`Refused::Full`] if it would have to wait, as many wait as may, and the policy is
     /// [`Loss::Wait`], or there is something to be delivered first;
-    /// [`Refused::Misaddressed`] if it is for another process.
+    /// [`Refused::Misaddressed`] if it is for another process, or claims to be one's own
+    /// under a rule by which nobody sends to oneself.
     pub fn arrive(
         &mut self,
         envelope: Envelope<R::Header, T>,
@@ -207,9 +214,10 @@ impl<R: Rule, T> HoldBack<R, T> {
             });
         }
         // Nothing is missing: headers that no protocol made wait for each other.
-        for waiting in self.waiting.values_mut() {
+        self.waiting.retain(|_, waiting| {
             waiting.retain(|&other| other != id);
-        }
+            !waiting.is_empty()
+        });
         let envelope = self.held.remove(&id).expect("it is held");
         Err(Refused::Full(envelope))
     }
@@ -234,7 +242,7 @@ impl<R: Rule, T> HoldBack<R, T> {
     }
 
     /// Looks again at what waits for messages of this sender up to this number.
-    fn awake(&mut self, up_to: MessageId) {
+    pub(super) fn awake(&mut self, up_to: MessageId) {
         let first = MessageId { number: 0, ..up_to };
         while let Some((&on, _)) = self.waiting.range(first..=up_to).next() {
             for id in self.waiting.remove(&on).unwrap_or_default() {
@@ -333,12 +341,13 @@ impl<R: Rule, T> HoldBack<R, T> {
     }
 
     /// Gives these messages up, and those of the same sender before them, but for
-    /// those that are held; returns how many.
+    /// those that are held; returns how many. One's own are not given up where nobody
+    /// sends to oneself.
     pub fn skip(&mut self, missing: Missing) -> u64 {
         let Missing { from, last, .. } = missing;
         let past = self.rule.past().get(from);
         let first = past.saturating_add(1);
-        if last < first {
+        if last < first || !self.rule.may_skip(from) {
             return 0;
         }
         // Not beyond a message that is here: its turn will come.
@@ -378,7 +387,10 @@ impl<R: Rule, T> HoldBack<R, T> {
                 gaps.iter()
                     .fold(0, |sum: u64, gap| sum.saturating_add(gap.last - gap.first))
             };
-            let Some(gaps) = gaps.filter(|gaps| !gaps.is_empty()).min_by_key(size) else {
+            let may_skip = |gaps: &Vec<Missing>| {
+                !gaps.is_empty() && gaps.iter().all(|gap| self.rule.may_skip(gap.from))
+            };
+            let Some(gaps) = gaps.filter(may_skip).min_by_key(size) else {
                 break;
             };
             for gap in gaps {

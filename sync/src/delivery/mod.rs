@@ -23,8 +23,9 @@
 //! network connects the threads of a program, reliably, or with the faults that one asks
 //! for, reproducibly.
 //!
-//! *Holding back*. What arrives too early waits in a [`HoldBack`]. How much may wait is
-//! [bounded](HoldBack::limit); who waits for what can be [seen](HoldBack::held).
+//! *Holding back*. What arrives too early waits in a [`HoldBack`], and in a total order
+//! in its queue. How much may wait is bounded ([`HoldBack::limit`], [`Total::limit`]); who
+//! waits for what can be [seen](Protocol::held).
 //! Duplicates are dropped and counted.
 //!
 //! *Loss*. Nothing is repeated by itself: a message that the transport loses stays away,
@@ -114,7 +115,8 @@ pub enum Arrival {
 pub enum Refused<E> {
     /// It would have to wait, and as much waits as may.
     Full(E),
-    /// It is for another process.
+    /// It is not for this process: it is for another one, or its sender is no member, or
+    /// it claims to be this process's own.
     Misaddressed(E),
 }
 
@@ -191,7 +193,7 @@ impl<E> fmt::Display for Refused<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Refused::Full(_) => "as many messages wait as may",
-            Refused::Misaddressed(_) => "the message is for another process",
+            Refused::Misaddressed(_) => "the message is not for this process",
         })
     }
 }
