@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use lisle_clock::{Clock, Lamport, LamportStamp, Process};
 
-use super::fifo::{Fifo, FifoHeader};
-use super::hold_back::{Envelope, Held};
-use super::{Arrival, Broadcast, Delivery, Missing, Protocol, Refused};
+use super::fifo::{Fifo, FifoHeader, FifoRule};
+use super::hold_back::{Envelope, Held, HoldBack};
+use super::{Arrival, Broadcast, Delivery, MessageId, Missing, Protocol, Refused};
 
 /// Delivers the same messages in the same order to every member, one's own among them,
 /// and no message before one that may have caused it.
@@ -17,8 +17,10 @@ use super::{Arrival, Broadcast, Delivery, Missing, Protocol, Refused};
 /// acknowledgements ([`Protocol::reply`]). Below it lies [`Fifo`], which turns loss
 /// into waiting; hence the two numbers.
 ///
-/// Members are those it begins with, less those that [left](Total::leave). A member that
-/// is silent holds everybody up.
+/// Members are those it begins with, less those that [left](Total::leave); what anybody
+/// else says is refused, for nobody would wait for it. A member that is silent holds
+/// everybody up: meanwhile, so many messages of the others as the
+/// [limit](Total::limit) has it wait in the queue, and then they are refused, too.
 ///
 /// Source: Lamport, "Time, clocks, and the ordering of events in a distributed system",
 /// CACM 21(7), 1978.
@@ -46,6 +48,9 @@ pub struct Total<T> {
     /// The latest time that each other member is known to have reached.
     heard: BTreeMap<Process, u64>,
     queue: BTreeMap<LamportStamp, (u64, T)>,
+    /// How many of those are others'.
+    others: usize,
+    limit: usize,
     owes_reply: bool,
 }
 
@@ -72,14 +77,20 @@ impl<T> Total<T> {
             clock: Lamport::new(process),
             heard: others.map(|member| (member, 0)).collect(),
             queue: BTreeMap::new(),
+            others: 0,
+            limit: HoldBack::<FifoRule, T>::LIMIT,
             owes_reply: false,
         }
     }
 
-    /// Sets how many envelopes may wait for earlier ones of the same sender.
+    /// Sets how many envelopes may wait for earlier ones of the same sender; and how many
+    /// messages of others, one at least, may wait in the queue. Those of members who are
+    /// [awaited](Total::awaited) are always accepted: they are what the others wait for.
+    /// One's own are not counted.
     #[must_use]
     pub fn limit(mut self, messages: usize) -> Total<T> {
         self.below = self.below.limit(messages);
+        self.limit = messages.max(1);
         self
     }
 
@@ -92,14 +103,44 @@ impl<T> Total<T> {
 
     /// The members whose next word the first message waits for.
     pub fn awaited(&self) -> Vec<Process> {
-        let Some((first, _)) = self.queue.first_key_value() else {
-            return Vec::new();
-        };
-        let silent = self.heard.iter().filter(|&(&process, &time)| {
+        let first = self.queue.first_key_value();
+        first.map_or_else(Vec::new, |(first, _)| self.silent_since(first).collect())
+    }
+
+    /// The members from whom something may still come that is less.
+    fn silent_since(&self, stamp: &LamportStamp) -> impl Iterator<Item = Process> {
+        let silent = self.heard.iter().filter(move |&(&process, &time)| {
             // What it says next is greater than what it said last.
-            LamportStamp { time, process } <= *first && process != first.process
+            LamportStamp { time, process } <= *stamp && process != stamp.process
         });
-        silent.map(|(&process, _)| process).collect()
+        silent.map(|(&process, _)| process)
+    }
+
+    /// Whether there is no room for this in the queue.
+    fn is_full(&self, Envelope { header, message }: &Envelope<FifoHeader, Packet<T>>) -> bool {
+        let is_new = header.number > self.below.delivered().get(header.from);
+        let has_room = self.others < self.limit || message.message.is_none() || !is_new;
+        !has_room && !self.awaited().contains(&header.from)
+    }
+
+    /// What waits in the queue, and for whose next words.
+    fn queued(&self) -> impl Iterator<Item = Held> {
+        let next_of = |from| {
+            let next = self.below.delivered().get(from).saturating_add(1);
+            Missing {
+                from,
+                first: next,
+                last: next,
+            }
+        };
+        let queued = self.queue.iter().map(move |(stamp, &(number, _))| Held {
+            id: MessageId {
+                from: stamp.process,
+                number,
+            },
+            waits_for: self.silent_since(stamp).map(next_of).collect(),
+        });
+        queued.filter(|held| !held.waits_for.is_empty())
     }
 
     fn packet(&mut self, message: Option<T>) -> Envelope<FifoHeader, Packet<T>>
@@ -132,7 +173,8 @@ impl<T> Total<T> {
                 *time = stamp.time.max(*time);
             }
             if let Some(message) = message {
-                self.queue.insert(stamp, (delivery.number, message));
+                let earlier = self.queue.insert(stamp, (delivery.number, message));
+                self.others += usize::from(earlier.is_none());
                 self.owes_reply = true;
             }
         }
@@ -148,6 +190,12 @@ impl<T: Clone> Protocol for Total<T> {
     }
 
     fn arrive(&mut self, envelope: Self::Envelope) -> Result<Arrival, Refused<Self::Envelope>> {
+        if !self.heard.contains_key(&envelope.header.from) {
+            return Err(Refused::Misaddressed(envelope));
+        }
+        if self.is_full(&envelope) {
+            return Err(Refused::Full(envelope));
+        }
         let arrival = self.below.arrive(envelope)?;
         self.accept();
         Ok(match arrival {
@@ -161,6 +209,7 @@ impl<T: Clone> Protocol for Total<T> {
             return None;
         }
         let (stamp, (number, message)) = self.queue.pop_first()?;
+        self.others -= usize::from(stamp.process != self.process());
         Some(Delivery {
             from: stamp.process,
             number,
@@ -172,10 +221,11 @@ impl<T: Clone> Protocol for Total<T> {
         self.owes_reply.then(|| self.packet(None))
     }
 
-    /// Envelopes that wait for earlier ones of the same sender. What the queue waits
-    /// for, [`Total::awaited`] tells.
+    /// Envelopes that wait for earlier ones of the same sender; then what waits in the
+    /// queue, in its order, for the next words of those who have been silent. Whether
+    /// they have said those yet, nobody can tell.
     fn held(&self) -> Vec<Held> {
-        self.below.held()
+        self.below.held().into_iter().chain(self.queued()).collect()
     }
 
     fn missing(&self) -> Vec<Missing> {
