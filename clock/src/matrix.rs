@@ -31,6 +31,7 @@ use crate::{Causal, Causality, Clock, MatrixTime, Process, Stamp, VectorTime};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Unchecked"))]
 pub struct Matrix {
     stamp: MatrixStamp,
     step: NonZeroU64,
@@ -210,5 +211,51 @@ impl Causal for MatrixStamp {
 impl PartialOrd for MatrixStamp {
     fn partial_cmp(&self, other: &MatrixStamp) -> Option<Ordering> {
         self.causality(other).ordering()
+    }
+}
+
+/// A clock as it comes from outside.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(rename = "Matrix")]
+struct Unchecked {
+    stamp: MatrixStamp,
+    step: NonZeroU64,
+    members: Vec<Process>,
+    left: Vec<Process>,
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Unchecked> for Matrix {
+    type Error = &'static str;
+
+    fn try_from(from: Unchecked) -> Result<Matrix, &'static str> {
+        let Unchecked {
+            stamp,
+            step,
+            members,
+            left,
+        } = from;
+        let in_order = |processes: &[Process]| processes.is_sorted_by(|a, b| a < b);
+        if !in_order(&members) || !in_order(&left) {
+            return Err("the members of a clock are not in order");
+        }
+        let is_member = |process: &Process| members.binary_search(process).is_ok();
+        if !is_member(&stamp.process) {
+            return Err("a clock is not among its members");
+        }
+        if left.iter().any(is_member) {
+            return Err("a member of a clock has left");
+        }
+        if !stamp.time.iter().all(|((row, _), _)| is_member(&row)) {
+            return Err("a clock has a row of a process that is no member");
+        }
+        Ok(Matrix {
+            stamp,
+            step,
+            hint: 0,
+            members,
+            left,
+        })
     }
 }

@@ -9,7 +9,7 @@ use lisle::clock::{
     Clock, Delta, DeltaDecoder, DeltaEncoder, Event, EventId, History, Lamport, LamportStamp,
     MAX_TIME, Matrix, MatrixStamp, Process, Stamped, Vector, VectorStamp, VectorTime,
 };
-use lisle::delivery::{Causal, CausalHeader, Envelope};
+use lisle::delivery::{Causal, CausalHeader, Envelope, Fifo, FifoHeader};
 use proptest::prelude::*;
 
 use super::support::watchdog;
@@ -88,6 +88,7 @@ fn every_value_has_a_form() {
     check(clocks.1);
     check(clocks.2);
     check::<Envelope<CausalHeader, u8>>(Causal::new(p).broadcast(1));
+    check::<Envelope<FifoHeader, u8>>(Fifo::new(p).broadcast(1));
     let mut history = History::new();
     history.local(letter("").stamp, "here");
     check(history);
@@ -200,6 +201,38 @@ fn impossible_stamps_are_refused() {
     assert!(read::<LamportStamp>(&written(&stamp)).is_err());
     let delta = (0_u64, true, vec![((1_u32, 0_u32), u64::MAX)]);
     assert!(read::<Delta>(&written(&delta)).is_err());
+    let header = |number: u64| read::<FifoHeader>(&written(&((1_u32, 0_u32), number)));
+    assert!(header(MAX_TIME).is_ok());
+    assert!(header(MAX_TIME + 1).is_err());
+}
+
+/// A matrix clock whose parts do not fit is refused: it would panic, or take members for
+/// strangers.
+#[test]
+fn impossible_matrices_are_refused() {
+    type Name = (u32, u32);
+    let [p, q, r, s]: [Name; 4] = [(0, 0), (1, 0), (2, 0), (3, 0)];
+    let clock = |own: Name, rows: &[Name], members: &[Name], left: &[Name]| {
+        let time: Vec<_> = rows.iter().map(|&row| ((row, p), 1_u64)).collect();
+        read::<Matrix>(&written(&(own, time, 1_u64, members, left)))
+    };
+    let good = clock(q, &[p, q], &[p, q, r], &[s]).unwrap().unwrap();
+    assert_eq!(good.members().len(), 3);
+    assert!(good.stable().is_empty(), "r knows nothing");
+    for (what, bad) in [
+        ("nobody is a member", clock(q, &[], &[], &[])),
+        ("itself is none", clock(q, &[], &[p, r], &[])),
+        ("they are not in order", clock(q, &[], &[q, p], &[])),
+        ("one is there twice", clock(q, &[], &[p, p, q], &[])),
+        ("the left are not in order", clock(q, &[], &[q], &[s, r])),
+        ("one has left", clock(q, &[], &[p, q], &[p])),
+        ("a row is of a stranger", clock(q, &[q, r], &[p, q], &[])),
+    ] {
+        assert!(
+            matches!(bad, Err(WireError::Malformed(_))),
+            "{what}: {bad:?}"
+        );
+    }
 }
 
 #[test]
@@ -236,6 +269,10 @@ proptest! {
         type All = (Letter, Matrix, History, Delta, Envelope<CausalHeader, Vec<String>>);
         let _ = read::<Letter>(&framed);
         let _ = read::<Vector>(&framed);
+        if let Ok(Some(matrix)) = read::<Matrix>(&framed) {
+            prop_assert!(matrix.members().contains(&matrix.process()));
+            matrix.stable();
+        }
         let _ = read::<History>(&framed);
         let _ = read::<Delta<(Process, Process)>>(&framed);
         prop_assert!(read::<All>(&framed).is_err());
