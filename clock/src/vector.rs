@@ -296,7 +296,8 @@ impl Causal for VectorStamp {
         if self.process == other.process {
             self.own < other.own
         } else {
-            self.own <= other.known.get(self.process)
+            // Before their first events, neither knows of the other.
+            self.own <= other.known.get(self.process) && (self.own | other.own) != 0
         }
     }
 }

@@ -171,6 +171,22 @@ proptest! {
         }
     }
 
+    /// Also of clocks that have not begun: those lie before the events of all others, but
+    /// not before each other.
+    #[test]
+    fn both_ways_of_comparing_agree(steps in steps()) {
+        let Execution { events, .. } = run(&steps);
+        let never = (0..PROCESSES as u32 + 1).map(|process| Vector::new(process).now());
+        let stamps: Vec<_> = never.chain(events.into_iter().map(|event| event.vector)).collect();
+        for a in &stamps {
+            for b in &stamps {
+                let causality = a.causality(b);
+                prop_assert_eq!(a.happened_before(b), causality == Causality::Before);
+                prop_assert_eq!(b.causality(a), causality.reverse());
+            }
+        }
+    }
+
     /// The rows of a matrix are what others have said: never more than they know, and
     /// the own row is the vector clock.
     #[test]
