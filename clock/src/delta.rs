@@ -117,18 +117,19 @@ impl<K: Ord + Copy> DeltaDecoder<K> {
     /// The time that was encoded.
     ///
     /// # Errors
-    /// If it builds on a delta that did not come, because the link has lost,
-    /// repeated or reordered some. The next whole one will do again.
+    /// If it is none of those that may come next, because the link has lost, repeated or
+    /// reordered some: then it changes nothing. The next whole one will do again.
     pub fn decode(&mut self, delta: Delta<K>) -> Result<Times<K>, DeltaError> {
-        if delta.whole {
-            self.last = delta.changed;
-        } else if delta.number == self.next {
-            self.last.merge(&delta.changed);
-        } else {
+        if delta.number < self.next || (delta.number > self.next && !delta.whole) {
             return Err(DeltaError {
                 expected: self.next,
                 found: delta.number,
             });
+        }
+        if delta.whole {
+            self.last = delta.changed;
+        } else {
+            self.last.merge(&delta.changed);
         }
         self.next = delta.number.saturating_add(1);
         Ok(self.last.clone())

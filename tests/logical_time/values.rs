@@ -343,7 +343,19 @@ fn a_delta_that_is_missing_is_noticed() {
     encoder.reset();
     clock.tick();
     let whole = encoder.encode(&clock.time());
-    assert_eq!(decoder.decode(whole).unwrap(), clock.time());
+    assert_eq!(decoder.decode(whole.clone()).unwrap(), clock.time());
+    // Nor does a whole one that comes again set the link back.
+    clock.tick();
+    let next = encoder.encode(&clock.time());
+    let again = decoder.decode(whole.clone()).unwrap_err();
+    assert_eq!((again.expected, again.found), (5, 4));
+    assert_eq!(decoder.decode(next).unwrap(), clock.time());
+    decoder.decode(whole).unwrap_err();
+    clock.tick();
+    assert_eq!(
+        decoder.decode(encoder.encode(&clock.time())).unwrap(),
+        clock.time()
+    );
 }
 
 #[test]
