@@ -81,7 +81,7 @@ impl Event {
 /// let violations = history.violations();
 /// assert_eq!(violations.len(), 1);
 /// println!("{}", history.describe(&violations[0]));
-/// # assert_eq!(violations[0].chain.len(), 4);
+/// # assert_eq!(violations[0].chain(&history).len(), 4);
 /// history.check().unwrap();
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub struct History {
 }
 
 /// A message that was overtaken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
     /// The sending of the message that came too late.
     pub sent: EventId,
@@ -102,8 +102,19 @@ pub struct Violation {
     pub overtaker: EventId,
     /// The receipt of that one.
     pub early: EventId,
-    /// How the one led to the other: from `sent` over `overtaker` to `early`.
-    pub chain: Vec<EventId>,
+}
+
+impl Violation {
+    /// How the one led to the other: from `sent` over `overtaker` to `early`, in the
+    /// history that it was found in.
+    ///
+    /// It is looked for each time: kept, the chains of a history in which every message
+    /// was overtaken would be longer than the history by orders of magnitude.
+    pub fn chain(&self, history: &History) -> Vec<EventId> {
+        let mut chain = history.chain(self.sent, self.overtaker).unwrap_or_default();
+        chain.push(self.early);
+        chain
+    }
 }
 
 /// What is wrong with a history.
@@ -239,31 +250,18 @@ impl History {
                 let later =
                     |(_, other): &&(EventId, &VectorStamp)| send.stamp.happened_before(other);
                 if let Some(&(early, other)) = received.iter().find(later) {
-                    violations.push(self.violation(sent, at, EventId::from(other), early));
+                    violations.push(Violation {
+                        sent,
+                        late: at,
+                        overtaker: EventId::from(other),
+                        early,
+                    });
                 }
             }
             known.merge(&send.stamp.time());
             received.push((at, &send.stamp));
         }
         violations
-    }
-
-    fn violation(
-        &self,
-        sent: EventId,
-        late: EventId,
-        overtaker: EventId,
-        early: EventId,
-    ) -> Violation {
-        let mut chain = self.chain(sent, overtaker).unwrap_or_default();
-        chain.push(early);
-        Violation {
-            sent,
-            late,
-            overtaker,
-            early,
-            chain,
-        }
     }
 
     /// A violation in words, an event a line.
@@ -275,7 +273,7 @@ impl History {
             label(violation.overtaker),
             label(violation.sent)
         );
-        for &id in violation.chain.iter().chain([&violation.late]) {
+        for id in violation.chain(self).into_iter().chain([violation.late]) {
             let kind = match self.get(id).map(|event| event.kind) {
                 Some(EventKind::Send) => "sends",
                 Some(EventKind::Receive(_)) => "receives",

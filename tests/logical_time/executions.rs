@@ -215,7 +215,7 @@ proptest! {
         expected.sort();
         prop_assert_eq!(found, expected);
         for violation in violations {
-            let chain = &violation.chain;
+            let chain = violation.chain(&history);
             prop_assert_eq!(chain[0], violation.sent);
             prop_assert_eq!(chain[chain.len() - 1], violation.early);
             prop_assert!(chain.contains(&violation.overtaker));
@@ -261,4 +261,26 @@ proptest! {
             prop_assert!(History::from_iter(wrong).check().is_err());
         }
     }
+}
+
+/// A violation is four names, however long the chain that shows it.
+#[test]
+fn messages_received_backwards_are_found_in_little_room() {
+    const MESSAGES: usize = 10_000;
+    let (mut a, mut b) = (Vector::new(0), Vector::new(1));
+    let mut history = History::new();
+    let sent: Vec<_> = (0..MESSAGES).map(|_| a.stamp()).collect();
+    for stamp in &sent {
+        history.send(stamp.clone(), "");
+    }
+    for stamp in sent.iter().rev() {
+        b.receive(stamp);
+        history.receive(b.now(), stamp, "");
+    }
+    let violations = history.violations();
+    assert_eq!(violations.len(), MESSAGES - 1);
+    let first_sent = violations.last().unwrap();
+    assert_eq!(first_sent.sent, EventId::from(&sent[0]));
+    assert_eq!(first_sent.chain(&history).len(), MESSAGES + 1);
+    assert_eq!(violations[0].chain(&history).len(), 3);
 }
