@@ -1,7 +1,7 @@
 //! SVG, HTML, Perfetto, and the two small graphs.
 
 use lisle_trace::graph::Link;
-use lisle_trace::{HistoryBuilder, Kind, Trace, html, perfetto, shiviz, svg};
+use lisle_trace::{HistoryBuilder, Kind, ProcessKind, Trace, html, perfetto, shiviz, svg};
 
 use crate::recording::recorded;
 
@@ -190,4 +190,22 @@ fn what_follows_from_others_is_left_out_of_the_process_graph() {
     let log = "a\np {\"p\":1}\nb\nq {\"q\":1, \"p\":1}\nc\nr {\"r\":1, \"q\":1, \"p\":1}\n";
     let history = shiviz::read(log).unwrap().remove(0).history;
     assert_eq!(history.process_graph().precedes(), [(0, 1), (1, 2)]);
+}
+
+/// As many as a program has: names are not tried one after the other each time.
+#[test]
+fn processes_of_one_name_are_numbered() {
+    const THREADS: u64 = 100_000;
+    let mut builder = HistoryBuilder::new();
+    builder.host("t (3)");
+    for thread in 1..=THREADS {
+        builder.process("t", ProcessKind::UserThread, thread);
+    }
+    builder.host("u");
+    let again = builder.process("t (3)", ProcessKind::UserThread, 0);
+    let history = builder.build().unwrap();
+    let name = |process: u32| history.processes()[process as usize].name.as_str();
+    assert_eq!([1, 2, 3].map(name), ["t", "t (2)", "t (4)"]);
+    assert_eq!(name(THREADS as u32), format!("t ({})", THREADS + 1));
+    assert_eq!(name(again), "t (3) (2)");
 }

@@ -198,6 +198,8 @@ pub struct HistoryBuilder {
     graph: Builder,
     processes: Vec<Process>,
     names: HashMap<String, ProcessId>,
+    /// The next number behind a name that is taken.
+    numbers: HashMap<String, u32>,
     details: Vec<Vec<Detail>>,
     labels: Vec<String>,
     known: HashMap<String, u32>,
@@ -213,12 +215,7 @@ impl HistoryBuilder {
 
     /// A new process. If the name is taken, it gets a number behind it.
     pub fn process(&mut self, name: &str, kind: ProcessKind, thread: u64) -> ProcessId {
-        let mut unique = name.to_owned();
-        let mut number = 2;
-        while self.names.contains_key(&unique) {
-            unique = format!("{name} ({number})");
-            number += 1;
-        }
+        let unique = self.unique(name);
         let id = self.graph.process();
         self.names.insert(unique.clone(), id);
         self.processes.push(Process {
@@ -228,6 +225,19 @@ impl HistoryBuilder {
         });
         self.details.push(Vec::new());
         id
+    }
+
+    fn unique(&mut self, name: &str) -> String {
+        let mut unique = name.to_owned();
+        if !self.names.contains_key(name) {
+            return unique;
+        }
+        let number = self.numbers.entry(unique.clone()).or_insert(2);
+        while self.names.contains_key(&unique) {
+            unique = format!("{name} ({number})");
+            *number += 1;
+        }
+        unique
     }
 
     /// The process of this name, a new one if there is none.
