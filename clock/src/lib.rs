@@ -80,6 +80,15 @@ pub use self::vector::{Vector, VectorStamp};
 
 /// The greatest time that is accepted from outside, when a stamp is deserialised.
 ///
-/// Clocks count to 2⁶⁴. A message that claimed to come from near that end would
-/// bring its receivers there; this bound keeps them away from it.
+/// Clocks count to 2⁶⁴, and panic there. A message that claimed to come from near that end
+/// would bring its receivers there; this bound keeps them 3·2⁶² events away from it, so
+/// that no single message, damaged or forged, makes a clock panic.
+///
+/// That is all. Peers are trusted to send stamps that their clocks gave. One who does not
+/// can bring its receivers to this very bound: a Lamport clock by any stamp, a vector or
+/// matrix clock by one that claims to know so much of the receiver. What the receiver stamps
+/// after that is refused by all who deserialise it, until it comes back
+/// [reborn](Process::reborn) with a new clock; and stamps that claim what did not happen
+/// make comparisons worthless. Against such peers, authenticate them, and compare what they
+/// claim with what you know before you [receive](Clock::receive) it.
 pub const MAX_TIME: u64 = 1 << 62;

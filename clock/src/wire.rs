@@ -7,10 +7,14 @@
 //!
 //! Both ends of a connection write and read independently: peer to peer. The version
 //! is that of this format; a reader refuses others. A frame is at most as long as the
-//! [limit](Reader::limit), which reader and writer check before anything is allocated
-//! for it. What comes from the other side is not trusted: every malformed input is an
-//! error, none a panic; times near the end of the clocks are refused
-//! ([`MAX_TIME`](crate::MAX_TIME)).
+//! [limit](Reader::limit). A reader checks that before it allocates anything for the
+//! frame; a writer serialises the message first, and then writes nothing of what is too
+//! long.
+//!
+//! The form of what comes from the other side is not trusted: every malformed input is an
+//! error, none a panic, if the message's type is one [to be read](Reader::read) from
+//! outside; times near the end of the clocks are refused. What a well-formed message says
+//! is believed, its stamp too: see [`MAX_TIME`](crate::MAX_TIME).
 //!
 //! ```
 //! use lisle_clock::wire::{Reader, Writer};
@@ -165,6 +169,13 @@ impl<R: Read> Reader<R> {
     }
 
     /// Reads a message; `None` if the stream ends, after a frame or before the first.
+    ///
+    /// What is made of a frame is up to the message's type, and the limit bounds it only
+    /// as far as each of its parts takes bytes. So the type must not be recursive without
+    /// bound, such as a list of boxes, or a frame within the limit can overflow the stack;
+    /// and it must have no sequences of what takes no bytes, such as `Vec<()>`, or a few
+    /// bytes can announce 2⁶⁴ items, which are then made one after the other. No type of
+    /// this crate is or has such.
     ///
     /// # Errors
     /// For whatever is wrong with the stream. After [`Malformed`](WireError::Malformed)
