@@ -10,16 +10,18 @@ use std::time::{Duration, Instant};
 
 use common::{Lisle, Measure, Threads};
 use lisle::channel::{self, stamped};
-use lisle::clock::{Causal as _, Clock, DeltaEncoder, Lamport, Matrix, Process, Vector};
+use lisle::clock::{
+    Causal as _, Clock, DeltaEncoder, Lamport, Matrix, Process, Vector, VectorStamp,
+};
 use lisle::delivery::{Broadcast, Causal, Fifo, PointToPoint, Total};
 
 /// Words that a sender of a stream sends between two yields.
 const BURST: u64 = 256;
 
-/// A clock that knows of so many processes, itself one of them.
-fn vector(process: u32, known: u32) -> Vector {
+/// A clock that knows of these processes, itself one of them.
+fn vector(process: u32, known: impl Iterator<Item = u32>) -> Vector {
     let mut clock = Vector::new(process);
-    (0..known)
+    known
         .filter(|&other| other != process)
         .for_each(|other| clock.receive(&Vector::new(other).stamp()));
     clock.tick();
@@ -158,7 +160,7 @@ fn lamports() -> (Lamport, Lamport) {
 }
 
 fn vectors(known: u32) -> (Vector, Vector) {
-    (vector(0, known), vector(1, known))
+    (vector(0, 0..known), vector(1, 0..known))
 }
 
 fn with<C>(capacity: Option<usize>, (here, there): (C, C)) -> WithClocks<C> {
@@ -260,9 +262,11 @@ fn timed(operations: u64, mut operation: impl FnMut()) -> f64 {
     })
 }
 
-/// Bytes and nanoseconds of a stamp; `known` of the processes have been heard of.
-fn stamps(label: &str, known: u32) {
-    let (mut here, mut there) = vectors(known);
+/// Bytes and nanoseconds of a stamp; `known` of the processes, evenly spread, have been
+/// heard of.
+fn stamps(known: u32, processes: u32) {
+    let heard_of = || (0..known).map(|n| n * (processes / known));
+    let [mut here, mut there] = [0, processes / known].map(|process| vector(process, heard_of()));
     let stamp = here.stamp();
     let bytes = |value: &_| postcard::to_allocvec(value).expect("it has a form").len();
     let wire = bytes(&stamp);
@@ -274,14 +278,24 @@ fn stamps(label: &str, known: u32) {
         .len();
     let operations = (400_000 / u64::from(known)).max(50);
     let stamping = timed(operations, || _ = black_box(here.stamp()));
-    let receiving = timed(operations, || there.receive(black_box(&stamp)));
+    // What the stamp knows is known from the second time on: nothing is merged.
+    let again = timed(operations, || there.receive(black_box(&stamp)));
+    // As from a wire: each has entries of its own.
+    let from_elsewhere: Vec<_> = (0..operations)
+        .map(|_| VectorStamp::new(here.process(), here.stamp().time()))
+        .collect();
+    let mut next = from_elsewhere.iter().cycle();
+    let merging = timed(operations, || {
+        there.receive(black_box(next.next().expect("there are some")))
+    });
     let (a, b) = (here.now(), there.now());
     let comparing = timed(operations, || _ = black_box(a.causality(black_box(&b))));
     let before = timed(operations, || {
         _ = black_box(a.happened_before(black_box(&b)))
     });
     println!(
-        "stamp   {label:<28} {:>7} B in memory {wire:>7} B sent {delta:>4} B as delta   stamp {stamping:>9.1} ns   receive {receiving:>9.1} ns   compare {comparing:>9.1} ns   before? {before:>5.1} ns",
+        "stamp   {:<28} {:>7} B in memory {wire:>7} B sent {delta:>4} B as delta   stamp {stamping:>9.1} ns   receive {merging:>9.1} ns, {again:>5.1} ns if its entries are known   compare {comparing:>9.1} ns   before? {before:>5.1} ns",
+        format!("vector, {known} of {processes} known"),
         stamp.time().len() * size_of::<(Process, u64)>(),
     );
 }
@@ -344,14 +358,11 @@ fn targets() {
             .len()
     );
     for processes in [2, 16, 256, 4096] {
-        stamps(
-            &format!("vector, {processes} of {processes} known"),
-            processes,
-        );
+        stamps(processes, processes);
     }
     for processes in [16, 256, 4096] {
         // A clock knows those whose messages reached it, directly or not.
-        stamps(&format!("vector, 8 of {processes} known"), 8);
+        stamps(8, processes);
     }
     for processes in [2, 16, 64] {
         let (mut here, mut there) = (matrix(0, processes), matrix(1, processes));
