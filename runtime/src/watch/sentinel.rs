@@ -19,10 +19,11 @@ use super::{Kind, REST, RUN, offer};
 use crate::runtime::Shared;
 use crate::sched::lwp::Lwp;
 
-/// Looks in vain before it dozes.
-const LOOKS: u32 = 20;
+/// Looks in vain before it dozes: while there was something to find lately, and later.
+/// Looks of all idle CPUs count against a quota of the process's.
+const LOOKS: (u32, u32) = (20, 2);
 /// How long it dozes, at first and at most.
-const DOZE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(5));
+const DOZE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
 
 /// A sentinel's body.
 pub(super) fn run(shared: &Shared, cpu: usize) {
@@ -49,7 +50,8 @@ pub(super) fn run(shared: &Shared, cpu: usize) {
         } else {
             in_vain += 1;
         }
-        if in_vain >= LOOKS {
+        let looks = if doze == DOZE.0 { LOOKS.0 } else { LOOKS.1 };
+        if in_vain >= looks {
             in_vain = 0;
             // A nap from which the end of the runtime wakes it.
             let _ = sys::futex_wait(&watch.sentinels, RUN, Some(doze));
