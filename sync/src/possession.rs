@@ -22,7 +22,9 @@
 //! up meanwhile waits until the examination is over, and the examiner unlinks it. So
 //! the guard, on the waiter's stack, stays in place, and the examiner's position in the
 //! line, too; and who has given up is not examined again before it runs. A panic of a
-//! guard is caught and goes on in the waiter that it belongs to, which is woken for it.
+//! guard is caught and goes on in the waiter that it belongs to, which is woken for it,
+//! or finds it when it has given up. What the guard panicked with is the user's, so it is
+//! dropped by that waiter only, and not before it has what it unwinds with.
 //!
 //! *No lost wake-up*. (1) A newcomer sets `QUEUED` under the lock in a
 //! read-modify-write that finds `HELD`. If that is before the holder's fast exit, the
@@ -31,8 +33,8 @@
 //! over or sets the state free, and `QUEUED` is set with that. (3) *While the state is
 //! free, no guard in the line is true*: every leaver that finds `QUEUED` has examined
 //! all, and what changes the state possesses it. A waiter that gives up may uncover another
-//! one; where a line hides some behind others, who gives up has the state again before it
-//! goes on, and leaves it like everybody.
+//! one; where a line hides some behind others, who gives up takes the state, or enlists for
+//! it, in the same stay under the lock, and leaves it like everybody.
 //!
 //! *No bypass*: a newcomer gets a free state only if nobody in the line could have it.
 //!
@@ -50,7 +52,8 @@ use std::time::Instant;
 
 use lisle_lwp::shim::{AtomicU32, Cell, Ordering};
 use lisle_runtime::cancel;
-use lisle_runtime::wait::{Caller, Locked, Node, Outcome, Reason, WaitKey, Waiters};
+use lisle_runtime::wait::list::Queue;
+use lisle_runtime::wait::{Caller, Locked, Node, Outcome, Reason, Wait, WaitKey, Waiters};
 
 use crate::poison::{Panicking, Poison};
 
@@ -131,10 +134,39 @@ impl<V> Request<V> {
         self.rank = rank;
         self
     }
+
+    /// Whether its guard has panicked. Under the lock: drops nothing.
+    fn has_panicked(&self) -> bool {
+        let panic = self.panic.take();
+        let has = panic.is_some();
+        self.panic.set(panic);
+        has
+    }
 }
 
 /// A node of a line.
 pub(crate) type Waiting<V> = Node<Request<V>>;
+
+/// Enlists a node behind all of its rank and of lesser ones.
+///
+/// # Safety
+/// As [`Queue::push`].
+pub(crate) unsafe fn push_by_rank<V>(queue: &mut Queue<Request<V>>, node: &Waiting<V>) {
+    let rank = node.data.rank;
+    // Most have no rank: then it is enough to look at the last.
+    let is_last = queue.back().is_none_or(|last| last.data.rank <= rank);
+    // SAFETY: passed on; what is found is linked here.
+    unsafe {
+        let later = match is_last {
+            true => None,
+            false => queue.find(|other| other.data.rank > rank),
+        };
+        match later {
+            Some(later) => queue.insert_before(node, later),
+            None => queue.push(node),
+        }
+    }
+}
 
 /// Who stands where, and who may be next.
 pub(crate) trait Line<V> {
@@ -252,13 +284,21 @@ impl<V, L: Line<V>> Possession<V, L> {
     /// Takes the state if it is free.
     #[inline(always)]
     pub(crate) fn try_take(&self) -> bool {
-        let word = self.word.load(Ordering::Relaxed);
-        // Acquire: pairs with the Release of the leavers.
-        word & HELD == 0
-            && self
-                .word
-                .compare_exchange(word, word | HELD, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
+        let mut word = self.word.load(Ordering::Relaxed);
+        // `QUEUED` may change meanwhile: that is no reason to fail.
+        while word & HELD == 0 {
+            // Acquire: pairs with the Release of the leavers.
+            match self.word.compare_exchange(
+                word,
+                word | HELD,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
     }
 
     /// Takes the state, waiting for it.
@@ -287,25 +327,31 @@ impl<V, L: Line<V>> Possession<V, L> {
             return Entered::Not(Outcome::Cancelled);
         };
         let node = Node::new(&wait, request);
-        if !self.enlist(&node, &caller) {
+        let mut line = self.line.lock_as(&caller);
+        let enlisted = self.enlist(&mut line, &node);
+        drop(line);
+        if !enlisted {
             let _ = wait.abandon();
             return Entered::Free;
         }
         let outcome = wait.block(deadline);
         if outcome != Outcome::Woken {
             self.withdraw(&node);
-            return Entered::Not(outcome);
         }
         if let Some(panic) = node.data.panic.take() {
-            self.release();
+            if outcome == Outcome::Woken {
+                self.release();
+            }
             resume_unwind(panic);
         }
-        Entered::Granted
+        match outcome {
+            Outcome::Woken => Entered::Granted,
+            _ => Entered::Not(outcome),
+        }
     }
 
-    /// Enlists a newcomer, unless the state is free: then takes it and returns `false`.
-    fn enlist(&self, node: &Waiting<V>, caller: &Caller) -> bool {
-        let mut line = self.line.lock_as(caller);
+    /// Enlists who comes, unless the state is free: then takes it and returns `false`.
+    fn enlist(&self, line: &mut LineOf<'_, L>, node: &Waiting<V>) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let free = word & HELD == 0;
@@ -362,7 +408,9 @@ impl<V, L: Line<V>> Possession<V, L> {
         // SAFETY: we hold the lock.
         let mut at = unsafe { line.candidate(None) };
         while let Some(node) = at {
-            let Some(guard) = node.data.guard.filter(|_| !self.poison.get()) else {
+            // One whose guard has panicked is next: its panic must not be overwritten.
+            let is_open = || !self.poison.get() && !node.data.has_panicked();
+            let Some(guard) = node.data.guard.filter(|_| is_open()) else {
                 break;
             };
             node.data.examined.set(true);
@@ -384,6 +432,9 @@ impl<V, L: Line<V>> Possession<V, L> {
                 // SAFETY: we hold the lock, and it is linked here.
                 unsafe { line.remove(node) };
                 line.wake(owner);
+                // It may have hidden one that the state is for.
+                // SAFETY: we hold the lock.
+                at = unsafe { line.candidate(None) };
             }
         }
         (line, at)
@@ -426,12 +477,36 @@ impl<V, L: Line<V>> Possession<V, L> {
     /// node.
     #[cold]
     fn withdraw(&self, node: &Waiting<V>) {
+        let line = self.unlink(&Caller::new(), node);
+        if !line.is_awaited() {
+            // Relaxed: says nothing about the state.
+            self.word.fetch_and(!QUEUED, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Possession::withdraw`], and takes the state, waiting for it: in one step, so
+    /// that no newcomer comes before one that the node has hidden.
+    #[cold]
+    fn withdraw_to_take(&self, node: &Waiting<V>) {
         let caller = Caller::new();
-        let mut line = self.line.lock_as(&caller);
+        let mut line = self.unlink(&caller, node);
+        let wait = self.begin_shielded(&caller);
+        let again = Node::new(&wait, Request::new(L::AGAIN));
+        let enlisted = self.enlist(&mut line, &again);
+        drop(line);
+        if enlisted {
+            let outcome = wait.block(None);
+            debug_assert_eq!(outcome, Outcome::Woken);
+        } else {
+            let _ = wait.abandon();
+        }
+    }
+
+    /// Unlinks a node, when nobody examines it.
+    fn unlink(&self, caller: &Caller, node: &Waiting<V>) -> LineOf<'_, L> {
+        let mut line = self.line.lock_as(caller);
         if node.data.examined.get() {
-            let Ok(wait) = caller.begin(self.reason, self.address(), false) else {
-                unreachable!("the wait is not cancellable")
-            };
+            let wait = self.begin_shielded(caller);
             node.data.leaving.set(Some(wait.key()));
             drop(line);
             let _ = wait.block(None);
@@ -440,9 +515,14 @@ impl<V, L: Line<V>> Possession<V, L> {
         // Not if it was examined, or woken in vain.
         // SAFETY: pushed to this line.
         unsafe { line.remove(node) };
-        if !line.is_awaited() {
-            // Relaxed: says nothing about the state.
-            self.word.fetch_and(!QUEUED, Ordering::Relaxed);
+        line
+    }
+
+    /// Begins a wait that is not cancellable.
+    fn begin_shielded(&self, caller: &Caller) -> Wait {
+        match caller.begin(self.reason, self.address(), false) {
+            Ok(wait) => wait,
+            Err(_) => unreachable!("the wait is not cancellable"),
         }
     }
 
@@ -460,28 +540,25 @@ impl<V, L: Line<V>> Possession<V, L> {
         deadline: Option<Instant>,
     ) -> (Outcome, usize) {
         let place = request.place.get();
-        match self.stand(request, deadline) {
+        match self.stand(request, deadline, Self::withdraw_to_take) {
             Stood::Granted => (Outcome::Woken, place),
-            Stood::Panicked(panic) => resume_unwind(panic),
             Stood::NotAtAll => (Outcome::Cancelled, place),
-            Stood::InVain(outcome, place) => {
-                let again = self.take(Request::new(L::AGAIN), None, false);
-                debug_assert!(!matches!(again, Entered::Not(_)));
-                (outcome, place)
-            }
+            Stood::Panicked(panic) | Stood::InVain(.., Some(panic)) => resume_unwind(panic),
+            Stood::InVain(outcome, place, None) => (outcome, place),
         }
     }
 
     /// As [`Possession::wait`], but the caller does not possess the state if it waited
     /// in vain.
     pub(crate) fn wait_outside(&self, request: Request<V>, deadline: Option<Instant>) -> Outcome {
-        match self.stand(request, deadline) {
+        match self.stand(request, deadline, Self::withdraw) {
             Stood::Granted => Outcome::Woken,
             Stood::Panicked(panic) => {
                 self.release();
                 resume_unwind(panic)
             }
-            Stood::InVain(outcome, _) => outcome,
+            Stood::InVain(.., Some(panic)) => resume_unwind(panic),
+            Stood::InVain(outcome, _, None) => outcome,
             Stood::NotAtAll => {
                 self.release();
                 Outcome::Cancelled
@@ -489,8 +566,15 @@ impl<V, L: Line<V>> Possession<V, L> {
         }
     }
 
+    /// Gives the state up and waits as the request says; `withdraw` is for one whose
+    /// wait has ended otherwise.
     #[inline]
-    fn stand(&self, request: Request<V>, deadline: Option<Instant>) -> Stood {
+    fn stand(
+        &self,
+        request: Request<V>,
+        deadline: Option<Instant>,
+        withdraw: fn(&Self, &Waiting<V>),
+    ) -> Stood {
         let caller = Caller::new();
         let mut line = self.line.lock_as(&caller);
         // The guards are examined before the wait begins: they might wait themselves.
@@ -515,8 +599,9 @@ impl<V, L: Line<V>> Possession<V, L> {
                 Some(panic) => Stood::Panicked(panic),
             },
             outcome => {
-                self.withdraw(&node);
-                Stood::InVain(outcome, node.data.place.get())
+                withdraw(self, &node);
+                // The panic goes out with us: to drop it here might unwind.
+                Stood::InVain(outcome, node.data.place.get(), node.data.panic.take())
             }
         }
     }
@@ -538,9 +623,7 @@ impl<V, L: Line<V>> Possession<V, L> {
             let Some(chosen) = pick(&line) else {
                 return false;
             };
-            let Ok(wait) = caller.begin(self.reason, self.address(), false) else {
-                unreachable!("the wait is not cancellable")
-            };
+            let wait = self.begin_shielded(&caller);
             if self.grant(&mut line, Some(chosen), true) {
                 break wait;
             }
@@ -577,8 +660,9 @@ enum Stood {
     Granted,
     /// The state was got again, because the guard panicked.
     Panicked(Box<dyn Any + Send>),
-    /// The state was given up and not got again; where it stood in the end.
-    InVain(Outcome, usize),
+    /// The state was given up, and the thread has withdrawn; where it stood in the end,
+    /// and with what its guard had panicked.
+    InVain(Outcome, usize, Option<Box<dyn Any + Send>>),
     /// The thread was cancelled before; it has not given up the state.
     NotAtAll,
 }

@@ -1,8 +1,9 @@
 //! The contract of monitors, regions, serializers and path expressions: forms that do not
 //! wait or not for ever, cancels, panics and poison, on all kinds of threads.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lisle::sync::{Monitor, PathErrorKind, PathExpression, Region, Serializer, path};
@@ -37,12 +38,22 @@ fn what_does_not_wait_does_not() {
     assert!(!inside.wait_timeout(0, LATE) && *inside == 1);
     let late = lisle::time::now() + LATE;
     assert!(!inside.wait_while_deadline(0, late, |n| *n == 1));
+    assert!(!inside.wait_while_timeout(0, LATE, |n| *n == 1));
+    assert!(inside.wait_while_timeout(0, LATE, |n| *n == 2));
+    assert!(!inside.wait_ranked_timeout(0, 7, LATE) && !inside.wait_ranked_deadline(0, 7, late));
     assert!(!inside.signal(0) && !inside.is_awaited(0));
     drop(inside);
     let region = Region::new(1);
     assert_eq!(region.try_when(|n| *n == 2, |n| **n), None);
     assert_eq!(region.when_timeout(LATE, |n| *n == 2, |n| **n), None);
+    assert_eq!(region.enter_timeout(LATE, |n| **n), Some(1));
     region.enter(|n| {
+        assert_eq!(region.try_enter(|_| ()), None);
+        assert_eq!(region.enter_timeout(LATE, |_| ()), None);
+        assert_eq!(
+            region.enter_deadline(lisle::time::now() + LATE, |_| ()),
+            None
+        );
         assert_eq!(region.try_when(|_| true, |_| ()), None);
         assert_eq!(region.when_timeout(LATE, |_| true, |_| ()), None);
         assert!(!n.wait_until_timeout(LATE, |n| *n == 2) && **n == 1);
@@ -52,6 +63,9 @@ fn what_does_not_wait_does_not() {
     assert!(serializer.try_enter().is_none() && serializer.enter_timeout(LATE).is_none());
     assert!(!inside.try_enqueue(0, |n| **n == 2) && inside.try_enqueue(0, |n| **n == 1));
     assert!(!inside.enqueue_timeout(0, LATE, |n| **n == 2) && inside.queue(0) == 0);
+    assert!(!inside.enqueue_ranked_timeout(0, 7, LATE, |n| **n == 2));
+    assert!(!inside.enqueue_ranked_deadline(0, 7, late, |n| **n == 2) && inside.queue(0) == 0);
+    assert!(inside.enqueue_ranked_timeout(0, 7, LATE, |n| **n == 1));
     drop(inside);
     let path = path!("a ; b");
     assert!(path.try_perform("b", || ()).is_none());
@@ -111,6 +125,44 @@ fn ranked_waits_are_served_by_rank() {
             .into_iter()
             .for_each(|thread| thread.join().unwrap());
         assert_eq!(log.take(), [1, 1, 2, 3]);
+    });
+}
+
+/// Those of a rank come in before those of a greater one, whose time is up or not.
+#[test]
+fn ranked_waits_with_deadlines_are_served_by_rank() {
+    under_seeds(|| {
+        let monitor = Arc::new(Monitor::<u8, 1>::new(0));
+        let serializer = Arc::new(Serializer::<bool>::new(false));
+        let log = Log::new();
+        let threads = [(3, 100), (1, 100), (2, 6), (1, 100), (2, 100)].map(|(rank, patience)| {
+            let (monitor, serializer) = (monitor.clone(), serializer.clone());
+            let (log, patience) = (log.clone(), patience * LATE);
+            let thread = child(move || {
+                let notified = monitor.enter().wait_ranked_timeout(0, rank, patience);
+                log.note((rank, notified));
+                let mut ready = serializer.enter();
+                let came = ready.enqueue_ranked_timeout(0, rank, patience, |ready| **ready);
+                log.note((rank, came));
+            });
+            quiesce();
+            thread
+        });
+        (0..5).for_each(|_| quiesce());
+        assert_eq!(log.take(), [(2, false)]);
+        let mut inside = monitor.enter();
+        while inside.signal(0) {}
+        drop(inside);
+        (0..5).for_each(|_| quiesce());
+        assert_eq!(
+            log.take(),
+            [(1, true), (1, true), (2, true), (3, true), (2, false)]
+        );
+        *serializer.enter() = true;
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        assert_eq!(log.take(), [(1, true), (1, true), (2, true), (3, true)]);
     });
 }
 
@@ -189,6 +241,100 @@ fn a_guard_that_panics_does_so_in_its_thread() {
     );
     assert!(!region.is_poisoned() && region.enter(|n| **n == 2));
     end(rt);
+}
+
+/// Whoever drops it is unwound.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the bomb is dropped");
+    }
+}
+
+fn unwinds_with_a_bomb<R>(wait: impl FnOnce() -> R) {
+    let unwound = catch_unwind(AssertUnwindSafe(wait));
+    let payload = unwound.err().expect("the guard's panic is lost");
+    assert!(payload.is::<Bomb>(), "the bomb was dropped");
+    core::mem::forget(payload);
+}
+
+/// A guard that is under examination, for longer than its waiter waits, panics with
+/// something that must not be dropped: the waiter gets it, and possesses the state then.
+#[test]
+fn a_guards_panic_reaches_a_waiter_that_has_given_up() {
+    fn examined(ready: bool) -> bool {
+        if ready {
+            thread::sleep(30 * LATE);
+            resume_unwind(Box::new(Bomb));
+        }
+        false
+    }
+
+    under_seeds(|| {
+        let regions = [(); 2].map(|()| Arc::new(Region::new(false)));
+        let serializer = Arc::new(Serializer::<bool>::new(false));
+        let ([inside, outside], possessed) = (regions.clone(), serializer.clone());
+        let waiters = [
+            child(move || {
+                inside.enter(|n| {
+                    unwinds_with_a_bomb(|| n.wait_until_timeout(10 * LATE, |n| examined(*n)));
+                    assert!(inside.try_enter(|_| ()).is_none(), "the region is free");
+                });
+            }),
+            child(move || {
+                unwinds_with_a_bomb(|| outside.when_timeout(10 * LATE, |n| examined(*n), |_| ()));
+            }),
+            child(move || {
+                let mut n = possessed.enter();
+                unwinds_with_a_bomb(|| n.enqueue_timeout(0, 10 * LATE, |n| examined(**n)));
+                assert!(possessed.try_enter().is_none(), "the serializer is free");
+            }),
+        ];
+        quiesce();
+        let ([first, second], third) = (regions.clone(), serializer.clone());
+        waits_for([
+            child(move || first.enter(|ready| **ready = true)),
+            child(move || second.enter(|ready| **ready = true)),
+            child(move || *third.enter() = true),
+        ]);
+        waits_for(waiters);
+        for region in regions {
+            assert!(!region.is_poisoned() && region.try_enter(|_| ()).is_some());
+        }
+        assert!(!serializer.is_poisoned() && serializer.try_enter().is_some());
+    });
+}
+
+/// One that is cancelled examines guards before it would wait, and again when it leaves.
+#[test]
+fn a_guards_panic_outlives_the_cancel_of_its_examiner() {
+    under_seeds(|| {
+        let region = Arc::new(Region::new(false));
+        let shared = region.clone();
+        let waiter = child(move || {
+            let first = AtomicBool::new(true);
+            let guard = |ready: &bool| {
+                if *ready && first.swap(false, Ordering::SeqCst) {
+                    resume_unwind(Box::new(Bomb));
+                }
+                false
+            };
+            unwinds_with_a_bomb(|| shared.when(guard, |_| ()));
+        });
+        quiesce();
+        let shared = region.clone();
+        let victim = child(move || {
+            shared.enter(|ready| {
+                **ready = true;
+                thread::current().cancel();
+                ready.wait_until(|_| false);
+            });
+        });
+        joined_or_cancelled(victim);
+        waiter.join().unwrap();
+        assert!(!region.is_poisoned() && region.try_enter(|_| ()).is_some());
+    });
 }
 
 #[test]

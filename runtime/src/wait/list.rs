@@ -131,6 +131,12 @@ impl<T> Queue<T> {
         unsafe { self.head.as_ref() }
     }
 
+    /// The last waiter.
+    pub fn back(&self) -> Option<&Node<T>> {
+        // SAFETY: a linked node stays in place.
+        unsafe { self.tail.as_ref() }
+    }
+
     /// Appends a waiter.
     ///
     /// # Safety

@@ -1,6 +1,7 @@
 //! Regions: no guard that has become true is overlooked, whoever comes, leaves or gives
 //! up meanwhile.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use lisle_lwp::explore::{model, outcomes};
@@ -111,6 +112,38 @@ fn examination_after_examination_against_timeout() {
         assert_eq!(examined_late.load(Ordering::Relaxed), 0);
         assert_eq!(left(&shared), 2);
         came
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A guard panics, once, for the thread that examines it, while its waiter gives up: the
+/// panic reaches the waiter, which is inside again.
+#[test]
+fn panicking_guard_against_timeout() {
+    let seen = outcomes(Some(2), || {
+        let shared = region(0);
+        let other = shared.clone();
+        let adder = spawn(move || add(&other));
+        let panicked = Arc::new(AtomicU32::new(0));
+        let guard = {
+            let panicked = panicked.clone();
+            move |n: &u32| {
+                if *n == 1 && panicked.swap(1, Ordering::Relaxed) == 0 {
+                    resume_unwind(Box::new(7_u8));
+                }
+                false
+            }
+        };
+        let unwound = shared.enter(|n| {
+            let wait = AssertUnwindSafe(|| n.wait_until_deadline(time::now(), &guard));
+            let unwound = catch_unwind(wait).is_err();
+            **n += 1;
+            unwound
+        });
+        adder.join().unwrap();
+        assert_eq!(u32::from(unwound), panicked.load(Ordering::Relaxed));
+        assert_eq!(left(&shared), 2);
+        unwound
     });
     assert_eq!(seen.len(), 2);
 }

@@ -1,20 +1,6 @@
 //! `Monitor`: data, entered by one thread at a time, with condition queues.
 //!
-//! *Definition*. Inside the monitor a thread may wait on a condition, which leaves the
-//! monitor, and signal a condition, which lets one go on that waits there.
-//!
-//! | discipline | operation | who runs next |
-//! |---|---|---|
-//! | Hoare | [`MonitorGuard::signal`] | the signalled thread, at once; then the signaller, before newcomers |
-//! | Mesa | [`MonitorGuard::notify_one`], [`MonitorGuard::notify_all`] | the notifier; the notified thread enters behind those who stand at the entrance |
-//!
-//! (C. A. R. Hoare, "Monitors: an operating system structuring concept", 1974;
-//! B. W. Lampson, D. D. Redell, "Experience with processes and monitors in Mesa", 1980.)
-//!
-//! *Interpretation*. Both may be used in one monitor. Whoever was signalled finds the
-//! monitor exactly as the signaller left it: no loop is needed. Whoever was notified does
-//! not, hence [`MonitorGuard::wait_while`]. Hoare's scheduled wait, `wait(p)`, is
-//! [`MonitorGuard::wait_ranked`]. The urgent queue is first in, first out.
+//! Definition, sources and interpretation stand at [`Monitor`].
 //!
 //! *Picture*. Whoever leaves, by returning or by waiting, takes the first of:
 //!
@@ -27,8 +13,7 @@
 //!
 //! *Invariants*. A notify moves a thread and wakes nobody: it is woken when it has the
 //! monitor. A waiter is notified or signalled if it is in the condition's queue then,
-//! whatever its deadline; who is cancelled passes a notify on. Whose time is up, or who
-//! is cancelled, stands at the entrance as if it had just come.
+//! whatever its deadline; who is cancelled passes a notify on.
 //!
 //! The protocol stands in [`possession`](mod@crate::possession).
 //!
@@ -52,6 +37,27 @@ static REASON: Reason = Reason::new("monitor");
 
 /// Data that one thread at a time can be inside of, with `N` conditions, named by
 /// numbers below `N`.
+///
+/// *Definition*. Inside the monitor a thread may wait on a condition, which leaves the
+/// monitor, and signal a condition, which lets one go on that waits there.
+///
+/// | discipline | operation | who runs next |
+/// |---|---|---|
+/// | Hoare | [`MonitorGuard::signal`] | the signalled thread, at once; then the signaller, before newcomers |
+/// | Mesa | [`MonitorGuard::notify_one`], [`MonitorGuard::notify_all`] | the notifier; the notified thread enters behind those who stand at the entrance |
+///
+/// (C. A. R. Hoare, "Monitors: an operating system structuring concept", 1974;
+/// B. W. Lampson, D. D. Redell, "Experience with processes and monitors in Mesa", 1980.)
+///
+/// *Interpretation*. Both may be used in one monitor. Whoever was signalled finds the
+/// monitor exactly as the signaller left it: no loop is needed. Whoever was notified does
+/// not, hence [`MonitorGuard::wait_while`]. Hoare's scheduled wait, `wait(p)`, is
+/// [`MonitorGuard::wait_ranked`].
+///
+/// *Who is woken when*: whoever leaves the monitor, or waits in it, wakes one thread, which
+/// is inside then: the signaller that has waited longest, if there is one, else the first at
+/// the entrance. There stand newcomers, the notified, and those whose time is up or who
+/// are cancelled, in the order in which they came to stand there.
 ///
 /// *Fairness*: first come, first served at the entrance and in each condition's queue
 /// (among equal ranks); nobody is bypassed by a newcomer. *Cancellation*: waiting on a
@@ -132,14 +138,12 @@ impl<T, const N: usize> Line<State<T, N>> for Queues<T, N> {
     const AGAIN: usize = ENTRANCE;
 
     unsafe fn push(&mut self, node: &Waiting<State<T, N>>) {
-        let place = node.data.place.get();
-        let queue = self.at(place);
-        let later = |other: &Waiting<_>| place < URGENT && other.data.rank > node.data.rank;
-        // SAFETY: passed on; what is found is linked here.
+        // SAFETY: passed on.
         unsafe {
-            match queue.find(later) {
-                Some(later) => queue.insert_before(node, later),
-                None => queue.push(node),
+            match node.data.place.get() {
+                // Who was notified stands among them, whatever its rank.
+                place @ (ENTRANCE | URGENT) => self.at(place).push(node),
+                condition => possession::push_by_rank(&mut self.conditions[condition], node),
             }
         }
     }
@@ -209,6 +213,7 @@ impl<T, const N: usize> Monitor<T, N> {
     /// # Panics
     /// If the monitor is poisoned.
     #[inline]
+    #[track_caller]
     pub fn enter(&self) -> MonitorGuard<'_, T, N> {
         match self.admit(None, false) {
             Entered::Not(_) => unreachable!("no deadline and no cancel"),
@@ -220,6 +225,7 @@ impl<T, const N: usize> Monitor<T, N> {
     ///
     /// # Panics
     /// As [`Monitor::enter`].
+    #[track_caller]
     pub fn enter_cancellable(&self) -> MonitorGuard<'_, T, N> {
         match self.admit(None, true) {
             Entered::Not(_) => lisle_runtime::cancel::deliver(),
@@ -231,6 +237,7 @@ impl<T, const N: usize> Monitor<T, N> {
     ///
     /// # Panics
     /// As [`Monitor::enter`].
+    #[track_caller]
     pub fn try_enter(&self) -> Option<MonitorGuard<'_, T, N>> {
         let taken = self.possession.try_take();
         taken.then(|| MonitorGuard::new(self))
@@ -241,6 +248,7 @@ impl<T, const N: usize> Monitor<T, N> {
     ///
     /// # Panics
     /// As [`Monitor::enter`].
+    #[track_caller]
     pub fn enter_timeout(&self, timeout: Duration) -> Option<MonitorGuard<'_, T, N>> {
         self.enter_until(time::now().checked_add(timeout))
     }
@@ -249,10 +257,12 @@ impl<T, const N: usize> Monitor<T, N> {
     ///
     /// # Panics
     /// As [`Monitor::enter`].
+    #[track_caller]
     pub fn enter_deadline(&self, deadline: Instant) -> Option<MonitorGuard<'_, T, N>> {
         self.enter_until(Some(deadline))
     }
 
+    #[track_caller]
     fn enter_until(&self, deadline: Option<Instant>) -> Option<MonitorGuard<'_, T, N>> {
         match self.admit(deadline, false) {
             Entered::Not(_) => None,
@@ -338,6 +348,7 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
     ///
     /// # Panics
     /// If the monitor has been poisoned meanwhile.
+    #[track_caller]
     pub fn wait(&mut self, condition: usize) {
         self.wait_until(condition, 0, None);
     }
@@ -346,6 +357,7 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
     ///
     /// # Panics
     /// As [`MonitorGuard::wait`]; as `blocked`.
+    #[track_caller]
     pub fn wait_while(&mut self, condition: usize, mut blocked: impl FnMut(&mut T) -> bool) {
         while blocked(self) {
             self.wait(condition);
@@ -378,8 +390,34 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
     /// }
     /// sleeper.join().unwrap();
     /// ```
+    #[track_caller]
     pub fn wait_ranked(&mut self, condition: usize, rank: u64) {
         self.wait_until(condition, rank, None);
+    }
+
+    /// As [`MonitorGuard::wait_ranked`], at most this long, and then for the monitor;
+    /// returns whether it was signalled or notified.
+    ///
+    /// # Panics
+    /// As [`MonitorGuard::wait`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let monitor = lisle_sync::Monitor::<()>::new(());
+    /// assert!(!monitor.enter().wait_ranked_timeout(0, 7, Duration::from_millis(1)));
+    /// ```
+    #[track_caller]
+    pub fn wait_ranked_timeout(&mut self, condition: usize, rank: u64, timeout: Duration) -> bool {
+        self.wait_until(condition, rank, time::now().checked_add(timeout))
+    }
+
+    /// As [`MonitorGuard::wait_ranked_timeout`], until the deadline.
+    ///
+    /// # Panics
+    /// As [`MonitorGuard::wait`].
+    #[track_caller]
+    pub fn wait_ranked_deadline(&mut self, condition: usize, rank: u64, deadline: Instant) -> bool {
+        self.wait_until(condition, rank, Some(deadline))
     }
 
     /// As [`MonitorGuard::wait`], at most this long, and then for the monitor; returns
@@ -387,6 +425,7 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
     ///
     /// # Panics
     /// As [`MonitorGuard::wait`].
+    #[track_caller]
     pub fn wait_timeout(&mut self, condition: usize, timeout: Duration) -> bool {
         self.wait_until(condition, 0, time::now().checked_add(timeout))
     }
@@ -395,31 +434,65 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
     ///
     /// # Panics
     /// As [`MonitorGuard::wait`].
+    #[track_caller]
     pub fn wait_deadline(&mut self, condition: usize, deadline: Instant) -> bool {
         self.wait_until(condition, 0, Some(deadline))
     }
 
-    /// As [`MonitorGuard::wait_while`], at most until the deadline; returns whether
-    /// `blocked` does not hold.
+    /// As [`MonitorGuard::wait_while`], at most this long, and then for the monitor;
+    /// returns whether `blocked` does not hold.
     ///
     /// # Panics
     /// As [`MonitorGuard::wait_while`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let items = lisle_sync::Monitor::<Vec<u8>>::new(Vec::new());
+    /// let (mut inside, patience) = (items.enter(), Duration::from_millis(1));
+    /// assert!(!inside.wait_while_timeout(0, patience, |items| items.is_empty()));
+    /// assert!(inside.wait_while_timeout(0, patience, |items| !items.is_empty()));
+    /// ```
+    #[track_caller]
+    pub fn wait_while_timeout(
+        &mut self,
+        condition: usize,
+        timeout: Duration,
+        blocked: impl FnMut(&mut T) -> bool,
+    ) -> bool {
+        // A deadline beyond the clock's range never comes.
+        self.wait_while_until(condition, time::now().checked_add(timeout), blocked)
+    }
+
+    /// As [`MonitorGuard::wait_while_timeout`], until the deadline.
+    ///
+    /// # Panics
+    /// As [`MonitorGuard::wait_while`].
+    #[track_caller]
     pub fn wait_while_deadline(
         &mut self,
         condition: usize,
         deadline: Instant,
+        blocked: impl FnMut(&mut T) -> bool,
+    ) -> bool {
+        self.wait_while_until(condition, Some(deadline), blocked)
+    }
+
+    #[track_caller]
+    fn wait_while_until(
+        &mut self,
+        condition: usize,
+        deadline: Option<Instant>,
         mut blocked: impl FnMut(&mut T) -> bool,
     ) -> bool {
-        loop {
-            if !blocked(self) {
-                return true;
-            }
-            if !self.wait_deadline(condition, deadline) {
+        while blocked(self) {
+            if !self.wait_until(condition, 0, deadline) {
                 return !blocked(self);
             }
         }
+        true
     }
 
+    #[track_caller]
     fn wait_until(&mut self, condition: usize, rank: u64, deadline: Option<Instant>) -> bool {
         self.state().waiting[condition] += 1;
         let request = Request::new(condition).ranked(rank);
@@ -445,11 +518,13 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
     /// # Panics
     /// If the monitor has been poisoned meanwhile.
     #[inline]
+    #[track_caller]
     pub fn signal(&mut self, condition: usize) -> bool {
         self.state().waiting[condition] > 0 && self.signal_waiter(condition)
     }
 
     #[cold]
+    #[track_caller]
     fn signal_waiter(&mut self, condition: usize) -> bool {
         let possession = &self.monitor.possession;
         // SAFETY: it is asked under the lock.

@@ -1,16 +1,6 @@
 //! `Region`: the conditional critical region.
 //!
-//! *Definition*. `region v when B do S`: a process enters the region of the shared
-//! variable `v` when nobody is in it and `B` is true; `await B` inside leaves it until
-//! `B` is true. (C. A. R. Hoare, "Towards a theory of parallel programming", 1971;
-//! P. Brinch Hansen, "Structured multiprogramming", 1972.)
-//!
-//! *Interpretation*. Hoare leaves open who is next. Here all who wait stand in one
-//! line, in the order of their coming, whether for the region or for their guard. At
-//! each exit the guards are examined in that order, by the thread that exits, and the
-//! first whose guard is true enters: it is inside before anybody else can make its
-//! guard false. So a guard that holds at some exit, and at all exits from then on, gets
-//! its thread in after those before it: first in, first out among true guards.
+//! Definition, sources and interpretation stand at [`Region`].
 //!
 //! *Invariants*. While nobody is inside, no guard in the line is true. Nobody else is
 //! ever woken than the one thread that enters: no guard is tested by waking its owner.
@@ -39,11 +29,26 @@ static REASON: Reason = Reason::new("region");
 /// A shared variable that is reached only in its critical region, by those whose guard
 /// is true.
 ///
+/// *Definition*. `region v when B do S`: a process enters the region of the shared
+/// variable `v` when nobody is in it and `B` is true; `await B` inside leaves it until
+/// `B` is true. (C. A. R. Hoare, "Towards a theory of parallel programming", 1971;
+/// P. Brinch Hansen, "Structured multiprogramming", 1972.)
+///
+/// *Interpretation*. Hoare leaves open who is next. Here all who wait stand in one
+/// line, in the order of their coming, whether for the region or for their guard.
+///
+/// *Who is woken when*: at each exit the guards are examined in that order, by the thread
+/// that exits, and the first whose guard is true is woken, and is inside: nobody else can
+/// make its guard false before. So a guard that holds at some exit, and at all exits from
+/// then on, gets its thread in after those before it.
+///
 /// *Guards* are pure functions of the value: they are examined at entry, and at every
 /// exit by the thread that exits (hence `Send`), until one is true for the first
 /// time. A guard that changes its mind for other reasons than the value may be
-/// overlooked. *A guard that panics* does so in the thread that waits for it: its
-/// `when` unwinds, the region is free and not poisoned, nobody else notices.
+/// overlooked. *A guard that panics* does so in the thread that waits for it, also if its
+/// time was up meanwhile: its `when` unwinds, the region is free and not poisoned, nobody
+/// else notices. In [`Inside::wait_until`] that thread is inside again while it unwinds, so
+/// the panic poisons the region unless the body catches it.
 ///
 /// *Fairness*: first in, first out among those whose guard is true; nobody is bypassed
 /// by a newcomer. *Cancellation*: whatever waits is a cancellation point; a wait that
@@ -138,8 +143,56 @@ impl<T> Region<T> {
     /// # Panics
     /// If the region is poisoned; as the body.
     #[inline]
+    #[track_caller]
     pub fn enter<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> R) -> R {
         self.when(|_| true, body)
+    }
+
+    /// As [`Region::enter`], if nobody is inside; else `None`.
+    ///
+    /// # Panics
+    /// As [`Region::enter`].
+    ///
+    /// ```
+    /// let region = lisle_sync::Region::new(1);
+    /// assert_eq!(region.try_enter(|n| **n), Some(1));
+    /// region.enter(|_| assert_eq!(region.try_enter(|n| **n), None));
+    /// ```
+    #[track_caller]
+    pub fn try_enter<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> R) -> Option<R> {
+        self.try_when(|_| true, body)
+    }
+
+    /// As [`Region::enter`], waiting at most this long; `None` if the time is up.
+    ///
+    /// # Panics
+    /// As [`Region::enter`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let region = lisle_sync::Region::new(1);
+    /// assert_eq!(region.enter_timeout(Duration::from_secs(1), |n| **n), Some(1));
+    /// ```
+    #[track_caller]
+    pub fn enter_timeout<R>(
+        &self,
+        timeout: Duration,
+        body: impl FnOnce(&mut Inside<'_, T>) -> R,
+    ) -> Option<R> {
+        self.when_timeout(timeout, |_| true, body)
+    }
+
+    /// As [`Region::enter_timeout`], until the deadline.
+    ///
+    /// # Panics
+    /// As [`Region::enter`].
+    #[track_caller]
+    pub fn enter_deadline<R>(
+        &self,
+        deadline: Instant,
+        body: impl FnOnce(&mut Inside<'_, T>) -> R,
+    ) -> Option<R> {
+        self.when_deadline(deadline, |_| true, body)
     }
 
     /// `region v when B do S`: waits until nobody is inside and the guard is true, and
@@ -148,6 +201,7 @@ impl<T> Region<T> {
     /// # Panics
     /// If the region is poisoned; as the guard and the body.
     #[inline]
+    #[track_caller]
     pub fn when<R>(
         &self,
         guard: impl Fn(&T) -> bool + Send,
@@ -163,6 +217,7 @@ impl<T> Region<T> {
     ///
     /// # Panics
     /// As [`Region::when`].
+    #[track_caller]
     pub fn try_when<R>(
         &self,
         guard: impl Fn(&T) -> bool + Send,
@@ -186,6 +241,7 @@ impl<T> Region<T> {
     /// let late = region.when_timeout(Duration::from_millis(1), |n| *n == 2, |n| **n);
     /// assert_eq!(late, None);
     /// ```
+    #[track_caller]
     pub fn when_timeout<R>(
         &self,
         timeout: Duration,
@@ -201,6 +257,7 @@ impl<T> Region<T> {
     ///
     /// # Panics
     /// As [`Region::when`].
+    #[track_caller]
     pub fn when_deadline<R>(
         &self,
         deadline: Instant,
@@ -212,6 +269,7 @@ impl<T> Region<T> {
     }
 
     #[inline]
+    #[track_caller]
     fn admit<G: Fn(&T) -> bool + Send>(
         &self,
         guard: &G,
@@ -229,10 +287,14 @@ impl<T> Region<T> {
                 }
             },
         };
-        possession::ended(outcome).then(|| Inside::new(self))
+        match possession::ended(outcome) {
+            true => Some(Inside::new(self)),
+            false => None,
+        }
     }
 
     /// The caller has taken it; leaves it if the guard is false.
+    #[track_caller]
     fn examined(&self, guard: &impl Fn(&T) -> bool) -> Option<Inside<'_, T>> {
         self.examine(guard).ok()
     }
@@ -240,6 +302,7 @@ impl<T> Region<T> {
     /// Inside if the guard is true, else still holding it. If the guard panics, the
     /// region is left.
     #[inline(always)]
+    #[track_caller]
     fn examine(&self, guard: &impl Fn(&T) -> bool) -> Result<Inside<'_, T>, Hold<'_, T, Order<T>>> {
         let hold = Hold(&self.possession);
         // SAFETY: the caller has taken it.
@@ -308,7 +371,8 @@ impl<'a, T> Inside<'a, T> {
     /// inside while it unwinds.
     ///
     /// # Panics
-    /// If the region has been poisoned meanwhile; as the guard.
+    /// If the region has been poisoned meanwhile; as the guard. What unwinds through the
+    /// body poisons the region.
     ///
     /// ```
     /// use lisle_sync::Region;
@@ -322,6 +386,7 @@ impl<'a, T> Inside<'a, T> {
     /// other.join().unwrap();
     /// assert_eq!(STEP.enter(|step| **step), 3);
     /// ```
+    #[track_caller]
     pub fn wait_until(&mut self, guard: impl Fn(&T) -> bool + Send) {
         let again = self.await_guard(&guard, None);
         debug_assert!(again);
@@ -332,6 +397,7 @@ impl<'a, T> Inside<'a, T> {
     ///
     /// # Panics
     /// As [`Inside::wait_until`].
+    #[track_caller]
     pub fn wait_until_timeout(
         &mut self,
         timeout: Duration,
@@ -344,6 +410,7 @@ impl<'a, T> Inside<'a, T> {
     ///
     /// # Panics
     /// As [`Inside::wait_until`].
+    #[track_caller]
     pub fn wait_until_deadline(
         &mut self,
         deadline: Instant,
@@ -352,6 +419,7 @@ impl<'a, T> Inside<'a, T> {
         self.await_guard(&guard, Some(deadline))
     }
 
+    #[track_caller]
     fn await_guard<G: Fn(&T) -> bool + Send>(
         &mut self,
         guard: &G,

@@ -1,13 +1,7 @@
 //! `Serializer`: data, possessed by one thread at a time, with queues whose waiters say
 //! what they wait for, and crowds of threads that use a resource outside.
 //!
-//! *Definition*. A thread that possesses the serializer may *enqueue* with a guarantee:
-//! it releases possession and has it again when it is the first in its queue and the
-//! guarantee is true. It may *join a crowd*: it releases possession, uses the
-//! resource together with others of the crowd, and has possession again when it leaves.
-//! Nobody signals: whoever releases possession has the guarantees examined. (C. E.
-//! Hewitt, R. R. Atkinson, "Specification and proof techniques for serializers", 1979; R.
-//! R. Atkinson, C. E. Hewitt, "Synchronization in actor systems", 1977.)
+//! Definition, sources and interpretation stand at [`Serializer`].
 //!
 //! *Picture*. Whoever releases possession hands it to the first of:
 //!
@@ -18,12 +12,6 @@
 //!                queue [0] [1] … ◄── enqueue ──────────────────────────────────────────┤    │
 //!                crowd [0] [1] … ◄── join_crowd ───────────────────────────────────────┴────┘
 //! ```
-//!
-//! *Interpretation*. Guaranteed waiters come before those who leave a crowd: as leaving
-//! can make no guarantee false that speaks of crowds being empty, the order of the two
-//! is free; both come before newcomers. Among several guaranteed queues the longest
-//! waiting thread is first. A guarantee sees the data, and which queues and crowds are empty.
-//! The authors' priority queue is [`SerializerGuard::enqueue_ranked`].
 //!
 //! *Invariants*. While nobody possesses the serializer, no guarantee of a queue's first is
 //! true, and nobody stands at the entrance. A thread is in a crowd from before it
@@ -49,6 +37,23 @@ static REASON: Reason = Reason::new("serializer");
 /// Data that one thread at a time possesses, with `QUEUES` queues and `CROWDS` crowds,
 /// named by numbers below these.
 ///
+/// *Definition*. A thread that possesses the serializer may *enqueue* with a guarantee:
+/// it releases possession and has it again when it is the first in its queue and the
+/// guarantee is true. It may *join a crowd*: it releases possession, uses the
+/// resource together with others of the crowd, and has possession again when it leaves.
+/// Nobody signals: whoever releases possession has the guarantees examined. (C. E.
+/// Hewitt, R. R. Atkinson, "Specification and proof techniques for serializers", 1979; R.
+/// R. Atkinson, C. E. Hewitt, "Synchronization in actor systems", 1977.)
+///
+/// *Interpretation*. A guarantee sees the data, and how many threads are in queues and
+/// crowds. The authors' priority queue is [`SerializerGuard::enqueue_ranked`].
+///
+/// *Who is woken when*: whoever releases possession wakes one thread, which has it then:
+/// of the queues' firsts whose guarantee is true the longest waiting one; else the first
+/// that comes back from a crowd, or whose time is up or who is cancelled; else the first
+/// newcomer. (As leaving a crowd can make no guarantee false that speaks of crowds being
+/// empty, the order of the first two is free.)
+///
 /// *Guarantees* are pure functions of what they are shown: they are examined by the
 /// threads that release possession (hence `Send`). A guarantee that panics does so in
 /// the thread that waits for it, which possesses the serializer then.
@@ -59,7 +64,9 @@ static REASON: Reason = Reason::new("serializer");
 /// [`Serializer::enter_cancellable`]; leaving a crowd never is. *Poison*: a panic that
 /// unwinds through the possession, also from a crowd, poisons; a cancel does not.
 /// Entering a poisoned serializer panics, and so does whoever waits in it. *Recursion*:
-/// entering it while possessing it waits for ever; from inside a crowd it is allowed.
+/// entering it while possessing it waits for ever. From inside a crowd it is allowed; but
+/// who enqueues there may wait for somebody who waits for the crowd to be empty: below, a
+/// reader that reads once more waits for ever if a writer has come in between.
 ///
 /// ```
 /// use lisle_sync::Serializer;
@@ -82,7 +89,11 @@ static REASON: Reason = Reason::new("serializer");
 /// }
 ///
 /// // Readers may be in it together.
-/// assert_eq!(read(|| read(|| 7)), 7);
+/// let together = std::sync::Barrier::new(2);
+/// std::thread::scope(|threads| {
+///     threads.spawn(|| read(|| together.wait()));
+///     read(|| together.wait());
+/// });
 /// write(|| ());
 /// ```
 pub struct Serializer<T, const QUEUES: usize = 1, const CROWDS: usize = 1> {
@@ -112,13 +123,14 @@ impl<T, const Q: usize, const C: usize> View<T, Q, C> {
         self.crowds[crowd] == 0
     }
 
-    /// How many threads wait in this queue, whoever asks included; a thread that gives
-    /// up waits until it possesses the serializer again.
+    /// How many threads wait in this queue. A thread whose guarantee is examined for this
+    /// queue counts; one that gives up counts until it possesses the serializer again.
     pub fn queue(&self, queue: usize) -> usize {
         self.lengths[queue]
     }
 
-    /// Whether nobody waits in this queue.
+    /// Whether nobody waits in this queue: never so in a guarantee for this same queue,
+    /// as the thread that it is for counts.
     pub fn queue_is_empty(&self, queue: usize) -> bool {
         self.queue(queue) == 0
     }
@@ -186,14 +198,9 @@ impl<T, const Q: usize, const C: usize> Line<View<T, Q, C>> for Places<T, Q, C> 
     unsafe fn push(&mut self, node: &Waiting<View<T, Q, C>>) {
         self.stamp += 1;
         node.data.stamp.set(self.stamp);
-        let queue = self.at(node.data.place.get());
-        // SAFETY: passed on; what is found is linked here.
-        unsafe {
-            match queue.find(|other| other.data.rank > node.data.rank) {
-                Some(later) => queue.insert_before(node, later),
-                None => queue.push(node),
-            }
-        }
+        // Leavers and newcomers have no rank.
+        // SAFETY: passed on.
+        unsafe { possession::push_by_rank(self.at(node.data.place.get()), node) };
     }
 
     unsafe fn remove(&mut self, node: &Waiting<View<T, Q, C>>) -> bool {
@@ -264,6 +271,7 @@ impl<T, const Q: usize, const C: usize> Serializer<T, Q, C> {
     /// # Panics
     /// If the serializer is poisoned.
     #[inline]
+    #[track_caller]
     pub fn enter(&self) -> SerializerGuard<'_, T, Q, C> {
         match self.admit(None, false) {
             Entered::Not(_) => unreachable!("no deadline and no cancel"),
@@ -275,6 +283,7 @@ impl<T, const Q: usize, const C: usize> Serializer<T, Q, C> {
     ///
     /// # Panics
     /// As [`Serializer::enter`].
+    #[track_caller]
     pub fn enter_cancellable(&self) -> SerializerGuard<'_, T, Q, C> {
         match self.admit(None, true) {
             Entered::Not(_) => cancel::deliver(),
@@ -286,6 +295,7 @@ impl<T, const Q: usize, const C: usize> Serializer<T, Q, C> {
     ///
     /// # Panics
     /// As [`Serializer::enter`].
+    #[track_caller]
     pub fn try_enter(&self) -> Option<SerializerGuard<'_, T, Q, C>> {
         let taken = self.possession.try_take();
         taken.then(|| SerializerGuard::new(self))
@@ -295,6 +305,7 @@ impl<T, const Q: usize, const C: usize> Serializer<T, Q, C> {
     ///
     /// # Panics
     /// As [`Serializer::enter`].
+    #[track_caller]
     pub fn enter_timeout(&self, timeout: Duration) -> Option<SerializerGuard<'_, T, Q, C>> {
         self.enter_until(time::now().checked_add(timeout))
     }
@@ -303,10 +314,12 @@ impl<T, const Q: usize, const C: usize> Serializer<T, Q, C> {
     ///
     /// # Panics
     /// As [`Serializer::enter`].
+    #[track_caller]
     pub fn enter_deadline(&self, deadline: Instant) -> Option<SerializerGuard<'_, T, Q, C>> {
         self.enter_until(Some(deadline))
     }
 
+    #[track_caller]
     fn enter_until(&self, deadline: Option<Instant>) -> Option<SerializerGuard<'_, T, Q, C>> {
         match self.admit(deadline, false) {
             Entered::Not(_) => None,
@@ -390,7 +403,8 @@ impl<'a, T, const Q: usize, const C: usize> SerializerGuard<'a, T, Q, C> {
         unsafe { self.serializer.possession.value() }.crowd(crowd)
     }
 
-    /// How many threads wait in this queue.
+    /// How many threads wait in this queue; one that gives up counts until it possesses
+    /// the serializer again.
     pub fn queue(&self, queue: usize) -> usize {
         // SAFETY: the thread has possession.
         unsafe { self.serializer.possession.value() }.queue(queue)
@@ -401,8 +415,10 @@ impl<'a, T, const Q: usize, const C: usize> SerializerGuard<'a, T, Q, C> {
     /// cancellation point if it waits.
     ///
     /// # Panics
-    /// If the serializer has been poisoned meanwhile; as the guarantee.
+    /// If the serializer has been poisoned meanwhile; as the guarantee, also if that panics
+    /// just when the wait ends otherwise. The thread has possession while it unwinds.
     #[inline]
+    #[track_caller]
     pub fn enqueue(&mut self, queue: usize, guarantee: impl Fn(&View<T, Q, C>) -> bool + Send) {
         let true_now = self.wait_for(queue, 0, &guarantee, None);
         debug_assert!(true_now);
@@ -413,6 +429,7 @@ impl<'a, T, const Q: usize, const C: usize> SerializerGuard<'a, T, Q, C> {
     ///
     /// # Panics
     /// As [`SerializerGuard::enqueue`].
+    #[track_caller]
     pub fn enqueue_ranked(
         &mut self,
         queue: usize,
@@ -423,11 +440,52 @@ impl<'a, T, const Q: usize, const C: usize> SerializerGuard<'a, T, Q, C> {
         debug_assert!(true_now);
     }
 
+    /// As [`SerializerGuard::enqueue_ranked`], at most this long, and then for
+    /// possession; returns whether the guarantee is true.
+    ///
+    /// # Panics
+    /// As [`SerializerGuard::enqueue`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let disk = lisle_sync::Serializer::<u64>::new(0);
+    /// let (mut head, patience) = (disk.enter(), Duration::from_millis(1));
+    /// assert!(!head.enqueue_ranked_timeout(0, 7, patience, |head| **head == 7));
+    /// assert!(head.enqueue_ranked_timeout(0, 7, patience, |head| **head == 0));
+    /// ```
+    #[track_caller]
+    pub fn enqueue_ranked_timeout(
+        &mut self,
+        queue: usize,
+        rank: u64,
+        timeout: Duration,
+        guarantee: impl Fn(&View<T, Q, C>) -> bool + Send,
+    ) -> bool {
+        let deadline = time::now().checked_add(timeout);
+        self.wait_for(queue, rank, &guarantee, deadline)
+    }
+
+    /// As [`SerializerGuard::enqueue_ranked_timeout`], until the deadline.
+    ///
+    /// # Panics
+    /// As [`SerializerGuard::enqueue`].
+    #[track_caller]
+    pub fn enqueue_ranked_deadline(
+        &mut self,
+        queue: usize,
+        rank: u64,
+        deadline: Instant,
+        guarantee: impl Fn(&View<T, Q, C>) -> bool + Send,
+    ) -> bool {
+        self.wait_for(queue, rank, &guarantee, Some(deadline))
+    }
+
     /// As [`SerializerGuard::enqueue`], at most this long, and then for possession;
     /// returns whether the guarantee is true.
     ///
     /// # Panics
     /// As [`SerializerGuard::enqueue`].
+    #[track_caller]
     pub fn enqueue_timeout(
         &mut self,
         queue: usize,
@@ -441,6 +499,7 @@ impl<'a, T, const Q: usize, const C: usize> SerializerGuard<'a, T, Q, C> {
     ///
     /// # Panics
     /// As [`SerializerGuard::enqueue`].
+    #[track_caller]
     pub fn enqueue_deadline(
         &mut self,
         queue: usize,
@@ -464,6 +523,7 @@ impl<'a, T, const Q: usize, const C: usize> SerializerGuard<'a, T, Q, C> {
     }
 
     #[inline]
+    #[track_caller]
     fn wait_for<G: Fn(&View<T, Q, C>) -> bool + Send>(
         &mut self,
         queue: usize,
@@ -492,6 +552,7 @@ impl<'a, T, const Q: usize, const C: usize> SerializerGuard<'a, T, Q, C> {
     /// # Panics
     /// If the serializer has been poisoned meanwhile; as the body.
     #[inline]
+    #[track_caller]
     pub fn join_crowd<R>(&mut self, crowd: usize, body: impl FnOnce() -> R) -> R {
         self.view().crowds[crowd] += 1;
         let member = Member {
