@@ -16,8 +16,11 @@ pub enum PathErrorKind {
     Unknown,
     /// A bound is 0, or too large.
     Bound,
-    /// A repetition has nothing behind it in its sequence: when it ends would be
-    /// ambiguous. (A whole path is repeated anyhow.)
+    /// Where a repetition ends would be ambiguous: nothing follows it in its sequence, or
+    /// something else may begin instead of it. That is so of a repetition that stands
+    /// directly behind another one, or at the beginning of another one, of a member of a
+    /// selection, or of what is activated simultaneously. (A whole path is repeated
+    /// anyhow.)
     Repetition,
     /// There are too many operations or counters.
     TooLarge,
@@ -52,7 +55,7 @@ impl PathError {
             PathErrorKind::Ambiguous => "ambiguous: the operation stands twice in one path",
             PathErrorKind::Unknown => "unknown: no such operation was declared",
             PathErrorKind::Bound => "a bound must be from 1 to 65535",
-            PathErrorKind::Repetition => "ambiguous: nothing follows the repetition",
+            PathErrorKind::Repetition => "ambiguous: where this repetition ends",
             PathErrorKind::TooLarge => "too many operations or counters",
         }
     }
@@ -60,17 +63,15 @@ impl PathError {
     /// Panics with the position and the reason; at compile time, that is a compile error.
     #[doc(hidden)]
     pub const fn refuse(&self) -> ! {
-        let mut message = [b' '; 96];
+        let mut message = [b' '; 128];
         let mut len = write(&mut message, 0, "path expression, byte ");
-        let mut place = 10_000;
-        let mut begun = false;
+        let mut place = 1;
+        while self.position / place > 9 {
+            place *= 10;
+        }
         while place > 0 {
-            let digit = self.position / place % 10;
-            if digit > 0 || begun || place == 1 {
-                message[len] = b'0' + digit as u8;
-                len += 1;
-                begun = true;
-            }
+            message[len] = b'0' + (self.position / place % 10) as u8;
+            len += 1;
             place /= 10;
         }
         len = write(&mut message, len, ": ");

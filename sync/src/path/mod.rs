@@ -1,30 +1,6 @@
 //! `PathExpression`: in which order, and how many at a time, operations may run.
 //!
-//! *Definition*. A path expression is a regular expression over the names of operations.
-//! Synchronisation is not in the operations: each begins when the expression allows it.
-//! (R. H. Campbell, A. N. Habermann, "The specification of process synchronization by
-//! path expressions", 1974; R. H. Campbell, R. B. Kolstad, "Path expressions in Pascal",
-//! 1979, for the bounds.)
-//!
-//! | text | meaning |
-//! |---|---|
-//! | `a ; b` | sequence: each b after an a |
-//! | `a , b` | selection: one of them |
-//! | `{ a }` | simultaneous activation: any number of a at a time, as one |
-//! | `n : a` | at most n at a time |
-//! | `a* ; b` | repetition: any number of a, one after the other, before the b |
-//! | `path … end path … end` | several paths: an operation keeps to all in which it stands |
-//!
-//! `;` binds more closely than `,`. A path is repeated for ever, one cycle at a time; with
-//! `n : ( … )` around all of it, n at a time.
-//!
-//! *Interpretation*. The authors translate a path to semaphores on which an operation
-//! waits one after the other. Here it waits for all at once: an operation that waits has
-//! taken nothing, so a cancel or a timeout has nothing to give back, and operations of
-//! several paths cannot deadlock halfway. Of the operations that wait, the first that the
-//! paths allow begins: first in, first out among those allowed. One that comes begins at
-//! once if the paths allow it: `{ read }` stays open to readers while a writer waits,
-//! as the authors have it.
+//! Definition, sources and interpretation stand at [`PathExpression`].
 //!
 //! *Picture*. All counters ([`program`]) are fields of one word:
 //!
@@ -67,8 +43,52 @@ static REASON: Reason = Reason::new("path expression");
 
 const QUEUED: u64 = 1 << 63;
 
-/// Synchronisation said once, apart from the operations; see the
-/// [module's table](crate::path!) for the notation.
+/// Synchronisation said once, apart from the operations.
+///
+/// *Definition*. A path expression is a regular expression over the names of operations.
+/// Synchronisation is not in the operations: each begins when the expression allows it.
+/// (R. H. Campbell, A. N. Habermann, "The specification of process synchronization by
+/// path expressions", 1974; R. H. Campbell, R. B. Kolstad, "Path expressions in Pascal",
+/// 1979, for the bounds.)
+///
+/// | text | meaning |
+/// |---|---|
+/// | `a ; b` | sequence: each b after an a |
+/// | `a , b` | selection: one of them |
+/// | `{ a }` | simultaneous activation: any number of a at a time, as one |
+/// | `n : a` | at most n at a time |
+/// | `a* ; b` | repetition: any number of a, one after the other, before the b |
+/// | `path … end path … end` | several paths: an operation keeps to all in which it stands |
+///
+/// `;` binds more closely than `,`. A path is repeated for ever, one cycle at a time; with
+/// `n : ( … )` around all of it, n at a time. Round brackets around one thing mean nothing.
+/// `{ a }` begins with its first activation, and ends when none is under way; meanwhile
+/// further ones may begin, without a bound. So in `{ a ; b }` any number of a may run, and
+/// of b as many as there were a without one; it ends when each a has had its b.
+///
+/// *Interpretation*. The authors translate a path to semaphores on which an operation
+/// waits one after the other. Here it waits for all at once: an operation that waits has
+/// taken nothing, so a cancel or a timeout has nothing to give back, and operations of
+/// several paths cannot deadlock halfway.
+///
+/// *Who is woken when*: the end of an operation begins, and wakes, all operations that it
+/// makes possible, in the order of their coming. One that comes begins at once if the
+/// paths allow it: `{ read }` stays open to readers while a writer waits, as the authors
+/// have it.
+///
+/// *Limits*. A text has 16 operations at most, 48 names, brackets, bounds and signs
+/// together, and brackets 16 deep. Its counters have 63 bits together, and are 24 at most:
+/// one for each path, each `;`, each `{ }` and each bound. A counter has the bits that its
+/// bound needs; those without a bound, of `{ }` and of each `;` inside of one, share the
+/// rest equally, and need 8 at least: with n bits, 2ⁿ - 1 activations are under way at a
+/// time, and others wait. The beginning and the end of an operation may have 12 steps each, counted over
+/// all its paths. What is beyond is [`PathErrorKind::TooLarge`].
+///
+/// *Recursion*. An operation may be performed inside another one, and inside itself, if
+/// the paths allow both at a time; else it waits for ever: for `"{read} , write"`, a read
+/// inside a read begins, a write inside a read does not. Where another path makes an
+/// operation wait for others, a nested one may wait for somebody who waits for the outer
+/// one.
 ///
 /// *Fairness*: of the operations that wait, the first that is allowed; an operation that
 /// the paths allow bypasses those that they do not. *Cancellation*: waiting to begin is a
@@ -183,7 +203,11 @@ mod sealed {
 
 impl Named for Operation {
     #[inline]
-    fn of(self, _: &PathExpression) -> Operation {
+    #[track_caller]
+    fn of(self, path: &PathExpression) -> Operation {
+        if !path.program.knows(self) {
+            foreign();
+        }
         self
     }
 }
@@ -241,10 +265,18 @@ impl PathExpression {
     }
 
     /// The operation of this name, to perform it without looking it up. It belongs to
-    /// this expression, and to others of the same text.
+    /// this expression, and to others of the same text; to perform it in one of another
+    /// text is a panic.
     ///
     /// # Errors
     /// If there is none.
+    ///
+    /// ```
+    /// let path = lisle_sync::path!("{read} , write");
+    /// let read = path.operation("read").unwrap();
+    /// assert_eq!(path.perform(read, || 7), 7);
+    /// assert!(path.operation("raed").is_err());
+    /// ```
     pub fn operation(&self, name: &str) -> Result<Operation, UnknownOperation> {
         self.program.operation(&self.text, name)
     }
@@ -261,9 +293,11 @@ impl PathExpression {
     /// it waits.
     ///
     /// # Panics
-    /// If there is no such operation; as the body; if an operation that nothing bounds
-    /// has been performed so often, without its successors, that a counter overflows.
+    /// If there is no such operation, or it is one of another text; as the body; if an
+    /// operation that nothing bounds has been performed so often, without its successors,
+    /// that a counter overflows.
     #[inline]
+    #[track_caller]
     pub fn perform<R>(&self, operation: impl Named, body: impl FnOnce() -> R) -> R {
         let operation = operation.of(self);
         let begun = self.begin(operation, None);
@@ -275,6 +309,7 @@ impl PathExpression {
     ///
     /// # Panics
     /// As [`PathExpression::perform`].
+    #[track_caller]
     pub fn try_perform<R>(&self, operation: impl Named, body: impl FnOnce() -> R) -> Option<R> {
         let operation = operation.of(self);
         if self.try_begin(operation) == Begun::MustWait {
@@ -288,6 +323,7 @@ impl PathExpression {
     ///
     /// # Panics
     /// As [`PathExpression::perform`].
+    #[track_caller]
     pub fn perform_timeout<R>(
         &self,
         operation: impl Named,
@@ -304,6 +340,7 @@ impl PathExpression {
     ///
     /// # Panics
     /// As [`PathExpression::perform`].
+    #[track_caller]
     pub fn perform_deadline<R>(
         &self,
         operation: impl Named,
@@ -516,6 +553,12 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.path.end(self.operation);
     }
+}
+
+#[cold]
+#[track_caller]
+fn foreign() -> ! {
+    panic!("the operation is of another path expression")
 }
 
 #[cold]

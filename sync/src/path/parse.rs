@@ -50,6 +50,18 @@ pub(super) struct Tree {
     pub(super) first: usize,
 }
 
+impl Tree {
+    /// The node, or what stands alone within its round brackets.
+    pub(super) const fn unbracketed(&self, mut node: usize) -> usize {
+        while matches!(self.nodes[node].kind, Kind::Selection)
+            && self.nodes[self.nodes[node].child].next == NONE
+        {
+            node = self.nodes[node].child;
+        }
+        node
+    }
+}
+
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,

@@ -13,6 +13,9 @@
 //! | `n : a` | `L`, and takes from a counter that begins with n |
 //! | `a* ; b` | a's `L` is b's, a's `R` undoes it |
 //!
+//! So after an a everything is as before it: a repetition is refused where something else
+//! than it and what follows it might begin then.
+//!
 //! An operation that stands in several paths does what all of them say, at once.
 //!
 //! Most beginnings and ends take from one counter at most and put into another at most.
@@ -123,6 +126,8 @@ struct Sides {
     left: Code,
     undo: Code,
     right: Code,
+    /// Whether something outside of the part may begin instead of it.
+    has_rivals: bool,
     /// How many may be in the part at a time.
     bound: usize,
 }
@@ -155,11 +160,19 @@ pub(super) struct Program {
     len: usize,
     counters: [Counter; COUNTERS],
     counted: usize,
+    /// Of the text: whose operations these are.
+    hash: u64,
 }
 
 /// An operation of a [`PathExpression`](super::PathExpression): its name, looked up.
+///
+/// It is good for all path expressions of the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Operation(pub(super) u8);
+pub struct Operation {
+    index: u8,
+    /// Of the text that it was looked up in.
+    hash: u64,
+}
 
 /// Compiles a text. If operations are declared, it may name no others.
 pub(super) const fn compile(text: &str, declared: Option<&[&str]>) -> Result<Program, PathError> {
@@ -180,6 +193,7 @@ pub(super) const fn compile(text: &str, declared: Option<&[&str]>) -> Result<Pro
             mask: 0,
         }; COUNTERS],
         counted: 0,
+        hash: hash(text.as_bytes()),
     };
     let mut path = tree.first;
     let mut number = 1;
@@ -205,6 +219,16 @@ macro_rules! at {
     };
 }
 
+/// Fowler, Noll and Vo's, 1a.
+const fn hash(text: &[u8]) -> u64 {
+    let (mut hash, mut i) = (0xcbf2_9ce4_8422_2325, 0);
+    while i < text.len() {
+        hash = (hash ^ text[i] as u64).wrapping_mul(0x0100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
+
 const fn same(a: &[u8], a_at: usize, b: &[u8], b_at: usize, len: usize) -> bool {
     let mut i = 0;
     while i < len {
@@ -226,9 +250,9 @@ impl Program {
         declared: Option<&[&str]>,
     ) -> Result<(), PathError> {
         // A whole path is repeated anyhow, and its bound replaces the 1.
-        let (mut root, mut bound) = (root, 1);
+        let (mut root, mut bound) = (tree.unbracketed(root), 1);
         if matches!(tree.nodes[root].kind, Kind::Star) {
-            root = tree.nodes[root].child;
+            root = tree.unbracketed(tree.nodes[root].child);
         }
         if matches!(tree.nodes[root].kind, Kind::Bound) {
             bound = tree.nodes[root].size;
@@ -239,6 +263,7 @@ impl Program {
             left: Code::one(Step::Take, cycles),
             undo: Code::one(Step::Put, cycles),
             right: Code::one(Step::Put, cycles),
+            has_rivals: false,
             bound,
         };
         let context = Context {
@@ -271,6 +296,8 @@ impl Program {
             Kind::Name => self.name(context, at, sides),
             Kind::Selection => {
                 let mut child = node.child;
+                let mut sides = sides;
+                sides.has_rivals |= context.tree.nodes[child].next != NONE;
                 while child != NONE {
                     ok!(self.part(context, child, sides));
                     child = context.tree.nodes[child].next;
@@ -289,6 +316,8 @@ impl Program {
                     left: at!(join.and(&sides.left), node.at),
                     undo: at!(undo.and(&sides.undo), node.at),
                     right: at!(leave.and(&sides.right), node.at),
+                    // The next activation may begin as well as this one go on.
+                    has_rivals: true,
                     bound: UNBOUNDED,
                 };
                 self.part(context, node.child, sides)
@@ -300,6 +329,7 @@ impl Program {
                     left: at!(sides.left.then(Step::Take, places), node.at),
                     undo: at!(put.and(&sides.undo), node.at),
                     right: at!(put.and(&sides.right), node.at),
+                    has_rivals: sides.has_rivals,
                     bound: if sides.bound == UNBOUNDED || node.size < sides.bound {
                         node.size
                     } else {
@@ -322,19 +352,26 @@ impl Program {
         let (mut child, mut here) = (nodes[at].child, sides);
         while child != NONE {
             let next = nodes[child].next;
-            if matches!(nodes[child].kind, Kind::Star) && next != NONE {
-                // Its operations leave everything as it was before them.
+            let item = nodes[context.tree.unbracketed(child)];
+            if matches!(item.kind, Kind::Star) && next != NONE {
+                if here.has_rivals {
+                    return Err(PathError::new(PathErrorKind::Repetition, item.at));
+                }
+                // Its operations leave everything as it was before them: so what follows
+                // may begin instead of it.
+                here.has_rivals = true;
                 let again = Sides {
                     right: here.undo,
                     ..here
                 };
-                ok!(self.part(context, nodes[child].child, again));
+                ok!(self.part(context, item.child, again));
             } else if next != NONE {
                 let done = at!(self.counter(0, sides.bound), nodes[child].at);
                 here.right = Code::one(Step::Put, done);
                 ok!(self.part(context, child, here));
                 here.left = Code::one(Step::Take, done);
                 here.undo = Code::one(Step::Put, done);
+                here.has_rivals = false;
             } else {
                 here.right = sides.right;
                 ok!(self.part(context, child, here));
@@ -473,11 +510,20 @@ impl Program {
         while i < self.len {
             let known = &self.operations[i];
             if known.len == name.len() && same(text, known.at, name, 0, name.len()) {
-                return Ok(Operation(i as u8));
+                return Ok(Operation {
+                    index: i as u8,
+                    hash: self.hash,
+                });
             }
             i += 1;
         }
         Err(UnknownOperation)
+    }
+
+    /// Whether the operation was looked up in the text of this program.
+    #[inline]
+    pub(super) fn knows(&self, operation: Operation) -> bool {
+        operation.hash == self.hash
     }
 
     /// The names of all operations.
@@ -489,13 +535,13 @@ impl Program {
     /// The word when the operation has begun; `None` if it may not begin.
     #[inline]
     pub(super) fn begin(&self, operation: Operation, word: u64) -> Option<u64> {
-        self.run(&self.operations[usize::from(operation.0)].begin, word)
+        self.run(&self.operations[usize::from(operation.index)].begin, word)
     }
 
     /// The word when the operation has ended; `None` if a counter would overflow.
     #[inline]
     pub(super) fn end(&self, operation: Operation, word: u64) -> Option<u64> {
-        self.run(&self.operations[usize::from(operation.0)].end, word)
+        self.run(&self.operations[usize::from(operation.index)].end, word)
     }
 
     #[inline]

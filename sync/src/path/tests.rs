@@ -71,7 +71,74 @@ fn repetition() {
     assert!(!runs(text, "+open -open +close -close +use"));
     assert!(runs("a* ; b", "+a -a +a -a +b -b +b -b") && !runs("a* ; b", "+a +b"));
     assert!(runs("a*", "+a -a +a -a"));
-    assert!(runs("{a* ; b} , c", "+a +a -a +b -a -b +c") && !runs("{a* ; b} , c", "+a +c"));
+    let text = "open ; (a ; b)* ; close";
+    assert!(runs(text, "+open -open +a -a +b -b +a -a +b -b +close"));
+    assert!(!runs(text, "+open -open +a -a +close"));
+    assert!(!runs(text, "+open -open +a -a +b -b +b"));
+    let text = "2:(a* ; b)";
+    assert!(runs(text, "+a +a -a -a +b +a -b -a") && !runs(text, "+a +b +a"));
+}
+
+/// After a repeated operation everything is as before it, so nothing else may begin there.
+#[test]
+fn a_repetition_has_no_rivals() {
+    let refused = |text: &str| (text.to_owned(), error(text));
+    for (text, position) in [
+        ("a* ; b* ; c", 6),
+        ("x ; a* ; b* ; c", 10),
+        ("a* ; (b* ; c)", 7),
+        ("(a* ; b)* ; c", 2),
+        ("a* ; b , c", 1),
+        ("c , x ; (a* ; b , d)", 10),
+        ("c , (a* ; b)", 6),
+        ("{a* ; b} , c", 2),
+        ("x ; 2:{a* ; b}", 8),
+    ] {
+        let expected = (PathErrorKind::Repetition, position);
+        assert_eq!(refused(text), (text.to_owned(), expected));
+    }
+    assert!(runs("a* ; b ; c* ; d", "+a -a +b -b +c -c +d -d +b"));
+}
+
+/// Round brackets around one thing mean nothing.
+#[test]
+fn brackets_around_one() {
+    for text in [
+        "3:(put ; get)",
+        "(3:(put ; get))",
+        "path ((3:(put ; get))) end",
+        "((3:((put ; get))))*",
+    ] {
+        assert!(runs(text, "+put +put +put -put +get"), "{text}");
+        assert!(!runs(text, "+put +put +put +put"), "{text}");
+    }
+    for text in [
+        "(a ; b)*",
+        "((a ; b)*)",
+        "((a ; b))*",
+        "path (((a ; b))*) end",
+    ] {
+        assert!(runs(text, "+a -a +b -b +a"), "{text}");
+        assert!(!runs(text, "+a -a +a"), "{text}");
+    }
+    assert!(runs("a ; (b*) ; ((c))", "+a -a +b -b +b -b +c -c +a"));
+}
+
+#[test]
+#[should_panic(expected = "path expression, byte 1234567: a bound must be from 1 to 65535")]
+fn a_position_has_as_many_digits_as_it_needs() {
+    PathError::new(PathErrorKind::Bound, 1_234_567).refuse();
+}
+
+#[test]
+fn an_operation_is_of_its_text() {
+    let [one, same] = [(); 2].map(|()| PathExpression::parse("a , b").unwrap());
+    let other = PathExpression::parse("b , a").unwrap();
+    let b = one.operation("b").unwrap();
+    assert_eq!((one.perform(b, || 1), same.perform(b, || 2)), (1, 2));
+    let foreign = std::panic::catch_unwind(|| other.perform(b, || 3)).unwrap_err();
+    let message = foreign.downcast_ref::<&str>().unwrap();
+    assert_eq!(*message, "the operation is of another path expression");
 }
 
 #[test]
