@@ -30,7 +30,7 @@ pub(crate) fn drive<S: Clock>(stage: &Arc<Stage>) {
         }
     });
     let actors = stage.clone();
-    stage.crowd(4, &[1, 2], move |_, _| {
+    stage.crowd(4, 0..2, move |_, _| {
         let ticks = actors.random(4);
         // A tick may be under way.
         let begun = now.load(Ordering::SeqCst).saturating_sub(1);

@@ -41,7 +41,7 @@ pub(crate) fn drive<S: Shop>(stage: &Arc<Stage>) {
         }
     });
     let (actors, customers) = (stage.clone(), served.clone());
-    stage.crowd(4, &[1, 2], move |_, _| {
+    stage.crowd(4, 0..2, move |_, _| {
         let operation = actors.ask();
         shop.visit(|| {
             assert!(
@@ -202,13 +202,11 @@ pub(crate) mod hoare {
             if *waiting == CHAIRS {
                 return false;
             }
-            *waiting += 1;
-            // The barber invites at once, or finds us waiting when he is free.
-            if waiting.is_awaited(CUSTOMER) {
-                *waiting -= 1;
-                waiting.signal(CUSTOMER);
-            } else {
+            // The barber is ready at once, or invites us when he is.
+            if !waiting.signal(CUSTOMER) {
+                *waiting += 1;
                 shield(|| waiting.wait(INVITED));
+                *waiting -= 1;
             }
             drop(waiting);
             body();
@@ -218,11 +216,8 @@ pub(crate) mod hoare {
 
         fn cut(&self) {
             let mut waiting = self.0.enter();
-            if *waiting == 0 {
+            if !waiting.signal(INVITED) {
                 waiting.wait(CUSTOMER);
-            } else {
-                *waiting -= 1;
-                waiting.signal(INVITED);
             }
             waiting.wait(DONE);
         }

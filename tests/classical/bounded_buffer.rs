@@ -67,7 +67,7 @@ pub(crate) fn drive<S: Buffer>(stage: &Arc<Stage>) {
     let victims = if stage.has_victims() { 2 } else { 0 };
     let victims: Vec<_> = (0..victims).map(|_| child(consume.clone())).collect();
     // Producers, and victims among them.
-    stage.crowd(3, &[3, 4], produce);
+    stage.crowd(3, 3..5, produce);
     for victim in victims {
         victim.thread().cancel();
         joined_or_cancelled(victim);

@@ -23,7 +23,7 @@ pub(crate) fn drive<S: Disk>(stage: &Arc<Stage>) {
     }
     let (disk, busy) = (Arc::new(S::new()), Arc::new(AtomicBool::new(false)));
     let actors = stage.clone();
-    stage.crowd(5, &[1, 2], move |_, _| {
+    stage.crowd(5, 0..2, move |_, _| {
         let track = actors.random(TRACKS);
         let operation = actors.ask();
         disk.access(track, || {

@@ -1,6 +1,7 @@
 //! What all problems are run by: participants of every kind, a journal of who asked when
 //! and who went in when, and cancels of some of them.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -135,22 +136,29 @@ impl Stage {
         self.kind != Kind::Timed
     }
 
-    /// `participants` do `act(who, round)` in all rounds. With them, as many victims do
-    /// as there are in `victims`, until they are cancelled: they are asked to be at some
-    /// time, and have ended when this returns.
+    /// `participants` do `act(who, round)` in all rounds. With them, some victims do, until
+    /// they are cancelled: they are asked to be at some time, and have ended when this
+    /// returns. Who they are is drawn from `victims`, up to three.
     pub(crate) fn crowd(
         self: &Arc<Self>,
         participants: usize,
-        victims: &[usize],
+        victims: Range<usize>,
         act: impl Fn(usize, usize) + Send + Sync + 'static,
     ) {
         self.crowd_of(participants, victims, Arc::new(act));
     }
 
+    fn draw(&self, from: Range<usize>) -> Vec<usize> {
+        let mut left: Vec<usize> = from.collect();
+        let number = left.len().min(3);
+        let mut draw = || left.swap_remove(self.random(left.len() as u64) as usize);
+        (0..number).map(|_| draw()).collect()
+    }
+
     fn crowd_of(
         self: &Arc<Self>,
         participants: usize,
-        victims: &[usize],
+        victims: Range<usize>,
         act: Arc<dyn Fn(usize, usize) + Send + Sync>,
     ) {
         let rounds = self.rounds;
@@ -160,11 +168,11 @@ impl Stage {
         };
         let crowd: Vec<_> = (0..participants).map(spawn).collect();
         if self.has_victims() {
-            let spawn = |who: &usize| {
-                let (act, who) = (act.clone(), *who);
+            let spawn = |who: usize| {
+                let act = act.clone();
                 child(move || (0..rounds).for_each(|round| act(who, round)))
             };
-            let victims: Vec<_> = victims.iter().map(spawn).collect();
+            let victims: Vec<_> = self.draw(victims).into_iter().map(spawn).collect();
             for victim in victims {
                 (0..self.random(20)).for_each(|_| thread::yield_now());
                 victim.thread().cancel();

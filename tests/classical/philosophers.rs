@@ -16,7 +16,7 @@ pub(crate) fn drive<S: Table>(stage: &Arc<Stage>) {
     let table = Arc::new(S::new());
     let forks: Arc<[AtomicBool; SEATS]> = Arc::default();
     let actors = stage.clone();
-    stage.crowd(SEATS, &[0, 1, 3], move |seat, _| {
+    stage.crowd(SEATS, 0..SEATS, move |seat, _| {
         let operation = actors.ask();
         table.eat(seat, || {
             let both = [seat, (seat + 1) % SEATS];

@@ -48,7 +48,7 @@ impl Inside {
 fn drive<S: ReadersWriters>(stage: &Arc<Stage>) {
     let (shared, inside) = (Arc::new(S::new()), Arc::new(Inside::default()));
     let actors = stage.clone();
-    stage.crowd(6, &[0, 1, 3], move |who, _| {
+    stage.crowd(6, 0..6, move |who, _| {
         let operation = actors.ask();
         if who % 3 == 0 {
             shared.write(|| inside.write(|| operation.enter()));
