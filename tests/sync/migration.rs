@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lisle::Runtime;
-use lisle::sync::{Barrier, Condvar, Mutex, PriorityMutex, RwLock, Semaphore};
+use lisle::sync::{
+    Barrier, Condvar, Monitor, Mutex, PathExpression, PriorityMutex, Region, RwLock, Semaphore,
+    Serializer, path,
+};
 use lisle::thread::{self, Builder};
 
 use super::support::{end, many, on, watchdog};
@@ -19,6 +22,13 @@ struct Shared {
     slots: Semaphore,
     inside: Mutex<(usize, usize)>,
     meeting: Barrier,
+    /// Tokens, and how often one was taken.
+    monitor: Monitor<(usize, usize)>,
+    region: Region<(usize, usize)>,
+    serializer: Serializer<usize>,
+    path: PathExpression,
+    /// What the crowd and the path's operation are alone with.
+    alone: [Mutex<usize>; 2],
 }
 
 /// Longer than a slice, now and then: then its LWP goes on without it.
@@ -27,6 +37,45 @@ fn compute(round: usize) {
     for turn in 0..turns {
         std::hint::black_box(turn);
     }
+}
+
+/// Each brings a token and takes one, and is moved while it is inside.
+fn visit_classical(shared: &Shared, round: usize) {
+    {
+        let mut tokens = shared.monitor.enter();
+        tokens.0 += 1;
+        match round % 2 {
+            0 => drop(tokens.signal(0)),
+            _ => tokens.notify_one(0),
+        }
+        thread::yield_now();
+        tokens.wait_while(0, |tokens| tokens.0 == 0);
+        tokens.0 -= 1;
+        tokens.1 += 1;
+    }
+    shared.region.enter(|tokens| {
+        tokens.0 += 1;
+        compute(round);
+    });
+    let take = |tokens: &mut lisle::sync::Inside<'_, (usize, usize)>| {
+        let seen = **tokens;
+        thread::yield_now();
+        **tokens = (seen.0 - 1, seen.1 + 1);
+    };
+    shared.region.when(|tokens| tokens.0 > 0, take);
+    let alone = |which: usize| {
+        let mut alone = shared.alone[which].try_lock().expect("nobody else is in");
+        compute(round);
+        thread::yield_now();
+        *alone += 1;
+    };
+    let mut uses = shared.serializer.enter();
+    uses.enqueue(0, |uses| uses.crowd_is_empty(0));
+    uses.join_crowd(0, || alone(0));
+    *uses += 1;
+    drop(uses);
+    shared.path.perform("bring", thread::yield_now);
+    shared.path.perform("take", || alone(1));
 }
 
 fn visit(shared: &Shared, rounds: usize) {
@@ -65,6 +114,7 @@ fn visit(shared: &Shared, rounds: usize) {
         shared.turn.1.notify_one();
         let turn = shared.turn.0.lock().unwrap();
         *shared.turn.1.wait_while(turn, |turn| *turn == 0).unwrap() -= 1;
+        visit_classical(shared, round);
         if round % 16 == 0 {
             shared.meeting.wait();
         }
@@ -89,6 +139,11 @@ fn full_light_and_kernel_threads_share_everything() {
         slots: Semaphore::new(2),
         inside: Mutex::new((0, 0)),
         meeting: Barrier::new(3 * OF_EACH),
+        monitor: Monitor::new((0, 0)),
+        region: Region::new((0, 0)),
+        serializer: Serializer::new(0),
+        path: path!("9:(bring ; 1:take)"),
+        alone: [Mutex::new(0), Mutex::new(0)],
     });
     let work = || {
         let shared = shared.clone();
@@ -110,5 +165,11 @@ fn full_light_and_kernel_threads_share_everything() {
     assert!(left == 0 && (1..=2).contains(&most));
     assert_eq!(*shared.turn.0.try_lock().unwrap(), 0);
     assert_eq!(shared.slots.available_permits(), 2);
+    assert_eq!(*shared.monitor.try_enter().unwrap(), (0, all));
+    assert_eq!(shared.region.try_enter(|tokens| **tokens), Some((0, all)));
+    assert_eq!(*shared.serializer.try_enter().unwrap(), all);
+    let alone = shared.alone.each_ref().map(|n| *n.try_lock().unwrap());
+    assert_eq!(alone, [all; 2]);
+    assert!(shared.path.try_perform("take", || ()).is_none());
     end(rt);
 }
