@@ -439,8 +439,10 @@ fn messages_have_their_senders_whenever_a_recording_begins() {
                 }
             }));
         }
-        let (mut pairs, mut unsent) = (0, 0);
-        for _ in 0..20 {
+        let (mut pairs, mut unsent, mut recordings) = (0, 0, 0);
+        while recordings < 20 || pairs <= 100 {
+            recordings += 1;
+            assert!(recordings < 1000, "{pairs} pairs, {unsent} without senders");
             let recording = lisle_trace::Recorder::new()
                 .capacity(8 << 20)
                 .start()
@@ -468,7 +470,6 @@ fn messages_have_their_senders_whenever_a_recording_begins() {
         for thread in threads {
             thread.join().unwrap();
         }
-        assert!(pairs > 100, "{pairs} pairs, {unsent} without senders");
     }
 }
 
