@@ -53,6 +53,9 @@ fn copy_against_original() {
                     .for_each(|e| assert!(carrier.send(e).is_ok()))
             })
         });
+        carriers
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
         let (mut got, mut arrivals) = (Vec::new(), Vec::new());
         while let Ok(envelope) = arriving.recv() {
             arrivals.push(envelope.message);
@@ -61,9 +64,6 @@ fn copy_against_original() {
         }
         assert_eq!(got, [1, 2]);
         assert_eq!(bob.duplicates(), 2);
-        carriers
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
         arrivals
     });
     let all = [[1, 2, 1, 2], [1, 2, 2, 1], [2, 1, 1, 2], [2, 1, 2, 1]];

@@ -8,7 +8,7 @@ use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
 use super::unless_cancelled;
-use crate::PathExpression;
+use crate::{PathExpression, Semaphore};
 
 fn path(text: &str) -> Arc<PathExpression> {
     Arc::new(PathExpression::parse(text).unwrap())
@@ -43,7 +43,30 @@ fn end_against_end() {
     });
 }
 
-/// One end lets both begin that wait.
+/// One end lets all begin that wait and may: these two meet inside.
+#[test]
+fn end_against_two_who_meet() {
+    model(Some(1), || {
+        let path = path("{read} , write");
+        let met = Arc::new([Semaphore::new(0), Semaphore::new(0)]);
+        let readers = path.perform("write", || {
+            let readers = [0, 1].map(|who| {
+                let (path, met) = (path.clone(), met.clone());
+                let meet = move || {
+                    met[1 - who].v();
+                    met[who].p();
+                };
+                spawn(move || path.perform("read", meet))
+            });
+            // Loom lets them come while this one waits, which is no preemption.
+            spawn(|| ()).join().unwrap();
+            readers
+        });
+        readers.into_iter().for_each(|t| t.join().unwrap());
+    });
+}
+
+/// Each end lets one begin that waits.
 #[test]
 fn end_against_waiters() {
     model(Some(1), || {
