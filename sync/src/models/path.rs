@@ -46,7 +46,8 @@ fn end_against_end() {
 /// One end lets all begin that wait and may: these two meet inside.
 #[test]
 fn end_against_two_who_meet() {
-    model(Some(1), || {
+    // Without preemptions both wait when the writer ends, and half a million executions less.
+    model(Some(0), || {
         let path = path("{read} , write");
         let met = Arc::new([Semaphore::new(0), Semaphore::new(0)]);
         let readers = path.perform("write", || {
