@@ -196,10 +196,17 @@ fn the_source_is_probed_and_can_be_forced() {
         info.preempts && info.kernel_states && info.lost().is_empty(),
         "{info}"
     );
-    spawn(&rt, || thread::sleep(Duration::from_millis(1)))
-        .join()
-        .unwrap();
+    // They come when the monitor sees an LWP at work.
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = stop.clone();
+    let busy = spawn(&rt, move || {
+        while !theirs.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+    });
     until(|| source(&rt).sentinels > 0);
+    stop.store(true, Ordering::Relaxed);
+    busy.join().unwrap();
     end(rt);
     for (wanted, lost) in [(Source::Monitor, 1), (Source::Off, 1)] {
         let rt = one().upcalls(wanted).build().unwrap();

@@ -70,11 +70,13 @@ pub(super) fn run(shared: &Shared) {
         }
         let now = Instant::now();
         let count = counted.is_none_or(|counted| now - counted >= COUNT_PROCESSORS);
-        if (!all_sleep && count) || super::stock::is_low(shared) {
+        shared.watch.call_sentinels(!all_sleep);
+        if !all_sleep && count {
             counted = Some(now);
             shared.watch.stock.wake();
+        } else if super::stock::is_low(shared) {
+            shared.watch.stock.wake();
         }
-        shared.watch.call_sentinels(!all_sleep);
         shared.watch.monitor.sleep(Some(pause));
         shared.watch.looks.fetch_add(1, Ordering::Relaxed);
         let mut any = false;

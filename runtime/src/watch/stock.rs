@@ -9,7 +9,7 @@
 
 use lisle_lwp::shim::Ordering;
 
-use super::{Kind, Source, offer};
+use super::{Kind, RUN, Source, offer};
 use crate::runtime::Shared;
 use crate::sched::lwp::Lwp;
 
@@ -27,10 +27,12 @@ pub(super) fn run(shared: &Shared) {
     super::leave_signals_to_others();
     let mut posted = Vec::new();
     while !shared.is_stopping() {
+        // As the monitor last saw, which wakes us; by now they may sleep again.
+        let awake = !shared.all_sleep() || shared.watch.sentinels.load(Ordering::Relaxed) == RUN;
         // First what somebody waits for.
         shared.lwps().iter().for_each(|lwp| serve(shared, lwp));
         shared.keep_spares(SPARES);
-        if !shared.all_sleep() {
+        if awake {
             super::processors::follow(shared);
             if shared.watch.source == Source::Sentinels {
                 super::post_sentinels(shared, &mut posted);
