@@ -275,7 +275,7 @@ fn read(code: u64, words: &[u64]) -> What {
 }
 
 /// A thread and an outcome in a word.
-const OUTCOME_BITS: u32 = 2;
+const OUTCOME_BITS: u32 = 8;
 
 /// The words of a wake.
 pub(super) fn wake_words(target: u64, epoch: u64, outcome: Outcome) -> [u64; 2] {
