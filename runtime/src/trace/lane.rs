@@ -124,12 +124,16 @@ impl Lane {
     /// Takes the lane for an LWP that is going to write to this recording. `false`: another
     /// has it, or had it in the same recording and has ended since.
     pub(super) fn take(&self, number: u32) -> bool {
-        self.used.load(Ordering::Relaxed) != number
-            // Acquire: what the last one did; pairs with the Release in `give_back`.
-            && self
-                .taken
-                .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
+        // Acquire: what the last one did, its number too; pairs with the Release in
+        // `give_back`.
+        let taken = self
+            .taken
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+        if taken.is_ok() && self.used.load(Ordering::Relaxed) == number {
+            self.give_back();
+            return false;
+        }
+        taken.is_ok()
     }
 
     /// The LWP that has it writes no more.

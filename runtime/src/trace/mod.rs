@@ -10,7 +10,7 @@
 //! ```
 //!
 //! *Invariants*. Whoever writes to an LWP's lane owns the LWP, inside the
-//! runtime. Nothing here allocates, waits or touches a thread-local between
+//! runtime; the lane is that LWP's for as long as it lives, so it has one writer. Nothing here allocates, waits or touches a thread-local between
 //! `enter` and `leave`. Nobody writes to a lane once the recording is stopped
 //! ([`pass`]).
 //!

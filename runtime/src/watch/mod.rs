@@ -14,7 +14,7 @@
 //!
 //! | | notices | after |
 //! |---|---|---|
-//! | the thread itself | [`blocking()`]: it says so | at once |
+//! | the thread itself | [`blocking()`]: it says so | at once, if it was left the last time; else the others notice |
 //! | [`sentinel`]s, one per CPU | blocked threads: a sentinel runs when its CPU has nothing else to do | some 20 µs |
 //! | the [`monitor`] | blocked threads if no CPU ever idles; threads that compute for a whole time slice | a tick, or 0.1 ms if there was one lately; a slice |
 //!
