@@ -1,6 +1,6 @@
 //! Abuse: threads of both kinds that block in the kernel, compute, allocate, lock, panic, are cancelled, fork, and
-//! spawn others, on runtimes whose LWPs come and go, beside signals from outside, processes that want the CPUs, and
-//! stops of the whole process. Nothing is lost, nothing hangs, nothing leaks.
+//! spawn others, on runtimes whose LWPs come and go, beside signals from outside, processes that want the CPUs, stops of
+//! the whole process, and a debugger that attaches to all its kernel threads and goes again. Nothing is lost, nothing hangs, nothing leaks.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
@@ -92,6 +92,8 @@ static DEEDS: AtomicU64 = AtomicU64::new(0);
 static FORKS: AtomicU64 = AtomicU64::new(0);
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 static STOPS: AtomicU64 = AtomicU64::new(0);
+/// Kernel threads that a debugger had stopped.
+static ATTACHED: AtomicU64 = AtomicU64::new(0);
 
 extern "C" fn on_signal(_: libc::c_int) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
@@ -379,7 +381,76 @@ fn scope_of_some(random: &mut Random) {
 
 // The world around ---------------------------------------------------------------------------------------------------
 
-/// Sends signals to the process and its kernel threads, and stops it now and then, until told to end.
+fn kernel_threads() -> Vec<libc::pid_t> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let number = |task: std::fs::DirEntry| task.file_name().to_str()?.parse().ok();
+    tasks.filter_map(number).collect()
+}
+
+/// What a debugger does: a process attaches to every kernel thread, looks around, and detaches. (Where the system does not
+/// let it, to none.)
+fn attach_a_debugger(look: Duration) {
+    let mut threads = kernel_threads();
+    // SAFETY: the child makes system calls only, and writes to what it has got a copy of.
+    unsafe {
+        // Where only parents may: anybody may, now.
+        libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY, 0, 0, 0);
+        let debugger = libc::fork();
+        if debugger == 0 {
+            let mut attached = 0;
+            for thread in &mut threads {
+                let stopped = trace(libc::PTRACE_ATTACH, *thread, 0) && wait_for_stop(*thread);
+                attached += i32::from(stopped);
+                *thread *= i32::from(stopped);
+            }
+            let look = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: look.subsec_nanos().into(),
+            };
+            libc::nanosleep(&raw const look, std::ptr::null_mut());
+            for &thread in threads.iter().filter(|&&thread| thread != 0) {
+                trace(libc::PTRACE_DETACH, thread, 0);
+            }
+            libc::_exit(attached.min(99));
+        }
+        let mut status = 0;
+        if debugger > 0 && libc::waitpid(debugger, &raw mut status, 0) == debugger {
+            assert!(libc::WIFEXITED(status), "the debugger failed");
+            ATTACHED.fetch_add(libc::WEXITSTATUS(status) as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether the thread has stopped because it was attached to, and not ended. Other signals that it gets meanwhile, it gets.
+///
+/// # Safety
+/// For the child of a fork.
+unsafe fn wait_for_stop(thread: libc::pid_t) -> bool {
+    let mut status = 0;
+    loop {
+        // SAFETY: waits for what the caller traces.
+        let stopped = unsafe { libc::waitpid(thread, &raw mut status, libc::__WALL) } == thread;
+        if !stopped || !libc::WIFSTOPPED(status) {
+            return false;
+        }
+        match libc::WSTOPSIG(status) {
+            libc::SIGSTOP => return true,
+            // SAFETY: passed on.
+            signal => _ = unsafe { trace(libc::PTRACE_CONT, thread, signal) },
+        }
+    }
+}
+
+/// # Safety
+/// For the child of a fork; none of these requests reads or writes memory.
+unsafe fn trace(request: libc::c_uint, thread: libc::pid_t, signal: libc::c_int) -> bool {
+    let nowhere = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: see above.
+    unsafe { libc::ptrace(request, thread, nowhere, libc::c_long::from(signal)) == 0 }
+}
+
+/// Sends signals to the process and its kernel threads, stops it now and then, and has a debugger attach, until told to
+/// end.
 fn harass(stop: &AtomicBool, mut random: Random) {
     let own = std::process::id() as libc::pid_t;
     while !stop.load(Ordering::Relaxed) {
@@ -389,14 +460,13 @@ fn harass(stop: &AtomicBool, mut random: Random) {
             if random.one_in(4) {
                 libc::kill(own, libc::SIGUSR1);
             } else {
-                let tasks: Vec<_> = std::fs::read_dir("/proc/self/task")
-                    .unwrap()
-                    .flatten()
-                    .collect();
-                let task = &tasks[random.below(tasks.len() as u64) as usize];
-                let tid: libc::pid_t = task.file_name().to_string_lossy().parse().unwrap();
-                libc::syscall(libc::SYS_tgkill, own, tid, libc::SIGUSR1);
+                let threads = kernel_threads();
+                let thread = threads[random.below(threads.len() as u64) as usize];
+                libc::syscall(libc::SYS_tgkill, own, thread, libc::SIGUSR1);
             }
+        }
+        if random.one_in(300) && !emulated() {
+            attach_a_debugger(random.micros(5_000));
         }
         if random.one_in(300) {
             let script = format!(
@@ -519,11 +589,17 @@ fn finish(rt: Runtime, world: World) -> (Counters, u64) {
     );
     assert_eq!(world.user_mutex.into_inner().unwrap(), user_lock);
     drop(world.rt);
-    until(|| rt.upcalls().without_lwp() == 0);
+    // Those who leave and those who take count apart from each other.
+    until(|| handovers(&rt.upcalls()) == rt.upcalls().unblocked);
     let counters = rt.upcalls();
     let taken_back = rt.lwp_list().iter().map(|lwp| lwp.taken_back).sum();
     rt.shutdown(Duration::from_secs(30)).unwrap();
     (counters, taken_back)
+}
+
+/// How many LWPs went on without their kernel thread. (Who makes way in a handler leaves no kernel thread behind.)
+fn handovers(counters: &Counters) -> u64 {
+    (counters.blocked + counters.preempted + counters.rescued).wrapping_sub(counters.switched)
 }
 
 /// Aborts, with a report, if nothing happens for long.
@@ -605,11 +681,10 @@ fn abuse() {
     }
     stop.store(true, Ordering::Relaxed);
     around.into_iter().for_each(|t| t.join().unwrap());
-    // Who makes way in a handler leaves no kernel thread behind.
-    let handovers = sum.blocked + sum.preempted + sum.rescued - sum.switched;
+    let handovers = handovers(&sum);
     say(&format!(
         "abuse: seed {seed}, {:.0} s, {epochs} runtimes, {} deeds, {handovers} hand-overs ({} blocked, {} preempted), \
-         {} made way in a handler, {} rescued, {} back, {taken_back} offers taken back, {} added, {} retired, {} forks, {} signals, {} stops\n",
+         {} made way in a handler, {} rescued, {} back, {taken_back} offers taken back, {} added, {} retired, {} forks, {} signals, {} stops, {} kernel threads debugged\n",
         began.elapsed().as_secs_f64(),
         DEEDS.load(Ordering::Relaxed),
         sum.blocked,
@@ -622,7 +697,13 @@ fn abuse() {
         FORKS.load(Ordering::Relaxed),
         SIGNALS.load(Ordering::Relaxed),
         STOPS.load(Ordering::Relaxed),
+        ATTACHED.load(Ordering::Relaxed),
     ));
+    let around = [&FORKS, &SIGNALS, &STOPS].map(|count| count.load(Ordering::Relaxed));
+    assert!(
+        emulated() || around.iter().all(|&n| n > 0),
+        "the world around kept still"
+    );
     assert_eq!(
         sum.unblocked, handovers,
         "a thread was left and has not come back"

@@ -299,7 +299,26 @@ fn sleeps(prefix: &str) -> Vec<(String, String)> {
 fn an_idle_process_sleeps() {
     alone("an_idle_process_sleeps", || {
         let _dog = watchdog();
-        let rt = one().lwps(2).name_prefix("quiet").build().unwrap();
+        let rt = one()
+            .lwps(2)
+            .name_prefix("quiet")
+            .account_cpu(true)
+            .build()
+            .unwrap();
+        // One that computes beside the LWPs until it ends, and is charged meanwhile.
+        let stop = Arc::new(AtomicBool::new(false));
+        let theirs = stop.clone();
+        let hog = spawn(&rt, move || {
+            while !theirs.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+        let used = || hog.thread().info().cpu_time.unwrap();
+        until(|| rt.upcalls().without_lwp() > 0);
+        let before = used();
+        until(|| used() > before);
+        stop.store(true, Ordering::Relaxed);
+        hog.join().unwrap();
         let tasks: Vec<_> = (0..20)
             .map(|_| spawn(&rt, || thread::sleep(Duration::from_millis(5))))
             .collect();

@@ -79,8 +79,8 @@ fn draw(options: &Options) -> Result<String, Box<dyn Error>> {
             Some(events) => kitchen::many_evenings(events)?,
         };
         let loss = trace.loss();
-        if loss.dropped > 0 {
-            println!("{} events were dropped", loss.dropped);
+        if !loss.is_none() {
+            println!("missing: {loss}");
         }
         make(
             options,

@@ -18,14 +18,16 @@ mod thread;
 
 pub use call::Call;
 pub use memory::{
-    Advice, madvise, mincore, mmap_reserve, mprotect_none, munmap, page_size, thread_stack_min,
+    Advice, copy_own_memory, madvise, mincore, mmap_reserve, mprotect_none, munmap, page_size,
+    thread_stack_min,
 };
 pub use signal::{
     kernel_can_read, min_sig_stack, set_signal_mask, sigaction, sigaltstack, signal_mask, tgkill,
 };
 pub use thread::{
-    KernelCall, KernelState, allowed_cpus, become_idle_on, call_name, configured_cpus, cpu_time_of,
-    hurry, kernel_call_of, kernel_state_of, may_choose_policy, set_thread_name,
+    KernelCall, KernelState, allowed_cpus, bears_a_signal, become_idle_on, call_name,
+    configured_cpus, cpu_time_of, hurry, kernel_call_of, kernel_state_of, may_choose_policy,
+    set_thread_name,
 };
 
 use core::ffi::{c_int, c_long};

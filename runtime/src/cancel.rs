@@ -12,10 +12,13 @@
 //!
 //! Cancelling is not panicking: it poisons no primitive of lisle's. A
 //! `std::sync::Mutex` whose guard it unwinds through is poisoned, because std
-//! cannot tell the difference.
+//! cannot tell the difference. Who catches the payload and wants to pass it on uses
+//! [`resume_unwind`]: std's function would make a panic of it.
 
 use core::fmt;
 
+#[cfg(not(lisle_loom))]
+use lisle_lwp::shim::AtomicUsize;
 use lisle_lwp::shim::Ordering;
 
 use crate::current::me;
@@ -74,28 +77,80 @@ pub fn shield<R>(f: impl FnOnce() -> R) -> R {
 /// have cleaned up a wait that ended with a cancel.
 #[cold]
 pub fn deliver() -> ! {
-    me().cancelling.store(1, Ordering::Relaxed);
-    std::panic::resume_unwind(Box::new(Cancelled))
+    resume_unwind(Box::new(Cancelled))
 }
 
-/// Unwinds the calling thread with the payload with which another flow, or the
-/// thread itself, had unwound.
-#[cfg(not(lisle_loom))]
-pub(crate) fn resume(payload: Box<dyn core::any::Any + Send>) -> ! {
-    let cancelled = payload.is::<Cancelled>();
-    me().cancelling
-        .store(u8::from(cancelled), Ordering::Relaxed);
+/// As `std::panic::resume_unwind`; if the payload is [`Cancelled`], that is a
+/// cancel and poisons nothing. For who has caught a payload, or joined with one.
+///
+/// ```
+/// use lisle_runtime::{cancel, thread};
+/// let thread = thread::spawn(|| {
+///     let waits = || thread::park();
+///     std::panic::catch_unwind(waits).unwrap_or_else(|payload| {
+///         // Whatever must be done whichever way it ended.
+///         cancel::resume_unwind(payload)
+///     });
+/// });
+/// thread.thread().cancel();
+/// assert!(thread.join().unwrap_err().is::<cancel::Cancelled>());
+/// ```
+#[cold]
+pub fn resume_unwind(payload: Box<dyn core::any::Any + Send>) -> ! {
+    mark(me(), payload.is::<Cancelled>());
     std::panic::resume_unwind(payload)
+}
+
+/// How many threads unwind because of a cancel, or have caught that and not come by
+/// here since. Relaxed: a thread's own mark counts before it looks.
+#[cfg(not(lisle_loom))]
+static MARKED: AtomicUsize = AtomicUsize::new(0);
+
+/// Marks the calling thread as one that is unwound by a cancel, or not.
+fn mark(me: &Tcb, cancelling: bool) {
+    let before = me.cancelling.load(Ordering::Relaxed) != 0;
+    me.cancelling.store(u8::from(cancelling), Ordering::Relaxed);
+    #[cfg(not(lisle_loom))]
+    if before != cancelling {
+        let change = if cancelling { 1 } else { usize::MAX };
+        MARKED.fetch_add(change, Ordering::Relaxed);
+    }
+    #[cfg(lisle_loom)]
+    let _ = before;
+}
+
+/// The thread does not unwind: whoever caught an earlier delivery has stopped it.
+#[inline]
+pub(crate) fn caught(me: &Tcb) {
+    if me.cancelling.load(Ordering::Relaxed) != 0 {
+        mark(me, false);
+    }
 }
 
 /// Whether the calling thread unwinds because of a panic, rather than a cancel.
 /// For primitives that poison.
 ///
 /// Inlined: std looks at a count of the whole process first, and at the
-/// thread-local only if that is not zero, in a function that it never inlines.
+/// thread-local only if that is not zero, in a function that it never inlines. As
+/// here.
 #[inline]
 pub fn panicking() -> bool {
-    std::thread::panicking() && !is_cancelling()
+    if std::thread::panicking() {
+        return !is_cancelling();
+    }
+    #[cfg(not(lisle_loom))]
+    if MARKED.load(Ordering::Relaxed) != 0 {
+        forget();
+    }
+    false
+}
+
+/// A panic from here on is one.
+#[cfg(not(lisle_loom))]
+#[cold]
+#[inline(never)]
+fn forget() {
+    caught(me());
 }
 
 #[cold]
@@ -111,8 +166,7 @@ pub(crate) fn is_deliverable(me: &Tcb) -> bool {
 /// As [`is_deliverable`], for a thread that does not unwind.
 #[inline]
 pub(crate) fn is_deliverable_to(me: &Tcb) -> bool {
-    // Whoever caught an earlier delivery has stopped it.
-    me.cancelling.store(0, Ordering::Relaxed);
+    caught(me);
     cfg!(panic = "unwind") && me.shields.load(Ordering::Relaxed) == 0
 }
 

@@ -37,6 +37,7 @@ fn attach() -> &'static Tcb {
         parent: 0,
     };
     pool::publish(block, identity);
+    block.own.is_the_callers();
     current::set(ptr::from_ref(block).cast());
     // Without a destructor to come, the block stays with the ended thread.
     let _ = current::at_exit(detach);

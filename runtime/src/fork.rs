@@ -73,12 +73,17 @@ extern "C" fn in_child() {
     lisle_lwp::donor::after_fork_in_child();
     donors::forget();
     trace::forget();
+    #[cfg(feature = "backtrace")]
+    crate::debug::forget();
     if let Some(me) = running() {
         me.kind.store(Kind::Kernel as u8, Ordering::Relaxed);
         me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
         me.thread_pointer.store(0, Ordering::Relaxed);
         me.shared.store(core::ptr::null_mut(), Ordering::Relaxed);
         me.generation.store(generation(), Ordering::Relaxed);
+        me.own
+            .tid
+            .store(lisle_lwp::sys::gettid() as u32, Ordering::Relaxed);
         me.jobs.forget_helpers();
     }
     crate::runtime::forget_all();

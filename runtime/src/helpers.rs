@@ -7,8 +7,10 @@
 //! out. A caller whose wait is cut short (deadline, cancel) leaves; the job is
 //! done all the same and its answer dropped.
 //!
-//! *Protocol*. A job is pushed under the lock while there is a helper, and an
-//! idle one is woken. A helper ends only under the lock, with the queue empty.
+//! *Protocol*. A job is pushed under the lock, and an idle helper is woken, or one
+//! started if there are fewer than the limit. A helper ends only under the lock, with the queue empty.
+//! One that is about to be started counts as there; if the system then refuses it
+//! and there is no other, all jobs that rely on it are refused with it.
 //! So a pushed job is always seen by somebody.
 //!
 //! A forked child has none of its parent's helpers, so each process has a pool
@@ -58,7 +60,8 @@ struct State {
 }
 
 struct Job {
-    run: Box<dyn FnOnce() + Send>,
+    /// Does the job, or is told why nobody does.
+    run: Box<dyn FnOnce(Option<io::Error>) + Send>,
     next: Option<Box<Job>>,
 }
 
@@ -111,10 +114,15 @@ impl Helpers {
         cancel::checkpoint();
         let answer = Arc::new(Answer::new());
         let asked = answer.clone();
-        let run = Box::new(move || asked.give(catch_unwind(AssertUnwindSafe(f))));
+        let run = Box::new(move |refused| {
+            asked.give(match refused {
+                None => Ok(catch_unwind(AssertUnwindSafe(f))),
+                Some(error) => Err(error),
+            });
+        });
         self.pool()
-            .submit(Box::new(Job { run, next: None }), self.most)?;
-        match answer.wait(deadline)? {
+            .submit(Box::new(Job { run, next: None }), self.most);
+        match answer.wait(deadline)?? {
             Ok(value) => Ok(value),
             Err(panic) => resume_unwind(panic),
         }
@@ -157,33 +165,41 @@ impl Helpers {
 }
 
 impl Pool {
-    fn submit(&'static self, job: Box<Job>, most: usize) -> io::Result<()> {
+    fn submit(&'static self, job: Box<Job>, most: usize) {
         let wanted = {
             let mut state = self.state.lock();
+            // Before it is started: so none that is there already ends meanwhile
+            // with the queue empty.
+            state.push(job);
             let wanted = state.idle.is_empty() && state.helpers < most;
             state.helpers += usize::from(wanted);
+            // SAFETY: we hold the lock, and forget the node.
+            if let Some(node) = unsafe { state.idle.pop() } {
+                state.wake(node.key());
+            }
             wanted
         };
-        let started = if wanted { self.start() } else { Ok(()) };
+        if wanted && let Err(error) = self.start() {
+            self.refused(&error);
+        }
+    }
+
+    /// One that was counted does not come.
+    fn refused(&self, error: &io::Error) {
         let mut state = self.state.lock();
-        if started.is_err() {
-            state.helpers -= 1;
+        state.helpers -= 1;
+        if state.helpers > 0 {
+            return;
         }
-        if state.helpers == 0 {
-            drop(state);
-            // Without a helper it would lie there for ever. (One that was there
-            // a moment ago has ended for lack of jobs.)
-            return match started {
-                Ok(()) => self.submit(job, most),
-                Err(error) => Err(error),
+        let refused: Vec<_> = core::iter::from_fn(|| state.pop()).collect();
+        drop(state);
+        for job in refused {
+            let error = match error.raw_os_error() {
+                Some(number) => io::Error::from_raw_os_error(number),
+                None => error.kind().into(),
             };
+            (job.run)(Some(error));
         }
-        state.push(job);
-        // SAFETY: we hold the lock, and forget the node.
-        if let Some(node) = unsafe { state.idle.pop() } {
-            state.wake(node.key());
-        }
-        Ok(())
     }
 
     /// Starts a helper. A leaf: libc touches thread-locals to start a thread.
@@ -200,7 +216,7 @@ impl Pool {
         loop {
             let next = self.state.lock().pop();
             match next {
-                Some(job) => (job.run)(),
+                Some(job) => (job.run)(None),
                 None if !self.wait_for_job() => return,
                 None => {}
             }
@@ -298,5 +314,40 @@ impl<T> Answer<T> {
                 Outcome::Woken | Outcome::Abandoned => {}
             }
         }
+    }
+}
+
+#[cfg(all(test, not(lisle_loom)))]
+mod tests {
+    use super::*;
+
+    fn job(answer: &Arc<Answer<Option<io::ErrorKind>>>) -> Box<Job> {
+        let answer = answer.clone();
+        let run = move |refused: Option<io::Error>| answer.give(refused.map(|error| error.kind()));
+        Box::new(Job {
+            run: Box::new(run),
+            next: None,
+        })
+    }
+
+    /// Somebody else's job relies on a helper that is about to be started, and then refused.
+    #[test]
+    fn jobs_are_refused_with_the_helper_that_they_rely_on() {
+        static HELPERS: Helpers = Helpers::new(1);
+        let pool = HELPERS.pool();
+        pool.state.lock().helpers = 1;
+        let answers = [(); 2].map(|()| Arc::new(Answer::new()));
+        for answer in &answers {
+            pool.submit(job(answer), 1);
+        }
+        pool.refused(&io::ErrorKind::WouldBlock.into());
+        for answer in &answers {
+            let refused = answer.wait(None).unwrap();
+            assert_eq!(refused, Some(io::ErrorKind::WouldBlock));
+        }
+        // The next one starts a helper.
+        let answer = Arc::new(Answer::new());
+        pool.submit(job(&answer), 1);
+        assert_eq!(answer.wait(None).unwrap(), None);
     }
 }

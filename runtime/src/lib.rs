@@ -21,6 +21,8 @@ mod clock;
 mod current;
 #[cfg(not(lisle_loom))]
 pub mod debug;
+#[cfg(any(feature = "backtrace", lisle_loom))]
+mod desk;
 #[cfg(not(lisle_loom))]
 mod donors;
 #[cfg(not(lisle_loom))]

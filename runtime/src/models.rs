@@ -3,12 +3,13 @@
 //!
 //! The code under test is the code that ships: the wait word, the wait list,
 //! pinning, joining, offered jobs, the injector, the sleepers,
-//! the roster, the shelf of spares. What stands around it here is small: a
+//! the roster, the shelf of spares, the desk. What stands around it here is small: a
 //! thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
 //! thread from outside ([`model`](crate::model)); stacks, results and contexts
 //! are loom cells, so that using one too early, too late or twice is a race; a
 //! lost wake-up is a deadlock.
 
+mod desk;
 mod jobs;
 mod join;
 mod list;

@@ -165,7 +165,7 @@ pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
     block.boost.store(0, Ordering::Relaxed);
     block.suspension.store(RUNNABLE, Ordering::Relaxed);
     block.shields.store(0, Ordering::Relaxed);
-    block.cancelling.store(0, Ordering::Relaxed);
+    crate::cancel::caught(block);
     block.switches.store(0, Ordering::Relaxed);
     block.cpu_ns.store(0, Ordering::Relaxed);
     block.accounts_cpu.store(0, Ordering::Relaxed);

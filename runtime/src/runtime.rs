@@ -54,6 +54,8 @@ pub struct Shared {
     pub(crate) slice: Option<Duration>,
     /// The signals that are blocked on kernel threads which carry its LWPs.
     pub(crate) mask: u64,
+    /// By which its threads may be interrupted, if they may.
+    pub(crate) signal: Option<i32>,
     pub(crate) stack_size: StackSize,
     pub(crate) name_prefix: String,
     pub(crate) generation: u32,
@@ -84,6 +86,23 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// [`Shared::carriers`], now. Allocates without the lock, which idle contexts take, too.
+    pub(crate) fn all_carriers(&self) -> Vec<&'static Tcb> {
+        let mut copy = Vec::new();
+        loop {
+            let wanted = {
+                let _steady = Steady::new();
+                let carriers = self.carriers.lock();
+                if copy.capacity() >= carriers.len() {
+                    copy.extend_from_slice(&carriers);
+                    return copy;
+                }
+                carriers.len()
+            };
+            copy.reserve(wanted);
+        }
+    }
+
     /// Tells a sleeping LWP that there is work, if nobody searches.
     pub(crate) fn announce(&self) {
         let _steady = Steady::new();
@@ -249,10 +268,12 @@ impl Shared {
         Ok(Spare::started(send))
     }
 
-    /// A kernel thread for some other purpose than carrying LWPs.
+    /// A kernel thread for some other purpose than carrying LWPs; `stack` is the size of its stack
+    /// in bytes, unless it is the usual one.
     pub(crate) fn start_helper(
         &self,
         name: &str,
+        stack: Option<usize>,
         body: impl FnOnce(&Shared) + Send + 'static,
     ) -> io::Result<()> {
         let shared = self.itself.upgrade().ok_or_else(stopped)?;
@@ -262,7 +283,7 @@ impl Shared {
             body(&shared);
             shared.helpers.fetch_sub(1, Ordering::Relaxed);
         };
-        let start = || KernelThread::spawn(&name, Some(64 << 10), body);
+        let start = || KernelThread::spawn(&name, stack, body);
         let handle = sys::guarded(Call::Clone, start)?;
         self.kernel_threads.lock().push(handle);
         Ok(())
@@ -978,6 +999,7 @@ impl Builder {
             accounts_cpu: self.accounts_cpu,
             slice,
             mask: preempt::carriers_mask(signal),
+            signal: self.preemption_signal,
             stack_size,
             name_prefix: self.name_prefix,
             generation: fork::generation(),

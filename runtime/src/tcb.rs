@@ -149,7 +149,7 @@ pub(crate) struct Tcb {
     /// runtime says.
     pub(crate) slice_ns: AtomicU64,
     /// After how much CPU time its runtime tells so, once, in nanoseconds; 0:
-    /// never. Only the LWP that runs it changes it.
+    /// never. Whoever finds it passed exchanges it for 0.
     pub(crate) limit_ns: AtomicU64,
     /// The runtime it belongs to; null for kernel threads from outside.
     #[cfg(not(lisle_loom))]
@@ -244,13 +244,16 @@ impl Tcb {
     /// time: then it has none from now on.
     #[cfg(not(lisle_loom))]
     pub(crate) fn charge(&self, nanoseconds: u64) -> bool {
-        let used = self.cpu_ns.fetch_add(nanoseconds, Ordering::Relaxed) + nanoseconds;
+        self.is_over(self.cpu_ns.fetch_add(nanoseconds, Ordering::Relaxed) + nanoseconds)
+    }
+
+    /// Whether it has passed its limit if it has used so much, for the first time: then it has
+    /// none from now on.
+    #[cfg(not(lisle_loom))]
+    pub(crate) fn is_over(&self, used: u64) -> bool {
         let limit = self.limit_ns();
-        let over = limit != 0 && used > limit;
-        if over {
-            self.limit_ns.store(0, Ordering::Relaxed);
-        }
-        over
+        // Exchanged, because two may look at a time.
+        limit != 0 && used > limit && self.limit_ns.swap(0, Ordering::Relaxed) != 0
     }
 
     /// Whether LWPs run it, rather than a kernel thread of its own.
@@ -318,9 +321,10 @@ impl Tcb {
     }
 
     /// Asks that the thread be held when it is picked next. Returns what it was
-    /// asked before.
+    /// asked before, and whether it is held already.
     pub(crate) fn ask_to_hold(&self, why: u8) -> u8 {
-        self.suspension.fetch_or(why, Ordering::Relaxed)
+        // Acquire: the context of one that is held; pairs with the Release in `hold`.
+        self.suspension.fetch_or(why, Ordering::Acquire)
     }
 
     /// Holds the thread back if somebody still asks for it. Its context is saved.
@@ -401,9 +405,9 @@ pub(crate) struct Own {
     pub(crate) holder: Holder,
     /// The word by which it knows its current thread.
     pub(crate) slot: Cell<Slot>,
-    /// Its thread pointer.
+    /// Its thread pointer, if it carries LWPs.
     pub(crate) pointer: AtomicUsize,
-    /// The kernel's id of it.
+    /// The kernel's id of it; set by kernel threads that carry none, too.
     pub(crate) tid: AtomicU32,
     /// What it was last switched to.
     pub(crate) runs: AtomicPtr<Tcb>,
@@ -411,7 +415,8 @@ pub(crate) struct Own {
     pub(crate) rescued: AtomicPtr<Tcb>,
     /// Which thread a signal is on its way to: see [`crate::sched::preempt`].
     pub(crate) asked: AtomicU64,
-    /// The CPU time that it had used when it lost its LWP, in nanoseconds.
+    /// Up to which of its CPU time what runs there without an LWP has been charged, in nanoseconds:
+    /// see [`crate::watch::stay`].
     pub(crate) cpu_when_left: AtomicU64,
     /// Its mask of blocked signals.
     pub(crate) mask: AtomicU64,
@@ -434,6 +439,14 @@ impl Own {
             mask: AtomicU64::new(0),
             order: AtomicPtr::new(ptr::null_mut()),
         }
+    }
+
+    /// It is the calling kernel thread's from now on, which does not carry LWPs yet.
+    /// Whoever had it before may have.
+    pub(crate) fn is_the_callers(&self) {
+        let tid = lisle_lwp::sys::gettid() as u32;
+        self.tid.store(tid, Ordering::Relaxed);
+        self.pointer.store(0, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a dump says of each thread.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +10,12 @@ use lisle::debug::{Dump, ThreadDump, ThreadKind};
 use lisle::os::unix::net::UnixStream;
 use lisle::sync::{Mutex, PriorityMutex, Semaphore};
 use lisle::thread::{self, Builder, State, Thread};
+use lisle::upcall::Doing;
 use lisle::{channel, dump};
 
-use crate::support::{end, on, runtime, until, until_waiting, watchdog};
+use crate::support::{
+    emulated, end, many, on, runtime, until, until_state, until_waiting, watchdog,
+};
 
 fn of<'a>(dump: &'a Dump, thread: &Thread) -> &'a ThreadDump {
     let mut all = dump.threads.iter();
@@ -190,26 +193,210 @@ fn the_caller_sees_itself() {
     end(rt);
 }
 
+#[inline(never)]
+fn computes_three_calls_deep(depth: usize, stop: &AtomicBool) -> usize {
+    if depth == 0 {
+        while !stop.load(Ordering::Relaxed) {}
+        0
+    } else {
+        computes_three_calls_deep(depth - 1, stop) + std::hint::black_box(1)
+    }
+}
+
 #[test]
-fn a_thread_that_runs_is_found_on_its_kernel_thread() {
+fn a_running_threads_calls_are_named() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let computes = {
+        let stop = stop.clone();
+        move || computes_three_calls_deep(3, &stop)
+    };
+    let light = on(&rt, computes.clone());
+    let full = Builder::new().on(&rt).spawn(computes).unwrap();
+    for hog in [light.thread(), full.thread()] {
+        until(|| hog.info().state == State::Running);
+        // A full one may be preempted, and is then ready for a while.
+        until(|| {
+            let dump = dump();
+            let found = of(&dump, hog);
+            let frames = found.backtrace.frames().iter();
+            let deep = frames.filter(|frame| {
+                let function = frame.function.as_deref().unwrap_or("");
+                function.ends_with("computes_three_calls_deep")
+            });
+            let deep = deep.count();
+            assert!(deep == 4 || deep == 0, "{found}");
+            deep == 4
+        });
+        let dump = dump();
+        let (kernel_thread, _) = of(&dump, hog).kernel_thread.unwrap();
+        assert!(std::path::Path::new(&format!("/proc/self/task/{kernel_thread}")).exists());
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!((light.join().unwrap(), full.join().unwrap()), (3, 3));
+    end(rt);
+}
+
+#[inline(never)]
+fn reads_one_byte(mut from: std::io::PipeReader) -> usize {
+    from.read(&mut [0]).unwrap()
+}
+
+#[inline(never)]
+fn polls_for_input(descriptor: i32) -> i32 {
+    let mut entry = libc::pollfd {
+        fd: descriptor,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one entry.
+    unsafe { libc::poll(&mut entry, 1, -1) }
+}
+
+/// A call that the kernel begins again is interrupted; one that would fail is not.
+#[test]
+fn a_thread_that_waits_in_the_kernel_does_not_notice() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let spawn = |f: Box<dyn FnOnce() -> i32 + Send>| Builder::new().on(&rt).spawn(f).unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (polled, mut other) = std::io::pipe().unwrap();
+    let reads = spawn(Box::new(move || reads_one_byte(reader) as i32));
+    let polls = spawn(Box::new(move || polls_for_input(polled.as_raw_fd())));
+    let waits_in = |thread: &Thread, calls: [i64; 2]| {
+        until(|| {
+            let dump = dump();
+            let found = of(&dump, thread);
+            matches!(found.kernel_thread, Some((_, Some(Doing::Call(number)))) if calls.contains(&number))
+        });
+    };
+    waits_in(reads.thread(), [libc::SYS_read; 2]);
+    // aarch64 has no call of that name.
+    waits_in(polls.thread(), [7, libc::SYS_ppoll]);
+    for _ in 0..many(100) {
+        let dump = dump();
+        let found = of(&dump, reads.thread());
+        assert!(calls(found, "reads_one_byte"), "{found}");
+        let found = of(&dump, polls.thread());
+        assert!(found.backtrace.why_not().is_some(), "{found}");
+    }
+    writer.write_all(&[1]).unwrap();
+    other.write_all(&[1]).unwrap();
+    assert_eq!((reads.join().unwrap(), polls.join().unwrap()), (1, 1));
+    end(rt);
+}
+
+#[test]
+fn a_suspended_threads_calls_are_named() {
+    let _watchdog = watchdog();
+    #[inline(never)]
+    fn walks(stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+    }
+    let rt = runtime(2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let walking = on(&rt, {
+        let stop = stop.clone();
+        move || walks(&stop)
+    });
+    until(|| walking.thread().info().switches > 1);
+    walking.thread().suspend();
+    until_state(walking.thread(), State::Suspended);
+    let dump = dump();
+    let found = of(&dump, walking.thread());
+    assert!(calls(found, "walks"), "{found}");
+    stop.store(true, Ordering::Relaxed);
+    walking.thread().resume();
+    walking.join().unwrap();
+    end(rt);
+}
+
+/// Bound threads, and kernel threads that call in: whether they wait in lisle or compute.
+#[test]
+fn kernel_threads_calls_are_named() {
     let _watchdog = watchdog();
     let rt = runtime(1);
     let stop = Arc::new(AtomicBool::new(false));
-    let computes = Builder::new()
-        .on(&rt)
-        .spawn({
-            let stop = stop.clone();
-            move || while !stop.load(Ordering::Relaxed) {}
-        })
+    let bound = Builder::new().on(&rt).bound().spawn({
+        let stop = stop.clone();
+        move || computes_three_calls_deep(3, &stop)
+    });
+    let bound = bound.unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let outside = std::thread::spawn(move || {
+        tell.send(thread::current()).unwrap();
+        parks_three_calls_deep(3)
+    });
+    let parked = told.recv().unwrap();
+    until_waiting(&parked, "park");
+    // Copies are the kernel's, which an emulator may not know.
+    if !emulated() {
+        until(|| calls(of(&dump(), bound.thread()), "computes_three_calls_deep"));
+        let dump = dump();
+        let found = of(&dump, &parked);
+        assert!(calls(found, "parks_three_calls_deep"), "{found}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    parked.unpark();
+    assert_eq!((bound.join().unwrap(), outside.join().unwrap()), (3, 3));
+    end(rt);
+}
+
+/// Nobody waits for ever for a thread that does not answer.
+#[test]
+fn a_thread_that_blocks_the_signal_is_reported_so() {
+    let _watchdog = watchdog();
+    #[inline(never)]
+    fn blocks_signals_until(stop: &AtomicBool) {
+        // SAFETY: a set is made and used, on a kernel thread that stays the thread's own.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&mut all);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
+        }
+        while !stop.load(Ordering::Relaxed) {}
+    }
+    let rt = runtime(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let bound = Builder::new().on(&rt).bound().spawn({
+        let stop = stop.clone();
+        move || blocks_signals_until(&stop)
+    });
+    let bound = bound.unwrap();
+    until(|| {
+        let dump = dump();
+        of(&dump, bound.thread()).backtrace.why_not()
+            == Some("it runs, and does not answer a signal")
+    });
+    stop.store(true, Ordering::Relaxed);
+    bound.join().unwrap();
+    end(rt);
+}
+
+#[test]
+fn a_program_that_wants_no_signals_gets_none() {
+    let _watchdog = watchdog();
+    let rt = lisle::Runtime::builder()
+        .lwps(1)
+        .preemption_signal(None)
+        .build()
         .unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let computes = Builder::new().on(&rt).spawn({
+        let stop = stop.clone();
+        move || computes_three_calls_deep(3, &stop)
+    });
+    let computes = computes.unwrap();
     until(|| computes.thread().info().state == State::Running);
     let dump = dump();
     let found = of(&dump, computes.thread());
-    assert_eq!(found.info.state, State::Running);
-    let (kernel_thread, _) = found.kernel_thread.unwrap();
-    assert!(std::path::Path::new(&format!("/proc/self/task/{kernel_thread}")).exists());
-    assert!(found.backtrace.frames().is_empty());
-    assert!(found.backtrace.why_not().is_some());
+    assert_eq!(
+        found.backtrace.why_not(),
+        Some("its runtime sends no signals")
+    );
     stop.store(true, Ordering::Relaxed);
     computes.join().unwrap();
     end(rt);

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use lisle::thread;
 use lisle::{channel, dump};
@@ -127,5 +128,57 @@ fn a_look_does_not_end_a_suspension_nor_begin_one() {
     });
     stop.store(true, Ordering::Relaxed);
     walks.join().unwrap();
+    end(rt);
+}
+
+/// Threads that switch all the time, and threads that compute and are preempted: whatever
+/// the signal interrupts, it comes to nothing worse than no backtrace.
+#[test]
+fn all_ends_well_under_a_storm_of_switches_and_signals() {
+    let _watchdog = watchdog();
+    let rt = lisle::Runtime::builder()
+        .lwps(2)
+        .time_slice(Some(Duration::from_millis(1)))
+        .build()
+        .unwrap();
+    let rounds = many(20_000);
+    #[inline(never)]
+    fn computes(rounds: usize) -> usize {
+        (0..rounds * 50).fold(0, |sum, n| std::hint::black_box(sum + n % 2))
+    }
+    while_dumping(2, || {
+        let switchers = (0..4).map(|n| {
+            let body = move || {
+                for round in 0..rounds {
+                    if (round + n) % 3 == 0 {
+                        thread::spawn(move || std::hint::black_box(n))
+                            .join()
+                            .unwrap();
+                    } else {
+                        thread::yield_now();
+                    }
+                }
+                rounds
+            };
+            match n % 2 {
+                0 => on(&rt, body),
+                _ => thread::Builder::new().on(&rt).spawn(body).unwrap(),
+            }
+        });
+        let switchers: Vec<_> = switchers.collect();
+        let hogs: Vec<_> = (0..4)
+            .map(|_| {
+                thread::Builder::new()
+                    .on(&rt)
+                    .spawn(move || computes(rounds))
+            })
+            .collect();
+        for switcher in switchers {
+            assert_eq!(switcher.join().unwrap(), rounds);
+        }
+        for hog in hogs {
+            assert_eq!(hog.unwrap().join().unwrap(), rounds * 25);
+        }
+    });
     end(rt);
 }

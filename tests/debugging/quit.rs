@@ -7,6 +7,13 @@ use lisle::thread::{self, Builder};
 
 use crate::support::{in_child, runtime, stderr, until, until_waiting, watchdog};
 
+#[inline(never)]
+fn keeps_its_lwp() {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
 /// The dump comes although every LWP is kept and the reader is slow, twice, and the
 /// process goes on.
 #[test]
@@ -19,11 +26,7 @@ fn a_signal_makes_a_dump_of_all_threads() {
         let parked = Builder::new().on(&rt).name("the parked one".into());
         let parked = parked.spawn(thread::park).unwrap();
         until_waiting(parked.thread(), "park");
-        let keeps = Builder::new().on(&rt).spawn(|| {
-            loop {
-                std::hint::spin_loop();
-            }
-        });
+        let keeps = Builder::new().on(&rt).spawn(keeps_its_lwp);
         until(|| keeps.as_ref().unwrap().thread().info().state == thread::State::Running);
         let (mut reader, writer) = std::io::pipe().unwrap();
         // SAFETY: both are open; what was standard error is put back below.
@@ -42,6 +45,7 @@ fn a_signal_makes_a_dump_of_all_threads() {
                 text.extend_from_slice(&some[..read]);
                 let text = String::from_utf8_lossy(&text);
                 text.matches("'the parked one': waiting: park").count() == dumps
+                    && text.matches("keeps_its_lwp\n").count() == dumps
             });
         }
         // SAFETY: as above.

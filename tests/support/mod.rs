@@ -5,7 +5,7 @@
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lisle::policy::PolicyKind;
 use lisle::seeded::Schedules;
@@ -222,6 +222,15 @@ impl<T> Log<T> {
 pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Computes for so long.
+#[inline(never)]
+pub(crate) fn hog(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        (0..1_000).for_each(|turn| _ = std::hint::black_box(turn));
     }
 }
 

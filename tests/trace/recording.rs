@@ -28,7 +28,7 @@ pub(crate) fn recorded(lwps: usize, f: impl FnOnce(&Runtime)) -> Trace {
     trace
 }
 
-fn spawn<T: Send + 'static>(
+pub(crate) fn spawn<T: Send + 'static>(
     runtime: &Runtime,
     name: &str,
     f: impl FnOnce() -> T + Send + 'static,
@@ -46,7 +46,7 @@ fn kinds(history: &History, name: &str) -> Vec<Kind> {
     events.map(|event| history.kind(event)).collect()
 }
 
-fn arrows(history: &History, link: Link) -> Vec<(String, String)> {
+pub(crate) fn arrows(history: &History, link: Link) -> Vec<(String, String)> {
     let graph = history.graph();
     let name = |event: Event| history.processes()[event.process as usize].name.clone();
     let arrows = graph.arrows().filter(|arrow| arrow.link == link);
@@ -262,72 +262,6 @@ fn kernel_threads_take_part() {
     assert_eq!(path, [asks, knows]);
     let past: Vec<Event> = history.graph().past(knows).unwrap().collect();
     assert!(past.iter().any(|event| event.process == doubler));
-}
-
-#[test]
-fn what_does_not_fit_is_counted() {
-    let _alone = alone();
-    let runtime = Runtime::builder().lwps(1).build().unwrap();
-    let recording = lisle_trace::Recorder::new().capacity(4096).start().unwrap();
-    let busy = spawn(&runtime, "busy", || {
-        for _ in 0..1000 {
-            lisle_trace::event("one of a thousand");
-        }
-    });
-    busy.join().unwrap();
-    let raw = recording.stop_raw();
-    let dropped = raw.dropped();
-    assert!(raw.bytes() <= 2 * 4096);
-    let trace = raw.decode().unwrap();
-    let history = trace.history();
-    let kept = history
-        .graph()
-        .events()
-        .filter(|event| history.kind(*event) == Kind::Local)
-        .count() as u64;
-    assert!(kept > 0 && dropped > 0);
-    assert!(kept + dropped >= 1000, "{kept} + {dropped}");
-    assert!(trace.loss().dropped >= dropped);
-}
-
-#[test]
-fn what_comes_after_a_loss_is_left_out() {
-    let _alone = alone();
-    let upcalls = lisle::upcall::Source::Off;
-    let runtime = Runtime::builder().lwps(1).upcalls(upcalls);
-    let runtime = runtime.build().unwrap();
-    let recording = lisle_trace::Recorder::new().capacity(4096).start().unwrap();
-    let handle = runtime.clone();
-    let late = spawn(&runtime, "late", move || {
-        lisle_trace::event("before");
-        // More turns than an event can tell, most of them dropped.
-        let turns = Arc::new(AtomicUsize::new(0));
-        let theirs = turns.clone();
-        let other = thread::spawn(move || {
-            while theirs.load(Ordering::Relaxed) < 600 {
-                thread::yield_now();
-            }
-        });
-        while turns.fetch_add(1, Ordering::Relaxed) < 600 {
-            thread::yield_now();
-        }
-        lisle::blocking(|| {
-            while handle.upcalls().blocked == 0 {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
-            // Without an LWP, in a buffer that has room.
-            lisle_trace::event("after");
-        });
-        other.join().unwrap();
-    });
-    late.join().unwrap();
-    let raw = recording.stop_raw();
-    let dropped = raw.dropped();
-    let trace = raw.decode().unwrap();
-    assert!(dropped > 0, "there was room for all");
-    assert!(trace.loss().dropped > dropped, "{:?}", trace.loss());
-    assert!(trace.history().find("before").is_some());
-    assert!(trace.history().find("after").is_none());
 }
 
 #[test]

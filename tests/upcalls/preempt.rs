@@ -495,6 +495,111 @@ impl Handler for Limits {
     }
 }
 
+/// The limit counts also beside the LWPs: a light thread cannot be switched, so its LWP leaves it
+/// long before the limit, and it never calls lisle again.
+#[test]
+fn a_limit_of_cpu_time_is_told_without_an_lwp() {
+    let _dog = watchdog();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let builder = Runtime::builder().lwps(1).account_cpu(true);
+    let builder = builder.upcall_handler(Limits(told.clone()));
+    let slice = Some(Duration::from_millis(1));
+    let rt = builder.time_slice(slice).build().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let hog = |limit: Option<Duration>| {
+        let stop = stop.clone();
+        let mut builder = Builder::new().on(&rt);
+        if let Some(limit) = limit {
+            builder = builder.cpu_limit(limit);
+        }
+        let body = move || {
+            while !stop.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        };
+        // SAFETY: the bodies use no thread-locals and end before the test does.
+        unsafe { builder.spawn_light(body) }.unwrap()
+    };
+    let limit = Duration::from_millis(100);
+    let limited = hog(Some(limit));
+    let free = hog(None);
+    // Nothing else runs, so all LWPs sleep.
+    until(|| rt.upcalls().without_lwp() == 2);
+    until(|| !told.lock().unwrap().is_empty());
+    assert!(limited.thread().info().cpu_time.unwrap() > limit);
+    until(|| free.thread().info().cpu_time.unwrap() > 2 * limit);
+    assert_eq!(
+        *told.lock().unwrap(),
+        [limited.thread().id().as_u64().get()]
+    );
+    stop.store(true, Ordering::Relaxed);
+    limited.join().unwrap();
+    free.join().unwrap();
+    assert_eq!(rt.upcalls().over_limit, 1);
+    end(rt);
+}
+
+/// A thread that blocked without an LWP, for longer than the monitor looks, and then computes.
+#[test]
+fn a_limit_of_cpu_time_is_told_after_a_long_call() {
+    let _dog = watchdog();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let builder = Runtime::builder().lwps(1).account_cpu(true);
+    let rt = builder
+        .upcall_handler(Limits(told.clone()))
+        .build()
+        .unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = stop.clone();
+    let builder = Builder::new().on(&rt).cpu_limit(Duration::from_millis(50));
+    let thread = builder.spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        while !theirs.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+    });
+    let thread = thread.unwrap();
+    until(|| !told.lock().unwrap().is_empty());
+    assert_eq!(rt.upcalls().unblocked, 0, "it never came back");
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+    end(rt);
+}
+
+/// Two that pass their limits one right after the other are both told of.
+#[test]
+fn limits_of_two_threads_in_turn_are_both_told() {
+    let _dog = watchdog();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let builder = Runtime::builder().lwps(1).account_cpu(true);
+    let builder = builder.upcall_handler(Limits(told.clone()));
+    // So that they give way when they like, and to each other.
+    let rt = builder.time_slice(None).build().unwrap();
+    let turn = move || {
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        thread::yield_now();
+    };
+    let limited = || {
+        let builder = Builder::new().on(&rt).cpu_limit(Duration::from_millis(1));
+        builder.spawn(turn).unwrap()
+    };
+    let many: Vec<_> = (0..10).map(|_| limited()).collect();
+    let mut all: Vec<u64> = many
+        .iter()
+        .map(|t| t.thread().id().as_u64().get())
+        .collect();
+    many.into_iter().for_each(|thread| thread.join().unwrap());
+    until(|| told.lock().unwrap().len() >= all.len());
+    let mut told = told.lock().unwrap().clone();
+    all.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(told, all);
+    end(rt);
+}
+
 /// A thread that uses more CPU time than it may is told of once; the others are not.
 #[test]
 fn a_limit_of_cpu_time_is_told_once() {

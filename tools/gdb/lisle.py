@@ -19,10 +19,10 @@ import struct
 import gdb
 import gdb.unwinder
 
-VERSION = 1
+VERSION = 2
 # In the order of `Layout` in runtime/src/debug/layout.rs.
 FIELDS = """version chunks count chunk block id refs kind terminated wait context name reason reason_name detail
-switches lwp carrier tid saved_pc saved_fp saved_base saved_size""".split()
+switches lwp carrier tid pointer saved_pc saved_fp saved_base saved_size""".split()
 KINDS = {0: "kernel thread", 1: "idle", 2: "light", 3: "full"}
 PARKED, PHASE = 2, 7
 REGISTERS = {"x86-64": ("rip", "rsp", "rbp", "rbx"), "aarch64": ("pc", "sp", "x29", "x19")}
@@ -127,7 +127,7 @@ def threads():
                 continue
             thread = Thread(layout, block, start + at)
             # A carrier between two LWPs looks like a kernel thread.
-            if thread.is_user() or thread.tid == 0:
+            if thread.is_user() or word(block, layout.pointer) == 0:
                 found.append(thread)
     return sorted(found, key=lambda thread: thread.id)
 

@@ -144,7 +144,8 @@ impl Raw {
 /// Records that something happened in the calling thread. Does next to nothing
 /// while nobody records.
 ///
-/// At most about 500 bytes of the label are kept.
+/// At most about 500 bytes of the label are kept, and an ellipsis behind them if there
+/// were more; such events are counted: [`Trace::loss`].
 #[inline]
 pub fn event(label: &str) {
     if lisle_runtime::trace::is_on() {
@@ -153,7 +154,8 @@ pub fn event(label: &str) {
 }
 
 /// As [`event`], with what some clock said then: pairs of a process, whatever the
-/// program numbers so, and its count. At least thirty pairs are kept.
+/// program numbers so, and its count. At least thirty pairs are kept; events of which
+/// there were more are counted, too.
 #[inline]
 pub fn event_stamped(label: &str, clock: &[(u64, u64)]) {
     if lisle_runtime::trace::is_on() {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::graph::{Event, Link, ProcessId};
+use crate::graph::{Link, ProcessId};
 use crate::history::History;
 
 /// The *synchronous process graph*: a process precedes another one if all of it
@@ -26,40 +26,9 @@ pub struct CommunicationGraph {
 impl History {
     /// Which process precedes which.
     pub fn process_graph(&self) -> ProcessGraph {
-        let graph = self.graph();
-        let ends = |p: ProcessId| {
-            let len = graph.len_of(p);
-            (len > 0).then(|| (Event::new(p, 0), Event::new(p, len - 1)))
-        };
-        let ends: Vec<_> = (0..graph.processes()).map(ends).collect();
-        // The processes before each one, later ones first.
-        let mut before: Vec<Vec<ProcessId>> = Vec::new();
-        for later in &ends {
-            let Some((first, _)) = later else {
-                before.push(Vec::new());
-                continue;
-            };
-            // One clock tells of all: who has all of its events in it.
-            let clock = graph.clock(*first).unwrap_or_default();
-            let whole = |p: &ProcessId| {
-                *p != first.process
-                    && graph.len_of(*p) > 0
-                    && clock[*p as usize] == graph.len_of(*p)
-            };
-            before.push((0..graph.processes()).filter(whole).collect());
-        }
-        let mut precedes = Vec::new();
-        for (later, earlier) in before.iter().enumerate() {
-            for p in earlier {
-                let between = |q: &ProcessId| q != p && before[*q as usize].contains(p);
-                if !earlier.iter().any(between) {
-                    precedes.push((*p, later as ProcessId));
-                }
-            }
-        }
         ProcessGraph {
             names: names(self),
-            precedes,
+            precedes: self.graph().precedence(),
         }
     }
 

@@ -5,12 +5,15 @@ use core::arch::asm;
 use core::ffi::c_void;
 use core::ptr;
 
-use super::NO_CHANGE;
+use super::{Interrupted, NO_CHANGE};
 
 /// Offsets in the kernel's `struct ucontext`.
 const STACK_FLAGS: usize = 24;
 const MASK: usize = 40;
+const FP: usize = 416;
+const LR: usize = 424;
 const SP: usize = 432;
+const PC: usize = 440;
 const RECORDS: usize = 464;
 /// Its size, and how much of it is records.
 const SIZE: usize = RECORDS + RECORDS_SIZE;
@@ -29,6 +32,17 @@ unsafe fn word(context: *mut c_void, offset: usize) -> u64 {
 pub(super) unsafe fn stack_pointer(context: *mut c_void) -> usize {
     // SAFETY: passed on.
     unsafe { word(context, SP) as usize }
+}
+
+pub(super) unsafe fn registers(context: *mut c_void) -> Interrupted {
+    // SAFETY: passed on.
+    let read = |offset| unsafe { word(context, offset) as usize };
+    Interrupted {
+        pc: read(PC),
+        sp: read(SP),
+        fp: read(FP),
+        lr: read(LR),
+    }
 }
 
 pub(super) unsafe fn mask(context: *mut c_void) -> u64 {

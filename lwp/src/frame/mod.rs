@@ -61,6 +61,12 @@ impl Frame {
         unsafe { native::stack_pointer(self.context) }
     }
 
+    /// Where the interrupted thread will go on.
+    pub fn registers(&self) -> Interrupted {
+        // SAFETY: by contract of `new`.
+        unsafe { native::registers(self.context) }
+    }
+
     /// The mask of blocked signals that the interrupted thread had, bit n - 1 for signal n.
     pub fn mask(&self) -> u64 {
         // SAFETY: by contract of `new`.
@@ -82,6 +88,20 @@ impl Frame {
         // SAFETY: passed on.
         Saved(unsafe { native::copy(self.info, self.context) })
     }
+}
+
+/// What it takes to unwind an interrupted thread's stack.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Interrupted {
+    /// The program counter.
+    pub pc: usize,
+    /// The stack pointer.
+    pub sp: usize,
+    /// The frame pointer.
+    pub fp: usize,
+    /// Where a function that has called nothing yet returns to, on processors that have a register for
+    /// it; else 0.
+    pub lr: usize,
 }
 
 /// An interrupted thread that can go on.

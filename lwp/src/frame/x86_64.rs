@@ -7,7 +7,7 @@ use core::arch::asm;
 use core::ffi::c_void;
 use core::ptr;
 
-use super::NO_CHANGE;
+use super::{Interrupted, NO_CHANGE};
 
 /// The kernel's `struct ucontext`. (libc's type is larger than what the kernel writes.)
 #[repr(C)]
@@ -21,7 +21,9 @@ struct Context {
     mask: u64,
 }
 
+const RBP: usize = 10;
 const RSP: usize = 15;
+const RIP: usize = 16;
 const VECTOR_STATE: usize = 23;
 
 /// What the compiler may use below the stack pointer.
@@ -30,6 +32,17 @@ const RED_ZONE: usize = 128;
 pub(super) unsafe fn stack_pointer(context: *mut c_void) -> usize {
     // SAFETY: what the kernel wrote.
     unsafe { (*context.cast::<Context>()).registers[RSP] as usize }
+}
+
+pub(super) unsafe fn registers(context: *mut c_void) -> Interrupted {
+    // SAFETY: what the kernel wrote.
+    let registers = unsafe { (*context.cast::<Context>()).registers };
+    Interrupted {
+        pc: registers[RIP] as usize,
+        sp: registers[RSP] as usize,
+        fp: registers[RBP] as usize,
+        lr: 0,
+    }
 }
 
 pub(super) unsafe fn mask(context: *mut c_void) -> u64 {

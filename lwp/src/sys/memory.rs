@@ -1,6 +1,7 @@
 //! Address space and pages.
 
 use core::ffi::{c_int, c_long};
+use core::mem::MaybeUninit;
 use std::io;
 
 use super::{Call, check, result};
@@ -150,6 +151,47 @@ fn constant(known: &AtomicUsize, name: libc::c_int) -> usize {
         }
         size => size,
     }
+}
+
+/// Copies words of this process's own memory, from `from` on, as far as it can be read. Returns how many. Async-signal-safe,
+/// and never made to fail: to get less is what callers expect.
+pub fn copy_own_memory(from: usize, into: &mut [MaybeUninit<usize>]) -> usize {
+    // The kernel copies whole parts only: so each is within one page.
+    const PAGE: usize = 4096;
+    const PARTS: usize = 32;
+    let len = size_of_val(into);
+    let mut parts = [libc::iovec {
+        iov_base: core::ptr::null_mut(),
+        iov_len: 0,
+    }; PARTS];
+    let (mut used, mut at) = (0, 0);
+    while used < PARTS && at < len {
+        let begin = from + at;
+        let part = (PAGE - begin % PAGE).min(len - at);
+        parts[used] = libc::iovec {
+            iov_base: begin as *mut _,
+            iov_len: part,
+        };
+        (used, at) = (used + 1, at + part);
+    }
+    let whole = libc::iovec {
+        iov_base: into.as_mut_ptr().cast(),
+        iov_len: at,
+    };
+    // SAFETY: the kernel writes to the buffer, and reads what it can.
+    let copied = unsafe {
+        let me = libc::getpid();
+        libc::syscall(
+            libc::SYS_process_vm_readv,
+            me,
+            &raw const whole,
+            1usize,
+            parts.as_ptr(),
+            used,
+            0usize,
+        )
+    };
+    usize::try_from(copied).unwrap_or(0) / size_of::<usize>()
 }
 
 #[cfg(test)]

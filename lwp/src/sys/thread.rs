@@ -65,6 +65,42 @@ pub fn kernel_call_of(tid: u32) -> io::Result<KernelCall> {
     }
 }
 
+/// Whether the kernel thread `tid` would not notice a signal whose handler has `SA_RESTART`: it runs, waits for a page, or
+/// waits in a call that the kernel begins again. Of the calls that are begun again only some are known here, and those only
+/// without a time limit; a limit on a socket cannot be seen.
+///
+/// # Errors
+/// As for [`kernel_call_of`].
+#[track_caller]
+pub fn bears_a_signal(tid: u32) -> io::Result<bool> {
+    let mut line = [0u8; 160];
+    let read = read_task(tid, b"/syscall\0", &mut line)?;
+    let mut words = core::str::from_utf8(&line[..read])
+        .unwrap_or_default()
+        .split_whitespace();
+    let number = match words.next() {
+        Some("running" | "-1") => return Ok(true),
+        first => first.and_then(|word| word.parse::<c_long>().ok()),
+    };
+    Ok(match number {
+        // The fourth argument is the limit.
+        Some(libc::SYS_futex) => words.nth(3) == Some("0x0"),
+        Some(
+            libc::SYS_read
+            | libc::SYS_write
+            | libc::SYS_pread64
+            | libc::SYS_pwrite64
+            | libc::SYS_readv
+            | libc::SYS_writev
+            | libc::SYS_openat
+            | libc::SYS_flock
+            | libc::SYS_wait4
+            | libc::SYS_waitid,
+        ) => true,
+        _ => false,
+    })
+}
+
 /// The name of a system call in which threads are apt to wait.
 pub fn call_name(number: i64) -> Option<&'static str> {
     let known = [

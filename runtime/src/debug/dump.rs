@@ -91,9 +91,14 @@ pub enum ThreadKind {
 ///
 /// Any thread may call it at any time, while threads come and go; nothing is stopped
 /// for it. Each thread is looked at on its own, so the parts may not fit each
-/// other. Backtraces are those of parked threads, each kept from going on for the
-/// microseconds that it takes, and of the caller; of threads that run or are ready
-/// there is none. (A debugger can stop them: see the guide.)
+/// other. Parked and suspended threads are kept from going on for the microseconds that
+/// their backtraces take. Threads that run, and kernel threads that have called in, get a
+/// signal, [`preemption_signal`], and copy the last 64 KiB of their stacks
+/// in its handler. There is no backtrace of a thread that is ready, waits in a
+/// system call that the signal would end with `EINTR`, blocks the signal, or does not
+/// run for a quarter of a second.
+///
+/// [`preemption_signal`]: crate::Builder::preemption_signal
 ///
 /// It allocates, and takes milliseconds, or, the first time, as long as it takes to
 /// read the program's debugging information. On a user thread the work is done by a
@@ -209,18 +214,23 @@ fn of_thread(
         holder: look.holder.and_then(|id| holder(looks, id)),
         backtrace: match unwinder {
             Some(unwinder) if caller.is(look) => unwinder.own(&caller.trace),
-            Some(unwinder) => backtrace(look, unwinder),
+            Some(unwinder) => backtrace(looks, look, unwinder),
             None => Backtrace(Err("there is not enough stack")),
         },
         info: look.info.clone(),
     }
 }
 
-fn backtrace(look: &Look, unwinder: &mut Unwinder) -> Backtrace {
-    match (&look.info.state, look.block.is_user()) {
-        (_, false) => Backtrace(Err("the thread has a kernel thread of its own")),
-        (State::New, _) => Backtrace(Ok(Vec::new())),
-        _ => unwinder.parked(look.block),
+fn backtrace(looks: &Looks, look: &Look, unwinder: &mut Unwinder) -> Backtrace {
+    let signal = match look.runtime {
+        Some(runtime) => looks.runtimes[runtime].signal,
+        // A kernel thread from outside.
+        None => looks.runtimes.iter().find_map(|shared| shared.signal),
+    };
+    // Not the state: one that is suspended may not have begun either.
+    match look.block.is_user() && look.info.switches == 0 {
+        true => Backtrace(Ok(Vec::new())),
+        false => unwinder.of(look.block, signal),
     }
 }
 

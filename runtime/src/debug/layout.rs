@@ -15,7 +15,7 @@ use crate::pool::CHUNK;
 use crate::tcb::{Own, Tcb};
 use crate::wait::Reason;
 
-const VERSION: usize = 1;
+const VERSION: usize = 2;
 
 /// See the module documentation. Offsets are in bytes.
 #[repr(C)]
@@ -46,8 +46,10 @@ pub(crate) struct Layout {
     switches: usize,
     lwp: usize,
     carrier: usize,
-    /// In the control block of a carrier: the kernel's id of it.
+    /// In the control block of a kernel thread: the kernel's id of it.
     tid: usize,
+    /// In that of one that carries LWPs: its thread pointer; 0 in others.
+    pointer: usize,
     saved: SavedAt,
 }
 
@@ -74,6 +76,7 @@ pub(crate) static LISLE_DEBUG: Layout = Layout {
     lwp: offset_of!(Tcb, lwp),
     carrier: offset_of!(Tcb, carrier),
     tid: offset_of!(Tcb, own) + offset_of!(Own, tid),
+    pointer: offset_of!(Tcb, own) + offset_of!(Own, pointer),
     saved: native::SAVED,
 };
 

@@ -50,7 +50,7 @@ impl Looks {
         // After the threads: so that a new carrier is not taken for one of them.
         let carriers: Vec<&Tcb> = runtimes
             .iter()
-            .flat_map(|shared| shared.carriers.lock().clone())
+            .flat_map(|shared| shared.all_carriers())
             .collect();
         let threads = blocks
             .into_iter()

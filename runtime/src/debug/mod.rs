@@ -18,7 +18,7 @@
 //! that, so no thread has to be stopped to be sure.
 //!
 //! # How the stack of a parked thread is read
-//! Only a thread that cannot go on meanwhile has a stack that can be read. It is
+//! Only a thread that cannot go on meanwhile has a stack that others can read. It is
 //! *pinned* (`pin.rs`): a bit in the word that keeps suspended threads from running,
 //! which whoever picks a thread looks at anyway.
 //!
@@ -32,11 +32,17 @@
 //! Both write the wait word, so one is first. If the resolver is, the reader finds
 //! the thread not parked and leaves it alone. If the reader is, the resolver sees
 //! the bit. A thread is pinned for as long as it takes to walk its stack, some
-//! microseconds, one after the other; names are found afterwards.
+//! microseconds, one after the other; names are found afterwards. A suspended thread is held
+//! already, and the bit keeps it so.
+//!
+//! # How the stack of a thread that runs is read
+//! The thread copies it itself, in a signal handler, for whoever asks (`ask.rs`).
 //!
 //! *Rejected*: stopping all threads (a debugger can); copying stacks while they
 //! change, and looking afterwards whether they did (a data race).
 
+#[cfg(feature = "backtrace")]
+mod ask;
 mod backtrace;
 mod deadlock;
 mod dump;
@@ -46,6 +52,8 @@ mod looks;
 mod pin;
 mod watchdog;
 
+#[cfg(feature = "backtrace")]
+pub(crate) use self::ask::{answer, forget};
 pub use self::backtrace::{Backtrace, Frame};
 pub(crate) use self::deadlock::waits_within;
 pub use self::deadlock::{Deadlock, deadlock};

@@ -21,7 +21,7 @@ impl Unwinder {
         Unwinder
     }
 
-    pub(in crate::debug) fn parked(&mut self, _: &'static Tcb) -> Backtrace {
+    pub(in crate::debug) fn of(&mut self, _: &'static Tcb, _: Option<i32>) -> Backtrace {
         Backtrace(Err(WITHOUT))
     }
 

@@ -1,4 +1,4 @@
-//! Keeping a parked thread parked while its stack is read: see the
+//! Keeping a parked or suspended thread from running while its stack is read: see the
 //! [module above](super).
 
 use core::ops::Range;
@@ -6,9 +6,9 @@ use core::ops::Range;
 use lisle_lwp::arch::{self, Registers};
 
 use crate::sched::{Steady, let_go};
-use crate::tcb::{PINNED, Tcb};
+use crate::tcb::{HELD, PINNED, Tcb};
 
-/// A parked user thread that does not go on before this is dropped. The caller has
+/// A parked or suspended user thread that does not go on before this is dropped. The caller has
 /// a reference to it.
 #[derive(Debug)]
 pub(super) struct Pinned {
@@ -18,23 +18,28 @@ pub(super) struct Pinned {
 }
 
 impl Pinned {
-    /// Pins the thread, unless it is not parked or somebody else has pinned it.
+    /// Pins the thread, unless it could run or somebody else has pinned it.
     pub(super) fn new(thread: &'static Tcb) -> Option<Pinned> {
         let steady = Steady::new();
-        if !thread.is_user() || thread.ask_to_hold(PINNED) & PINNED != 0 {
+        if !thread.is_user() {
+            return None;
+        }
+        let before = thread.ask_to_hold(PINNED);
+        if before & PINNED != 0 {
             return None;
         }
         let pinned = Pinned {
             thread,
             _steady: steady,
         };
-        thread.wait.is_parked().then_some(pinned)
+        // One that is held already, because it is suspended, stays so.
+        (before & HELD != 0 || thread.wait.is_parked()).then_some(pinned)
     }
 
     /// Where it will go on.
     pub(super) fn registers(&self) -> Registers {
-        // SAFETY: `is_parked` has seen its saved context, which stays while the
-        // thread is pinned.
+        // SAFETY: `is_parked`, or `ask_to_hold`, has seen its saved context, which stays
+        // while the thread is pinned.
         unsafe {
             let context = self.thread.context.with(|context| *context);
             arch::registers(context)

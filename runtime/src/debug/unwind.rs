@@ -1,4 +1,5 @@
-//! Unwinding pinned stacks by the tables that exceptions use, and naming functions.
+//! Unwinding pinned stacks, and copies of stacks, by the tables that exceptions use; and
+//! naming functions.
 //!
 //! framehop unwinds any stack of which it is given registers and memory; the
 //! `backtrace` crate names what it finds. Only memory between a stack's ends is
@@ -11,19 +12,25 @@ use core::{ptr, slice};
 
 #[cfg(target_arch = "aarch64")]
 use framehop::aarch64::{
-    CacheAarch64 as Cache, UnwindRegsAarch64, UnwinderAarch64 as NativeUnwinder,
+    CacheAarch64 as Cache, UnwindRegsAarch64 as UnwindRegs, UnwinderAarch64 as NativeUnwinder,
 };
 #[cfg(target_arch = "x86_64")]
-use framehop::x86_64::{CacheX86_64 as Cache, UnwindRegsX86_64, UnwinderX86_64 as NativeUnwinder};
+use framehop::x86_64::{
+    CacheX86_64 as Cache, UnwindRegsX86_64 as UnwindRegs, UnwinderX86_64 as NativeUnwinder,
+};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder as _};
-use lisle_lwp::arch::Registers;
 
 use super::{Backtrace, Frame};
+use crate::debug::ask::{Asking, Copied, Silence};
 use crate::debug::pin::Pinned;
 use crate::tcb::Tcb;
+use crate::thread::{State, ThreadInfo};
 
 /// More calls than this are cut off.
 const DEEPEST: usize = 256;
+
+/// How often a thread is looked for that is neither parked nor runs, or has moved.
+const ATTEMPTS: usize = 4;
 
 /// Return addresses.
 pub(in crate::debug) type Own = Vec<usize>;
@@ -44,6 +51,7 @@ pub(in crate::debug) fn own_trace() -> Own {
 pub(in crate::debug) struct Unwinder {
     native: NativeUnwinder<Vec<u8>>,
     cache: Cache,
+    asking: Asking,
 }
 
 impl Unwinder {
@@ -55,58 +63,103 @@ impl Unwinder {
         Unwinder {
             native,
             cache: Cache::new(),
+            asking: Asking::new(),
         }
     }
 
-    /// Of a thread that is not running, which the caller has a reference to.
-    pub(in crate::debug) fn parked(&mut self, thread: &'static Tcb) -> Backtrace {
+    /// Of a thread that the caller has a reference to and is not itself. Its runtime, or that of
+    /// others, permits the signal.
+    pub(in crate::debug) fn of(&mut self, thread: &'static Tcb, signal: Option<i32>) -> Backtrace {
         let mut addresses = Vec::with_capacity(DEEPEST);
-        {
-            let Some(pinned) = Pinned::new(thread) else {
-                return Backtrace(Err("the thread is not parked"));
-            };
-            // From here on nothing allocates.
-            self.walk(&pinned, &mut addresses);
+        for _ in 0..ATTEMPTS {
+            if self.parked(thread, &mut addresses) {
+                return named(&addresses);
+            }
+            if !runs(thread) {
+                continue;
+            }
+            match self.asking.ask(thread, signal) {
+                Ok(copied) => {
+                    self.running(&copied, &mut addresses);
+                    return named(&addresses);
+                }
+                Err(Silence::Moved) => {}
+                Err(Silence::Because(why)) => return Backtrace(Err(why)),
+            }
         }
-        named(&addresses)
+        Backtrace(Err(
+            "the thread is ready to run, or never stays where it is",
+        ))
+    }
+
+    fn parked(&mut self, thread: &'static Tcb, into: &mut Vec<usize>) -> bool {
+        let Some(pinned) = Pinned::new(thread) else {
+            return false;
+        };
+        // From here on nothing allocates.
+        let stack = pinned.stack();
+        let start = pinned.registers();
+        // A return address, for it is looked up as what lies before it: in the
+        // function that called the switch.
+        let at = FrameAddress::from_return_address(start.pc as u64);
+        let registers = registers(start.pc, start.sp, start.fp);
+        self.walk(at, registers, |address| pinned.read(&stack, address), into);
+        true
+    }
+
+    fn running(&mut self, copied: &Copied, into: &mut Vec<usize>) {
+        let from = copied.registers;
+        let at = FrameAddress::from_instruction_pointer(from.pc as u64);
+        let link = if cfg!(target_arch = "aarch64") {
+            from.lr
+        } else {
+            from.pc
+        };
+        let registers = registers(link, from.sp, from.fp);
+        self.walk(Some(at), registers, |address| copied.read(address), into);
+        if let Some(first) = into.first_mut() {
+            // As if it were a return address: see `named`.
+            *first += 1;
+        }
     }
 
     pub(in crate::debug) fn own(&mut self, addresses: &Own) -> Backtrace {
         named(addresses)
     }
 
-    fn walk(&mut self, pinned: &Pinned, into: &mut Vec<usize>) {
-        let stack = pinned.stack();
-        let start = pinned.registers();
-        let mut registers = native(start);
-        let mut read = |address| pinned.read(&stack, address).ok_or(());
-        // A return address, for it is looked up as what lies before it: in the
-        // function that called the switch.
-        let mut at = start.pc as u64;
-        while let Some(address) = FrameAddress::from_return_address(at) {
+    fn walk(
+        &mut self,
+        mut at: Option<FrameAddress>,
+        mut registers: UnwindRegs,
+        read: impl Fn(u64) -> Option<u64>,
+        into: &mut Vec<usize>,
+    ) {
+        let mut read = |address| read(address).ok_or(());
+        while let Some(address) = at {
             if into.len() == DEEPEST {
                 return;
             }
-            into.push(at as usize);
+            into.push(address.address() as usize);
             let next =
                 self.native
                     .unwind_frame(address, &mut registers, &mut self.cache, &mut read);
             match next {
-                Ok(Some(next)) => at = next,
+                Ok(Some(next)) => at = FrameAddress::from_return_address(next),
                 Ok(None) | Err(_) => return,
             }
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-fn native(start: Registers) -> UnwindRegsX86_64 {
-    UnwindRegsX86_64::new(start.pc as u64, start.sp as u64, start.fp as u64)
+/// Whether it runs, as far as can be seen; or waits with a kernel thread of its own.
+fn runs(thread: &'static Tcb) -> bool {
+    !thread.is_user() || ThreadInfo::of(thread).state == State::Running
 }
 
-#[cfg(target_arch = "aarch64")]
-fn native(start: Registers) -> UnwindRegsAarch64 {
-    UnwindRegsAarch64::new(start.pc as u64, start.sp as u64, start.fp as u64)
+/// `link`: where the function returns to that has called nothing, on processors with a register
+/// for it; else where the thread is.
+fn registers(link: usize, sp: usize, fp: usize) -> UnwindRegs {
+    UnwindRegs::new(link as u64, sp as u64, fp as u64)
 }
 
 /// The functions at these addresses.

@@ -55,6 +55,17 @@ use crate::current::me;
 /// sort(&mut digits);
 /// assert_eq!(digits, [1, 1, 2, 3, 4, 5, 5, 6, 9]);
 /// ```
+///
+/// What may not go to another thread is refused, and so are two that change the same:
+///
+/// ```compile_fail,E0277
+/// let count = std::rc::Rc::new(1);
+/// lisle_runtime::jobs::join(|| (), || drop(count));
+/// ```
+/// ```compile_fail,E0499
+/// let mut sum = 0;
+/// lisle_runtime::jobs::join(|| sum += 1, || sum += 2);
+/// ```
 #[inline]
 pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
 where

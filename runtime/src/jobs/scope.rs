@@ -156,8 +156,8 @@ impl Scope {
         // What is not returned is dropped while unwinding.
         match (ra, rb) {
             (Ok(ra), Ok(rb)) => (ra, rb),
-            (Err(payload), _rb) => cancel::resume(payload),
-            (Ok(_ra), Err(payload)) => cancel::resume(payload),
+            (Err(payload), _rb) => cancel::resume_unwind(payload),
+            (Ok(_ra), Err(payload)) => cancel::resume_unwind(payload),
         }
     }
 

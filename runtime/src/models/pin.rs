@@ -6,7 +6,7 @@ use lisle_lwp::explore::{ALL, Data, Turns, outcomes};
 use lisle_lwp::shim::{AtomicU32, Ordering};
 use loom::thread::spawn;
 
-use crate::tcb::{PINNED, SUSPEND_ASKED, Tcb};
+use crate::tcb::{HELD, PINNED, SUSPEND_ASKED, Tcb};
 use crate::wait::Outcome;
 use crate::wait::word::{Armed, Interest, Resolution};
 
@@ -70,9 +70,10 @@ impl Thread {
     /// Reads its stack if it stands still. Returns whether it does.
     fn look(&self) -> bool {
         self.turns.take();
-        assert_eq!(self.block.ask_to_hold(PINNED) & PINNED, 0);
+        let before = self.block.ask_to_hold(PINNED);
+        assert_eq!(before & PINNED, 0);
         self.turns.take();
-        let parked = self.block.wait.is_parked();
+        let parked = before & HELD != 0 || self.block.wait.is_parked();
         if parked {
             assert_eq!(self.stack.get(), 1);
         }
@@ -109,6 +110,26 @@ fn pin_against_resume() {
         let other = thread.clone();
         let reader = spawn(move || other.look());
         thread.wake(epoch);
+        thread.let_go(SUSPEND_ASKED);
+        let read = reader.join().unwrap();
+        assert_eq!(thread.runs.load(Ordering::Relaxed), 1);
+        read
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A thread that is held already is looked at while it is resumed. Who leaves the stack and who
+/// looks meet in nothing but that word.
+#[test]
+fn pin_against_hold() {
+    let seen = outcomes(ALL, || {
+        let thread = Thread::new();
+        let _ = thread.block.ask_to_hold(SUSPEND_ASKED);
+        let other = thread.clone();
+        let reader = spawn(move || other.look());
+        thread.stack.add_one();
+        // As what was left ready, and picked.
+        thread.pick();
         thread.let_go(SUSPEND_ASKED);
         let read = reader.join().unwrap();
         assert_eq!(thread.runs.load(Ordering::Relaxed), 1);

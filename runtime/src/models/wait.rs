@@ -9,8 +9,10 @@ use lisle_lwp::explore::{ALL, Data, Turns, model, outcomes};
 use lisle_lwp::shim::{AtomicU32, Ordering};
 use loom::thread::spawn;
 
+use crate::model::thread::{self, Thread};
 use crate::wait::word::{Armed, Interest, Resolution, WaitWord};
 use crate::wait::{self, Outcome, Reason};
+use crate::{current, trace};
 
 static REASON: Reason = Reason::new("model");
 
@@ -157,7 +159,7 @@ fn cancel_against_timeout() {
         let parked = Parked::new();
         let epoch = parked.arm(CANCELLABLE);
         let (a, b) = (parked.clone(), parked.clone());
-        let canceller = spawn(move || a.follow(a.word().request_cancel()) != Resolution::Stale);
+        let canceller = spawn(move || a.follow(a.word().request_cancel().0) != Resolution::Stale);
         let timer = spawn(move || {
             b.follow(b.word().resolve(epoch, Outcome::TimedOut)) != Resolution::Stale
         });
@@ -183,7 +185,7 @@ fn cancel_against_arm() {
             let (thread, its_news) = (parked.clone(), news.clone());
             let canceller = spawn(move || {
                 its_news.add_one();
-                thread.follow(thread.word().request_cancel())
+                thread.follow(thread.word().request_cancel().0)
             });
             let armed = match parked.word().arm(interest) {
                 Armed::Cancelled => {
@@ -220,7 +222,7 @@ fn cancel_seen_with_what_came_before() {
         let (thread, its_news) = (idle.clone(), news.clone());
         let canceller = spawn(move || {
             its_news.add_one();
-            assert_eq!(thread.word().request_cancel(), Resolution::Stale);
+            assert_eq!(thread.word().request_cancel().0, Resolution::Stale);
         });
         let cancelled = idle.word().is_cancelled();
         if cancelled {
@@ -241,7 +243,7 @@ fn token_against_timeout() {
         let (a, b, its_news) = (parked.clone(), parked.clone(), news.clone());
         let poster = spawn(move || {
             its_news.add_one();
-            a.follow(a.word().post_token()) != Resolution::Stale
+            a.follow(a.word().post_token().0) != Resolution::Stale
         });
         let timer = spawn(move || {
             b.follow(b.word().resolve(epoch, Outcome::TimedOut)) != Resolution::Stale
@@ -268,7 +270,7 @@ fn token_against_arm() {
         let (thread, its_news) = (parked.clone(), news.clone());
         let poster = spawn(move || {
             its_news.add_one();
-            thread.follow(thread.word().post_token())
+            thread.follow(thread.word().post_token().0)
         });
         let found = match parked.word().arm(TOKENS) {
             Armed::TookToken => {
@@ -295,7 +297,7 @@ fn token_against_other_wait() {
         let parked = Parked::new();
         let thread = parked.clone();
         let poster = spawn(move || {
-            assert_eq!(thread.word().post_token(), Resolution::Stale);
+            assert_eq!(thread.word().post_token().0, Resolution::Stale);
         });
         let epoch = parked.arm(PLAIN);
         parked.context.add_one();
@@ -373,5 +375,53 @@ fn fire_against_deadline() {
             woken
         });
         assert_eq!(seen.len(), 1 + usize::from(deadline.is_some()));
+    }
+}
+
+/// Who records a wake is told of the wait that it ended, also if the thread has gone on
+/// before the waker says so, and its control block is another's.
+#[test]
+fn told_of_fire_against_end_of_thread() {
+    model(ALL, || {
+        trace::listen();
+        let wait = wait::begin(&REASON, 0, false).unwrap();
+        let (key, me) = (wait.key(), current::me());
+        let told = (key.thread_id(), key.epoch_number(), Outcome::Woken);
+        let waker = spawn(move || key.fire(Outcome::Woken));
+        assert_eq!(wait.block(None), Outcome::Woken);
+        me.id.store(told.0 + 1, Ordering::Relaxed);
+        assert!(waker.join().unwrap());
+        assert_eq!(trace::told(), [told]);
+    });
+}
+
+/// As before, of whoever does not know beforehand which wait it ends.
+#[test]
+fn told_of_token_and_cancel_against_next_wait() {
+    for (poke, outcome) in [
+        (Thread::unpark as fn(&Thread), Outcome::Woken),
+        (Thread::cancel, Outcome::Cancelled),
+    ] {
+        let seen = outcomes(ALL, move || {
+            trace::listen();
+            let (handle, me) = (thread::current(), current::me());
+            let (first, turns) = (me.wait.epoch() + 1, Turns::new());
+            let its_turns = turns.clone();
+            let waker = spawn(move || {
+                its_turns.take();
+                poke(&handle);
+            });
+            turns.take();
+            assert_eq!(thread::park(), outcome == Outcome::Woken);
+            let next = wait::begin(&REASON, 0, false).unwrap();
+            assert_eq!(next.abandon(), None);
+            waker.join().unwrap();
+            let told = trace::told();
+            let id = me.id.load(Ordering::Relaxed);
+            // Unless it came before the wait.
+            assert!(told.is_empty() || told == [(id, first, outcome)]);
+            told.len()
+        });
+        assert_eq!(seen.len(), 2);
     }
 }

@@ -27,11 +27,11 @@ use lisle_lwp::shim::Ordering;
 use super::lwp::{Lwp, may_run};
 use super::switch::{
     AFTER, END_DONOR, EXIT, HOLD, PARK, PREEMPTED, arrive, change_pointer, enter, inject,
-    reap_elsewhere, running, stay_put,
+    reap_elsewhere, running, settle_time, stay_put,
 };
 use crate::runtime::Shared;
 use crate::tcb::Tcb;
-use crate::watch::Kind;
+use crate::watch::{Kind, stay};
 
 /// Gives the running thread's LWP to another kernel thread; the thread goes on
 /// without one. Returns whether it does.
@@ -43,6 +43,14 @@ pub(crate) fn detach(me: &'static Tcb) -> bool {
     let Some(lwp) = enter(me) else { return true };
     let why = Kind::Blocked as u8;
     lwp.offered_for.store(why, Ordering::Relaxed);
+    if lwp.timed {
+        settle_time(me, lwp);
+    }
+    if lwp.shared().accounts_cpu {
+        // SAFETY: the caller runs as `me`.
+        stay::reset(unsafe { me.carrier() });
+    }
+    lwp.given_by.set(me.id.load(Ordering::Relaxed));
     // From here on the LWP is not ours.
     me.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
     if me.is_light() {
@@ -125,12 +133,10 @@ pub(super) fn rescue(shared: &Shared, idle: &'static Tcb) {
     thread.lwp.store(core::ptr::null_mut(), Ordering::Relaxed);
     thread.carrier.store(me, Ordering::Relaxed);
     let own = &idle.own;
+    stay::reset(idle);
     let rescued = core::ptr::from_ref(thread).cast_mut();
     own.runs.store(rescued, Ordering::Relaxed);
     own.rescued.store(rescued, Ordering::Relaxed);
-    let used = lisle_lwp::sys::thread_cpu_time().unwrap_or_default();
-    own.cpu_when_left
-        .store(used.as_nanos() as u64, Ordering::Relaxed);
     // SAFETY: the thread is ready and ours alone; the slot is this kernel thread's;
     // from the change of the pointer to the switch nothing uses a thread-local.
     // Somebody who leaves this kernel thread comes back here.
@@ -143,17 +149,22 @@ pub(super) fn rescue(shared: &Shared, idle: &'static Tcb) {
             .context
             .with_mut(|context| arch::switch(context, to, 0));
         checkers::standing_on_own();
+        own.runs.store(me, Ordering::Relaxed);
         own.rescued.store(core::ptr::null_mut(), Ordering::Relaxed);
         follow_up(None, arg);
     }
 }
 
 /// What a kernel thread without an LWP does about a thread that made way there in a
-/// signal handler. It tells nobody and charges nobody: foreign code may wait for
+/// signal handler. It tells nobody: foreign code may wait for
 /// what the thread holds, and this kernel thread may be the last one to serve it.
 fn make_way(left: &'static Tcb) {
     if let Some(idle) = running() {
         lisle_lwp::sys::set_signal_mask(idle.own.mask.load(Ordering::Relaxed));
+        if left.accounts_cpu.load(Ordering::Relaxed) != 0 {
+            // Whether that is over its limit is seen when it is charged again.
+            left.cpu_ns.fetch_add(stay::end(idle), Ordering::Relaxed);
+        }
     }
     // SAFETY: a runtime outlives its threads.
     let shared = unsafe { &*left.shared.load(Ordering::Relaxed) };
@@ -182,16 +193,13 @@ pub(super) unsafe fn follow_up(lost: Option<&Lwp>, arg: usize) {
     let log = unsafe { &(*left.shared.load(Ordering::Relaxed)).watch.log };
     if left.accounts_cpu.load(Ordering::Relaxed) != 0
         && let Some(carrier) = running()
+        && left.charge(stay::end(carrier))
     {
-        let used = lisle_lwp::sys::thread_cpu_time().unwrap_or_default();
-        let before = carrier.own.cpu_when_left.load(Ordering::Relaxed);
-        if left.charge((used.as_nanos() as u64).saturating_sub(before)) {
-            log.note(
-                Kind::OverLimit,
-                lost.map(|lost| lost.index),
-                left.id.load(Ordering::Relaxed),
-            );
-        }
+        log.note(
+            Kind::OverLimit,
+            lost.map(|lost| lost.index),
+            left.id.load(Ordering::Relaxed),
+        );
     }
     // Counted before the thread can be seen elsewhere.
     log.note(

@@ -38,7 +38,7 @@ use crate::jobs;
 use crate::runtime::Shared;
 use crate::spares::Order;
 use crate::tcb::Tcb;
-use crate::watch::Kind;
+use crate::watch::{Kind, stay};
 
 /// Looks before an idle LWP sleeps, and pauses between two looks.
 const LOOKS: u32 = 40;
@@ -150,7 +150,7 @@ enum End {
 
 /// Carries an LWP as long as it stays with this kernel thread.
 fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
-    let Some(left) = get_hold_of(shared, lwp, idle) else {
+    let Some(before) = get_hold_of(shared, lwp, idle) else {
         return Carried::NoMore;
     };
     let me = core::ptr::from_ref(idle).cast_mut();
@@ -162,9 +162,11 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
     // Release: what `serve` set; pairs with the Acquire in `Lwp::carrier`.
     lwp.carrier.store(me, Ordering::Release);
     current::set_carried(core::ptr::from_ref(lwp).cast());
-    let ran = shared.clock.now();
-    let ran = ran.saturating_sub(lwp.since.replace(ran));
-    note_upcall(shared, lwp, left, ran);
+    if shared.accounts_cpu {
+        stay::reset(idle);
+    }
+    note_upcall(shared, lwp, before);
+    lwp.since.set(shared.clock.now());
     let mut carrier = Carrier {
         shared,
         lwp,
@@ -234,9 +236,9 @@ unsafe fn retire(shared: &Shared, lwp: &Lwp, idle: &Tcb) -> bool {
 }
 
 /// Claims an LWP that no kernel thread carries, or takes one that is offered;
-/// then this kernel thread is inside the runtime. Returns who carried it before.
-/// `None`: its holder has taken the offer back, or somebody else was faster.
-fn get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Option<Option<&'static Tcb>> {
+/// then this kernel thread is inside the runtime. `None`: its holder has taken the offer
+/// back, or somebody else was faster.
+fn get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Option<Before> {
     loop {
         let got = try_to_get_hold_of(shared, lwp, idle);
         lwp.coming.fetch_sub(1, Ordering::Relaxed);
@@ -256,19 +258,31 @@ fn get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Option<Option<
 }
 
 /// Looks once, but as often as it takes to find out.
-fn try_to_get_hold_of(
-    shared: &Shared,
-    lwp: &Lwp,
-    idle: &'static Tcb,
-) -> Option<Option<&'static Tcb>> {
+fn try_to_get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Option<Before> {
     let me = &idle.own.holder;
     let id = shared.holder_id();
     let mut tries = 0;
     while !lwp.owner.claim(me, id) {
         let holder = lwp.carrier()?;
-        if lwp.owner.take(&holder.own.holder, me, id, barrier) {
-            return Some(Some(holder));
+        let mut left = Left::default();
+        // Between the two looks at the word: if both find the same offer, the thread that is
+        // seen has been outside the runtime all the time, and is the one that is left.
+        let look = || {
+            let at = shared.accounts_cpu.then(|| {
+                stay::begin(holder);
+                shared.clock.now()
+            });
+            let fenced = barrier();
+            if fenced {
+                // Behind the fence, because the holder's stores are seen there.
+                left = Left::on(holder, at);
+            }
+            fenced
+        };
+        if lwp.owner.take(&holder.own.holder, me, id, look) {
+            return Some(Before::Left(left));
         }
+        left.release();
         // A holder that is inside has come back. What is left is a barrier that
         // was refused.
         let back = !lwp.owner.is_offered() || holder.own.holder.is_inside();
@@ -282,33 +296,73 @@ fn try_to_get_hold_of(
             crate::runtime::nap(Duration::from_micros(500));
         }
     }
-    // Its last holder has given it away, or there was none.
-    Some(lwp.carrier())
+    Some(match lwp.given_by.replace(0) {
+        0 => Before::Nobody,
+        thread => Before::Gave(thread),
+    })
+}
+
+/// From whom a kernel thread has an LWP.
+enum Before {
+    /// Nobody carried it.
+    Nobody,
+    /// The thread with this number gave it away.
+    Gave(u64),
+    /// It was taken from a thread, which was left behind.
+    Left(Left),
+}
+
+/// A thread that is left behind.
+#[derive(Default)]
+struct Left {
+    id: u64,
+    /// Itself, with a reference, if it is to be charged.
+    thread: Option<&'static Tcb>,
+    /// When, by the runtime's clock.
+    at: u64,
+}
+
+impl Left {
+    /// The thread that runs on that kernel thread, to be charged up to that time.
+    fn on(carrier: &Tcb, at: Option<u64>) -> Left {
+        // SAFETY: null or a control block, and those live for ever.
+        let thread = unsafe { carrier.own.runs.load(Ordering::Relaxed).as_ref() };
+        let charged = |thread: &&Tcb| at.is_some() && thread.is_user() && thread.try_retain();
+        Left {
+            id: thread.map_or(0, |thread| thread.id.load(Ordering::Relaxed)),
+            thread: thread.filter(charged),
+            at: at.unwrap_or(0),
+        }
+    }
+
+    /// It is not left, or has been charged.
+    fn release(self) {
+        if let Some(thread) = self.thread {
+            crate::pool::release(thread, None);
+        }
+    }
 }
 
 /// Tells how this kernel thread came to carry the LWP.
-/// The thread that was left had run for `ran` nanoseconds since it was charged
-/// last.
-fn note_upcall(shared: &Shared, lwp: &Lwp, before: Option<&Tcb>, ran: u64) {
+fn note_upcall(shared: &Shared, lwp: &Lwp, before: Before) {
     let log = &shared.watch.log;
-    let Some(before) = before else {
-        return log.note(Kind::Added, Some(lwp.index), 0);
+    let index = Some(lwp.index);
+    let thread = match before {
+        Before::Nobody => return log.note(Kind::Added, index, 0),
+        Before::Gave(thread) => thread,
+        Before::Left(left) => {
+            let id = left.id;
+            // Blocked or not: it was on the LWP so long.
+            let ran = left.at.saturating_sub(lwp.since.get());
+            if left.thread.is_some_and(|thread| thread.charge(ran)) {
+                log.note(Kind::OverLimit, index, id);
+            }
+            left.release();
+            id
+        }
     };
     let why = Kind::of(lwp.offered_for.load(Ordering::Relaxed));
-    // SAFETY: null or a control block, and those live for ever.
-    let left = unsafe { before.own.runs.load(Ordering::Relaxed).as_ref() };
-    let thread = left.map_or(0, |left| left.id.load(Ordering::Relaxed));
-    if let Some(left) = left.filter(|left| lwp.timed && left.is_user()) {
-        // Blocked or not: it was on the LWP so long. From here on what its kernel
-        // thread uses counts.
-        let used = lisle_lwp::sys::cpu_time_of(before.own.tid.load(Ordering::Relaxed));
-        let used = used.unwrap_or_default().as_nanos() as u64;
-        before.own.cpu_when_left.store(used, Ordering::Relaxed);
-        if left.charge(ran) {
-            log.note(Kind::OverLimit, Some(lwp.index), thread);
-        }
-    }
-    log.note(why, Some(lwp.index), thread);
+    log.note(why, index, thread);
 }
 
 /// A full fence, here and in every kernel thread that may be inside the runtime.
@@ -322,6 +376,9 @@ impl Carrier<'_> {
     /// kernel thread, or is not wanted any more.
     fn run(&mut self) -> End {
         while !self.shared.is_stopping() {
+            if self.lwp.timed {
+                self.tell_of_limits();
+            }
             if !self.shared.roster.wants(self.lwp.index) {
                 if !self.end_donors() {
                     return End::Retired;
@@ -352,12 +409,15 @@ impl Carrier<'_> {
         let idle = self.idle;
         // SAFETY: `next` is ready and in no queue; we run as `idle` on this LWP.
         let arg = unsafe {
-            let to = depart(idle, self.lwp, next);
+            let to = depart(idle, self.lwp, next, NOTHING);
             idle.context
                 .with_mut(|context| arch::switch(context, to, idle as *const Tcb as usize))
         };
         checkers::standing_on_own();
         if idle.lwp.load(Ordering::Relaxed).is_null() {
+            // First, so that nobody takes the thread for one that is still there.
+            let me = core::ptr::from_ref(idle).cast_mut();
+            idle.own.runs.store(me, Ordering::Relaxed);
             // SAFETY: `arg` is what the switch passed.
             unsafe { handover::follow_up(Some(self.lwp), arg) };
             return false;
@@ -394,11 +454,11 @@ impl Carrier<'_> {
         core::iter::from_fn(|| self.shared.preempted.take()).find(|thread| may_run(thread))
     }
 
-    /// Tells of a thread that has passed its limit of CPU time.
+    /// Tells of threads that have passed their limit of CPU time.
     fn tell_of_limits(&self) {
         let lwp = self.lwp;
-        let thread = lwp.over_limit.replace(0);
-        if thread != 0 {
+        let [last, first] = lwp.over_limit.replace([0; 2]);
+        for thread in [first, last].into_iter().filter(|&thread| thread != 0) {
             let log = &self.shared.watch.log;
             log.note(Kind::OverLimit, Some(lwp.index), thread);
         }
@@ -419,9 +479,6 @@ impl Carrier<'_> {
     fn round(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
         let _ = self.end_donors();
-        if lwp.timed {
-            self.tell_of_limits();
-        }
         let now = shared.clock.now();
         lwp.begin_round(now);
         // SAFETY: owner, inside the runtime.

@@ -112,8 +112,11 @@ pub(crate) struct Lwp {
     pub(crate) ending: UnsafeCell<ReadyList>,
     /// When the running thread's slice or CPU account began, in nanoseconds.
     pub(crate) since: Cell<u64>,
-    /// The number of a thread that has passed its limit of CPU time, or 0.
-    pub(crate) over_limit: Cell<u64>,
+    /// The numbers of threads that have passed their limit of CPU time since the idle context last
+    /// ran, or 0: the second one goes there when it leaves.
+    pub(crate) over_limit: Cell<[u64; 2]>,
+    /// The number of the thread that gave the LWP away itself, or 0.
+    pub(crate) given_by: Cell<u64>,
     /// Where it writes events while somebody records.
     pub(crate) claim: Claim,
 
@@ -197,7 +200,8 @@ impl Lwp {
             donors: UnsafeCell::new(Donors::new()),
             ending: UnsafeCell::new(ReadyList::new()),
             since: Cell::new(0),
-            over_limit: Cell::new(0),
+            over_limit: Cell::new([0; 2]),
+            given_by: Cell::new(0),
             claim: Claim::new(),
             owner: OwnerWord::new(),
             next: AtomicPtr::new(ptr::null_mut()),

@@ -31,6 +31,9 @@
 //! - this handler runs on an alternate stack;
 //! - there is a spare in reserve (below).
 //!
+//! The handler also copies the interrupted stack for whoever makes a dump (`debug/ask.rs`): of any
+//! thread, whether or not it can be preempted.
+//!
 //! *A thread may hold locks of foreign code* when it is preempted: the
 //! allocator's, say. Threads that wait for these block in the kernel, and their
 //! LWP goes on without them. But idle contexts allocate, too. So a preempted
@@ -249,7 +252,7 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
     let frame = unsafe { Frame::new(info, context) };
     // SAFETY: each thread pointer's owner has such a word.
     let errno = unsafe { libc::__errno_location().read() };
-    let ours = frame.is_directed() && try_to_switch(frame, errno);
+    let ours = frame.is_directed() && (was_asked(frame) | try_to_switch(frame, errno));
     if !ours && let handler @ 1.. = PREVIOUS[signal as usize].load(Ordering::Relaxed) {
         type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
         // SAFETY: the program's own handler, with the kernel's arguments.
@@ -258,6 +261,15 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
     }
     // SAFETY: as above.
     unsafe { libc::__errno_location().write(errno) };
+}
+
+/// Whether somebody wanted to see the stack that was interrupted, and has got it.
+#[cfg(feature = "backtrace")]
+use crate::debug::answer as was_asked;
+/// Nobody looks at stacks.
+#[cfg(not(feature = "backtrace"))]
+fn was_asked(_: Frame) -> bool {
+    false
 }
 
 /// Switches to the idle context if all conditions hold: then it does not return.
@@ -303,7 +315,7 @@ fn try_to_switch(frame: Frame, errno: c_int) -> bool {
     // anything again.
     unsafe {
         save(me, frame, errno);
-        let to = depart(me, lwp, carrier);
+        let to = depart(me, lwp, carrier, PREEMPTED);
         arch::switch_final(to, ptr::from_ref(me) as usize | PREEMPTED)
     }
 }

@@ -413,10 +413,10 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
 #[inline(never)]
 pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
     me.jobs.before_wait();
-    if trace::is_on() {
-        trace::parked(me);
-    }
     let Some(lwp) = enter(me) else {
+        if trace::is_on() {
+            trace::parked(me);
+        }
         handover::leave(me, PARK);
         return Departure::STAY;
     };
@@ -454,14 +454,14 @@ fn exit_to(me: &'static Tcb, after: usize) -> ! {
         // Ends count as switches: a chain of short threads must not put off
         // the end of a round.
         let next = if lwp.tick() { None } else { lwp.pick() };
-        let to = depart(me, lwp, next.unwrap_or(me.carrier()));
+        let to = depart(me, lwp, next.unwrap_or(me.carrier()), after);
         arch::switch_final(to, me as *const Tcb as usize | after)
     }
 }
 
-/// Hands the LWP from `me` to `next`; returns the context to switch to.
+/// Hands the LWP from `me` to `next`; returns the context to switch to. `after`: why.
 #[inline(always)]
-pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
+pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb, after: usize) -> Context {
     if lwp.timed {
         settle_time(me, lwp);
     }
@@ -469,7 +469,10 @@ pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context 
     unsafe {
         let to = hand_to(me, lwp, next);
         if trace::is_on() {
-            trace::switched(lwp, next);
+            match after {
+                PARK => trace::parked_and_switched(lwp, me, next),
+                _ => trace::switched(lwp, next),
+            }
         }
         to
     }
@@ -530,11 +533,12 @@ pub(super) unsafe fn change_pointer(carrier: &Tcb, pointer: usize) {
 
 /// Charges the time since the last switch to the thread that leaves.
 #[cold]
-fn settle_time(me: &Tcb, lwp: &Lwp) {
+pub(super) fn settle_time(me: &Tcb, lwp: &Lwp) {
     let now = lwp.shared().clock.now();
     if me.charge(now.saturating_sub(lwp.since.replace(now))) {
         // The idle context tells: here nobody can.
-        lwp.over_limit.set(me.id.load(Ordering::Relaxed));
+        let [last, _] = lwp.over_limit.get();
+        lwp.over_limit.set([me.id.load(Ordering::Relaxed), last]);
         lwp.end_round_soon();
     }
 }
@@ -547,7 +551,7 @@ fn settle_time(me: &Tcb, lwp: &Lwp) {
 #[inline(always)]
 unsafe fn prepare(me: &'static Tcb, lwp: &Lwp, next: &'static Tcb, after: usize) -> Departure {
     // SAFETY: passed on.
-    let to = unsafe { depart(me, lwp, next) };
+    let to = unsafe { depart(me, lwp, next, after) };
     Departure {
         arg: me as *const Tcb as usize | after,
         to,

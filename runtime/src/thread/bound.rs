@@ -93,6 +93,7 @@ fn run<F: FnOnce() -> T, T>(
     f: F,
     scope: Option<Arc<Gate>>,
 ) {
+    block.own.is_the_callers();
     current::set(core::ptr::from_ref(block).cast());
     let body = core::mem::ManuallyDrop::new(f);
     let body = (&raw const body).cast::<F>();

@@ -84,7 +84,9 @@ impl Builder {
     /// After how much CPU time the runtime's
     /// [handler](crate::upcall::Handler::over_limit) is told, once. The thread goes
     /// on. The time is noticed when the thread leaves its LWP, hence after a time
-    /// slice at the latest while others wait. The runtime must
+    /// slice at the latest while others wait; without an LWP, within a slice or so,
+    /// or a tenth of a second if nothing else runs, but without
+    /// [sources](crate::upcall::Source) of upcalls only when it is back. The runtime must
     /// [account](crate::Builder::account_cpu) CPU time. Bound threads have no limit.
     pub fn cpu_limit(mut self, limit: Duration) -> Builder {
         self.cpu_limit = Some(limit);
@@ -263,9 +265,9 @@ impl Builder {
 
     /// Gives a block that has just been published its slice and its limit.
     pub(super) fn limit(&self, block: &Tcb) {
-        let limit = self
-            .cpu_limit
-            .map_or(0, |limit| (limit.as_nanos() as u64).max(1));
+        let limit = self.cpu_limit.map_or(0, |limit| {
+            u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1)
+        });
         block.limit_ns.store(limit, Ordering::Relaxed);
         block.slice_ns.store(self.slice_ns, Ordering::Relaxed);
     }

@@ -67,7 +67,8 @@ pub struct ThreadInfo {
     pub priority: u8,
     /// How often it was switched to.
     pub switches: u64,
-    /// How long it ran, if its runtime accounts for it.
+    /// How long it ran, if its runtime accounts for it: as of when it last left an LWP; if it runs
+    /// without one, of a tenth of a second ago at most, unless there are no upcalls.
     pub cpu_time: Option<Duration>,
     /// The thread that spawned it, if that was one of lisle's.
     pub parent: Option<ThreadId>,

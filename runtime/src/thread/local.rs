@@ -77,6 +77,13 @@ impl<T: 'static> LocalKey<T> {
 
     /// Calls `f` with the calling thread's value, making it on first use.
     ///
+    /// A reference does not get out of it:
+    ///
+    /// ```compile_fail
+    /// lisle_runtime::local!(static NUMBER: u32 = 1);
+    /// let kept: &u32 = NUMBER.with(|number| number);
+    /// ```
+    ///
     /// # Panics
     /// If the value is being made or has been destroyed.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {

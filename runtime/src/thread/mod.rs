@@ -30,7 +30,7 @@ use crate::pool;
 use crate::sched::policy::PRIORITIES;
 use crate::tcb::{SUSPEND_ASKED, Tcb};
 use crate::time::sleep_until;
-use crate::wait::{self, Reason};
+use crate::wait::{self, Reason, inherit};
 pub use lisle_lwp::donor::Unsupported;
 /// What joining a thread gives: std's own.
 #[doc(no_inline)]
@@ -140,7 +140,8 @@ impl Thread {
     }
 
     /// Changes the thread's priority, from the next time on that it becomes
-    /// ready. Only the priority policy looks at it.
+    /// ready. Only the priority policy looks at it, and mutexes with priority
+    /// inheritance: whoever holds one that the thread waits for inherits it at once.
     ///
     /// # Panics
     /// If the priority is not below 64.
@@ -149,7 +150,7 @@ impl Thread {
             usize::from(priority) < PRIORITIES,
             "priorities are below {PRIORITIES}"
         );
-        self.block.priority.store(priority, Ordering::Relaxed);
+        inherit::lock().set_priority(self.block, priority);
     }
 
     /// A look at the thread.

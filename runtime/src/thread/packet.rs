@@ -164,6 +164,7 @@ pub(super) unsafe fn run_body<F: FnOnce() -> T, T>(
 ) {
     // SAFETY: by contract.
     let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { body.read() }()));
+    crate::cancel::caught(me);
     or_abort(LOCAL_PANICKED, || local::destroy_all(me));
     // SAFETY: nobody reads the slot before `finish`, nobody else writes it.
     unsafe { (*result.get()).write(outcome) };

@@ -98,6 +98,8 @@ pub enum What {
     Resume {
         /// Which wait has ended.
         epoch: u64,
+        /// How.
+        outcome: Outcome,
     },
     /// The thread ends another one's wait.
     Wake {
@@ -121,6 +123,8 @@ pub enum What {
         child: u64,
         /// Its name.
         name: String,
+        /// Whether that is only the beginning of it.
+        clipped: bool,
     },
     /// The thread has ended.
     Exit,
@@ -155,6 +159,8 @@ pub enum What {
         label: String,
         /// The clock that it gives with it.
         clock: Vec<(u64, u64)>,
+        /// Whether of one of them only the beginning is there.
+        clipped: bool,
     },
     /// The thread's closure has ended, and with it what it borrows from a scope.
     LeaveScope {
@@ -235,18 +241,25 @@ fn read(code: u64, words: &[u64]) -> What {
             detail: words[1],
             epoch: words[2],
         },
-        c if c == Code::Resume as u64 => What::Resume { epoch: words[0] },
+        c if c == Code::Resume as u64 => What::Resume {
+            epoch: words[0] >> OUTCOME_BITS,
+            outcome: outcome(words[0]),
+        },
         c if c == Code::Wake as u64 => What::Wake {
             target: words[0] >> OUTCOME_BITS,
             epoch: words[1],
-            outcome: outcome(words[0] & ((1 << OUTCOME_BITS) - 1)),
+            outcome: outcome(words[0]),
         },
         c if c == Code::Token as u64 => What::Token { target: words[0] },
         c if c == Code::Took as u64 => What::Took,
-        c if c == Code::Spawn as u64 => What::Spawn {
-            child: words[0],
-            name: text(&words[1..]).0,
-        },
+        c if c == Code::Spawn as u64 => {
+            let (name, clipped, _) = text(&words[1..]);
+            What::Spawn {
+                child: words[0],
+                name,
+                clipped,
+            }
+        }
         c if c == Code::Exit as u64 => What::Exit,
         c if c == Code::Join as u64 => What::Join { ended: words[0] },
         c if c == Code::Steal as u64 => What::Steal {
@@ -261,11 +274,12 @@ fn read(code: u64, words: &[u64]) -> What {
         c if c == Code::Send as u64 => What::Send(message(words)),
         c if c == Code::Receive as u64 => What::Receive(message(words)),
         c if c == Code::Local as u64 => {
-            let (label, clock) = text(words);
+            let (label, clipped, clock) = text(words);
             let pairs = clock.chunks_exact(2).map(|pair| (pair[0], pair[1]));
             What::Local {
                 label,
                 clock: pairs.collect(),
+                clipped,
             }
         }
         c if c == Code::LeaveScope as u64 => What::LeaveScope { scope: words[0] },
@@ -274,12 +288,12 @@ fn read(code: u64, words: &[u64]) -> What {
     }
 }
 
-/// A thread and an outcome in a word.
+/// Besides an outcome, a word has room for the number of a thread or a wait.
 const OUTCOME_BITS: u32 = 8;
 
-/// The words of a wake.
-pub(super) fn wake_words(target: u64, epoch: u64, outcome: Outcome) -> [u64; 2] {
-    [target << OUTCOME_BITS | outcome as u64, epoch]
+/// Such a number and an outcome in a word.
+pub(super) fn with_outcome(number: u64, outcome: Outcome) -> u64 {
+    number << OUTCOME_BITS | outcome as u64
 }
 
 /// The words of a message: one for the channel and the number together if they fit,
@@ -314,7 +328,9 @@ fn message(words: &[u64]) -> Message {
     }
 }
 
-fn outcome(number: u64) -> Outcome {
+/// The outcome in such a word.
+fn outcome(word: u64) -> Outcome {
+    let number = word & ((1 << OUTCOME_BITS) - 1);
     [Outcome::Woken, Outcome::TimedOut, Outcome::Cancelled]
         .into_iter()
         .find(|outcome| *outcome as u64 == number)
@@ -327,37 +343,65 @@ fn reason(word: u64) -> &'static str {
     reason.map_or("", Reason::name)
 }
 
-/// How many words a text takes, with the one that says how long it is.
-pub(super) fn words_of(text: &str) -> usize {
-    1 + text.len().div_ceil(8)
+/// As much of a text as there is room for. Its first word says how long it is, and what
+/// of the event is not there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    kept: &'a str,
+    clipped: u64,
 }
 
-/// The words of a text.
-pub(super) fn write_text(text: &str) -> impl Iterator<Item = u64> {
-    let bytes = text.as_bytes().chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    });
-    core::iter::once(text.len() as u64).chain(bytes)
+/// Of the text only the beginning is there.
+const CLIPPED: u64 = 1 << 63;
+/// Of the clock behind it only the beginning is there.
+const CLOCK_CLIPPED: u64 = 1 << 62;
+
+impl<'a> Text<'a> {
+    /// A text, or its beginning that fits into so many words.
+    pub(super) fn new(text: &'a str, words: usize) -> Text<'a> {
+        let mut end = text.len().min(words.saturating_sub(1) * 8);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        Text {
+            kept: &text[..end],
+            clipped: if end < text.len() { CLIPPED } else { 0 },
+        }
+    }
+
+    /// There is no room for the whole clock behind it, either.
+    pub(super) fn clip_clock(&mut self) {
+        self.clipped |= CLOCK_CLIPPED;
+    }
+
+    /// How many words it takes.
+    pub(super) fn words(&self) -> usize {
+        1 + self.kept.len().div_ceil(8)
+    }
+
+    pub(super) fn write(self) -> impl Iterator<Item = u64> {
+        let bytes = self.kept.as_bytes().chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(word)
+        });
+        core::iter::once(self.kept.len() as u64 | self.clipped).chain(bytes)
+    }
 }
 
-/// A text, and the words behind it.
-fn text(words: &[u64]) -> (String, &[u64]) {
-    let (len, rest) = (words[0] as usize, &words[1..]);
+/// A text, with an ellipsis if it went on; whether that or the clock was clipped; and the
+/// words behind it.
+fn text(words: &[u64]) -> (String, bool, &[u64]) {
+    let (head, rest) = (words[0], &words[1..]);
+    let len = (head & !(CLIPPED | CLOCK_CLIPPED)) as usize;
     let (text, rest) = rest.split_at(len.div_ceil(8));
     let mut bytes: Vec<u8> = text.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.truncate(len);
-    (String::from_utf8_lossy(&bytes).into_owned(), rest)
-}
-
-/// As much of a text as fits into so many words.
-pub(super) fn cut(text: &str, words: usize) -> &str {
-    let mut end = text.len().min(words.saturating_sub(1) * 8);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    if head & CLIPPED != 0 {
+        text.push('…');
     }
-    &text[..end]
+    (text, head & (CLIPPED | CLOCK_CLIPPED) != 0, rest)
 }
 
 #[cfg(test)]
@@ -367,13 +411,29 @@ mod tests {
     #[test]
     fn texts_survive() {
         for text in ["", "a", "exactly8", "nine char", "grüße an alle Fäden"] {
-            let words: Vec<u64> = write_text(text).chain([7, 8]).collect();
-            assert_eq!(words.len(), words_of(text) + 2);
-            assert_eq!(super::text(&words), (text.to_owned(), &[7, 8][..]));
+            let written = Text::new(text, MOST);
+            let words: Vec<u64> = written.write().chain([7, 8]).collect();
+            assert_eq!(words.len(), written.words() + 2);
+            assert_eq!(super::text(&words), (text.to_owned(), false, &[7, 8][..]));
         }
-        assert_eq!(cut("äöü", 2), "äöü");
-        assert_eq!(cut("1234567ä9", 2), "1234567");
-        assert_eq!(cut("1234567ä9", 1), "");
+    }
+
+    #[test]
+    fn texts_say_that_they_are_clipped() {
+        for (text, room, kept) in [
+            ("äöü", 2, "äöü"),
+            ("1234567ä9", 2, "1234567…"),
+            ("1234567ä9", 1, "…"),
+        ] {
+            let mut written = Text::new(text, room);
+            let words: Vec<u64> = written.write().collect();
+            assert!(words.len() <= room);
+            let clipped = kept != text;
+            assert_eq!(super::text(&words), (kept.to_owned(), clipped, &[][..]));
+            written.clip_clock();
+            let words: Vec<u64> = written.write().collect();
+            assert_eq!(super::text(&words), (kept.to_owned(), true, &[][..]));
+        }
     }
 
     #[test]
@@ -392,13 +452,18 @@ mod tests {
             }
         }
         for outcome in [Outcome::Woken, Outcome::TimedOut, Outcome::Cancelled] {
-            let words = wake_words(THREAD, 7, outcome);
+            let words = [with_outcome(THREAD, outcome), 7];
             let wanted = What::Wake {
                 target: THREAD,
                 epoch: 7,
                 outcome,
             };
             assert_eq!(read(Code::Wake as u64, &words), wanted);
+            // The number of a wait has 54 bits.
+            let epoch = (1 << 54) - 1;
+            let words = [with_outcome(epoch, outcome)];
+            let wanted = What::Resume { epoch, outcome };
+            assert_eq!(read(Code::Resume as u64, &words), wanted);
         }
     }
 

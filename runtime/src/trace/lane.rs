@@ -50,8 +50,6 @@ pub(super) struct Lane {
     /// How many events share a time now, and how many more will.
     stride: Cell<u32>,
     left: Cell<u32>,
-    /// The last event was that a thread begins to wait: it leaves its LWP now.
-    leaves: Cell<bool>,
     /// Whose it is: the address of a runtime and the number of an LWP.
     lwp: Cell<Option<(usize, usize)>>,
 }
@@ -83,7 +81,6 @@ impl Lane {
             last: Cell::new(0),
             stride: Cell::new(1),
             left: Cell::new(0),
-            leaves: Cell::new(false),
             lwp: Cell::new(None),
         }
     }
@@ -99,7 +96,6 @@ impl Lane {
         self.last.set(0);
         self.stride.set(1);
         self.left.set(0);
-        self.leaves.set(false);
         self.lwp.set(None);
     }
 
@@ -178,7 +174,6 @@ impl Lane {
     /// not.
     #[inline(always)]
     fn moment(&self, own: bool) -> Option<u64> {
-        self.leaves.set(false);
         let left = self.left.get();
         if left > 0 && !own {
             self.left.set(left - 1);
@@ -212,12 +207,25 @@ impl Lane {
     /// Writes a switch. The caller may write.
     #[inline]
     pub(super) fn switch(&self, to: Who) {
-        // It has the time at which the thread began to wait that it comes from.
-        let moment = match self.leaves.replace(false) {
-            true => None,
-            false => self.moment(true),
-        };
-        self.put(moment, head(Code::Switch, to, 0), 0, core::iter::empty());
+        self.put(
+            self.moment(true),
+            head(Code::Switch, to, 0),
+            0,
+            core::iter::empty(),
+        );
+    }
+
+    /// Writes that a thread begins to wait, and the switch from it, which has the same
+    /// time. The caller may write.
+    #[inline]
+    pub(super) fn parked_and_switched(&self, from: Who, wait: [u64; 3], to: Who) {
+        let switch = head(Code::Switch, to, 0);
+        let words = wait.into_iter().chain([switch]);
+        let park = head(Code::Park, from, wait.len());
+        if !self.put(self.moment(true), park, wait.len() + 1, words) {
+            // They are two.
+            self.drop_one();
+        }
     }
 
     /// Writes any other event. `own`: with a time of its own. The caller may write.
@@ -233,17 +241,23 @@ impl Lane {
         debug_assert!(count <= MOST);
         let moment = self.moment(own || who.idle || !code.may_share());
         self.put(moment, head(code, who, count), count, more);
-        self.leaves.set(code == Code::Park);
     }
 
-    /// Writes the time, if there is a new one, the head, and `count` words.
+    /// Writes the time, if there is a new one, the head, and `count` words. `false`: there
+    /// was no room.
     #[inline(always)]
-    fn put(&self, moment: Option<u64>, head: u64, count: usize, more: impl Iterator<Item = u64>) {
+    fn put(
+        &self,
+        moment: Option<u64>,
+        head: u64,
+        count: usize,
+        more: impl Iterator<Item = u64>,
+    ) -> bool {
         let timed = usize::from(moment.is_some());
         let Some(mut at) = self.room(timed + 1 + count) else {
             // What shares this time has none.
             self.left.set(0);
-            return;
+            return false;
         };
         // SAFETY: room for all of them.
         unsafe {
@@ -256,6 +270,7 @@ impl Lane {
                 at.add(1 + i).write(word);
             }
         }
+        true
     }
 }
 

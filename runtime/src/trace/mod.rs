@@ -29,7 +29,7 @@ use lisle_lwp::arch;
 use lisle_lwp::lock::RawLock;
 use lisle_lwp::shim::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-use self::event::{Code, MOST, Who, cut, message_words, wake_words, words_of, write_text};
+use self::event::{Code, MOST, Text, Who, message_words, with_outcome};
 pub use self::event::{Event, Events, Message, What};
 pub(crate) use self::lane::Claim;
 use self::lane::Lane;
@@ -102,10 +102,10 @@ fn claim(lwp: &Lwp, number: u32, kept: Option<&'static Lane>) -> Option<&'static
     Some(lane)
 }
 
-/// There is no lane for an event.
+/// There is no lane for so many events.
 #[cold]
-fn lose() {
-    if LOST.fetch_add(1, Ordering::Relaxed) == 0 {
+fn lose(events: u64) {
+    if LOST.fetch_add(events, Ordering::Relaxed) == 0 {
         LOST_AT.store(arch::ticks(), Ordering::Relaxed);
     }
 }
@@ -118,7 +118,19 @@ fn lose() {
 #[inline(never)]
 pub(crate) unsafe fn switched(lwp: &Lwp, next: &Tcb) {
     // SAFETY: passed on.
-    unsafe { write_switch(lwp, |lane| lane.switch(Who::of(next))) }
+    unsafe { write_switch(lwp, 1, |lane| lane.switch(Who::of(next))) }
+}
+
+/// As [`switched`], from `me`, which begins to wait: both in one pass over the lane.
+///
+/// # Safety
+/// As [`switched`].
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn parked_and_switched(lwp: &Lwp, me: &Tcb, next: &Tcb) {
+    let write = |lane: &Lane| lane.parked_and_switched(Who::of(me), wait_of(me), Who::of(next));
+    // SAFETY: passed on.
+    unsafe { write_switch(lwp, 2, write) }
 }
 
 /// As [`switched`], by a thread that yields, on the fast way.
@@ -129,18 +141,18 @@ pub(crate) unsafe fn switched(lwp: &Lwp, next: &Tcb) {
 #[inline(never)]
 pub(crate) unsafe fn yielded(lwp: &Lwp, next: &Tcb) {
     // SAFETY: passed on.
-    unsafe { write_switch(lwp, |lane| lane.yielded(Who::of(next))) }
+    unsafe { write_switch(lwp, 1, |lane| lane.yielded(Who::of(next))) }
 }
 
 #[inline(always)]
-unsafe fn write_switch(lwp: &Lwp, write: impl FnOnce(&Lane)) {
+unsafe fn write_switch(lwp: &Lwp, events: u64, write: impl FnOnce(&Lane)) {
     let number = number();
     if number == 0 {
         return;
     }
     // SAFETY: passed on.
     let Some(lane) = (unsafe { lane_of(lwp, number) }) else {
-        lose();
+        lose(events);
         return;
     };
     if lane.pass.enter(&NUMBER, number) {
@@ -203,7 +215,7 @@ fn on_lane(write: impl FnOnce(Pen<'_>)) {
             Some(lwp) => match unsafe { lane_of(lwp, number) } {
                 Some(lane) => lane,
                 None => {
-                    lose();
+                    lose(1);
                     return;
                 }
             },
@@ -223,36 +235,48 @@ fn note_words<const N: usize>(code: Code, words: [u64; N]) {
     note(code, None, N, words.into_iter());
 }
 
-/// The calling thread is going to wait.
-pub(crate) fn parked(me: &Tcb) {
+/// What for a thread waits, and for which time.
+fn wait_of(me: &Tcb) -> [u64; 3] {
     let (reason, detail) = match me.reason() {
         Some((reason, detail)) => (core::ptr::from_ref::<Reason>(reason) as u64, detail as u64),
         None => (0, 0),
     };
-    note_words(Code::Park, [reason, detail, me.wait.epoch()]);
+    [reason, detail, me.wait.epoch()]
+}
+
+/// The calling thread is going to wait, and not to be switched away from.
+pub(crate) fn parked(me: &Tcb) {
+    note_words(Code::Park, wait_of(me));
 }
 
 /// The calling thread's wait, which somebody else ended, is over before it left its
 /// stack.
-pub(crate) fn over_at_once(me: &Tcb, epoch: u64) {
+pub(crate) fn over_at_once(me: &Tcb, epoch: u64, outcome: Outcome) {
     parked(me);
-    resumed(epoch);
+    resumed(epoch, outcome);
 }
 
-/// The calling thread, which has a kernel thread of its own, has waited.
-pub(crate) fn resumed(epoch: u64) {
-    note_words(Code::Resume, [epoch]);
+/// The calling thread, which has a kernel thread of its own, has waited. It may have
+/// ended the wait itself, because its deadline passed.
+pub(crate) fn resumed(epoch: u64, outcome: Outcome) {
+    note_words(Code::Resume, [with_outcome(epoch, outcome)]);
 }
 
-/// The calling thread ends a wait.
-pub(crate) fn woke(target: &Tcb, epoch: u64, outcome: Outcome) {
-    let target = target.id.load(Ordering::Relaxed);
-    note_words(Code::Wake, wake_words(target, epoch, outcome));
+/// Whose wait the caller is going to end: to be asked before it does, because the
+/// control block may be another thread's after that. `None`: nobody records.
+#[inline(always)]
+pub(crate) fn whom(thread: &Tcb) -> Option<u64> {
+    is_on().then(|| thread.id.load(Ordering::Relaxed))
+}
+
+/// The calling thread has ended a wait.
+pub(crate) fn woke(whom: u64, epoch: u64, outcome: Outcome) {
+    note_words(Code::Wake, [with_outcome(whom, outcome), epoch]);
 }
 
 /// The calling thread leaves a token with a thread that does not wait for it.
-pub(crate) fn left_token(target: &Tcb) {
-    note_words(Code::Token, [target.id.load(Ordering::Relaxed)]);
+pub(crate) fn left_token(whom: u64) {
+    note_words(Code::Token, [whom]);
 }
 
 /// The calling thread finds a token.
@@ -262,9 +286,9 @@ pub(crate) fn took_token() {
 
 /// The calling thread makes another one.
 pub(crate) fn spawned(child: u64, name: Option<&str>) {
-    let name = cut(name.unwrap_or(""), MOST - 1);
-    let words = core::iter::once(child).chain(write_text(name));
-    note(Code::Spawn, None, 1 + words_of(name), words);
+    let name = Text::new(name.unwrap_or(""), MOST - 1);
+    let words = core::iter::once(child).chain(name.write());
+    note(Code::Spawn, None, 1 + name.words(), words);
 }
 
 /// The calling thread ends.
@@ -301,17 +325,20 @@ pub(crate) fn ended_scope(scope: usize) {
 
 /// Records something that happened in the calling thread, and what some clock
 /// said then: pairs of a process and its count. At most about a thousand bytes
-/// of both are kept.
+/// of both are kept; the event says whether that is all.
 pub fn local(label: &str, clock: &[(u64, u64)]) {
     // A kernel thread from outside becomes somebody.
     let _ = crate::current::me();
-    let label = cut(label, MOST / 2);
-    let pairs = clock.len().min((MOST - words_of(label)) / 2);
+    let mut label = Text::new(label, MOST / 2);
+    let pairs = clock.len().min((MOST - label.words()) / 2);
+    if pairs < clock.len() {
+        label.clip_clock();
+    }
     let clock = clock[..pairs]
         .iter()
         .flat_map(|(who, count)| [*who, *count]);
-    let words = write_text(label).chain(clock);
-    note(Code::Local, None, words_of(label) + 2 * pairs, words);
+    let words = label.write().chain(clock);
+    note(Code::Local, None, label.words() + 2 * pairs, words);
 }
 
 /// A name for something that a recording tells of, which nothing else has.

@@ -288,18 +288,29 @@ impl Graph {
             if thread.0.effective_priority() == before {
                 return;
             }
-            // If it waits itself, its place in the queue may be another now.
-            let Some((mutex, waiter)) = self.waits(thread) else {
+            let Some(holder) = self.queue_again(thread) else {
                 return;
             };
-            withdraw(mutex, waiter);
-            insert(mutex, waiter);
-            // SAFETY: set by `push` or `hold`, from a control block, or null while a
-            // mutex is between two holders.
-            let Some(holder) = (unsafe { mutex.holder.get().as_ref() }) else {
-                return;
-            };
-            thread = Holder(holder);
+            thread = holder;
+        }
+    }
+
+    /// The thread's priority has changed: if it waits, its place in the queue may be
+    /// another now. Returns who holds what it waits for.
+    fn queue_again(&self, thread: Holder) -> Option<Holder> {
+        let (mutex, waiter) = self.waits(thread)?;
+        withdraw(mutex, waiter);
+        insert(mutex, waiter);
+        // SAFETY: set by `push` or `hold`, from a control block, or null while a mutex is
+        // between two holders.
+        unsafe { mutex.holder.get().as_ref() }.map(Holder)
+    }
+
+    /// Gives a thread another priority of its own, and whoever it waits for what is due.
+    pub(crate) fn set_priority(&mut self, thread: &'static Tcb, priority: u8) {
+        thread.priority.store(priority, Ordering::Relaxed);
+        if let Some(holder) = self.queue_again(Holder(thread)) {
+            self.settle(holder);
         }
     }
 

@@ -134,8 +134,9 @@ impl WaitKey {
     /// Ends the wait and makes the thread ready. Returns whether this call
     /// ended it.
     pub fn fire(self, outcome: Outcome) -> bool {
+        let whom = trace::whom(self.thread);
         let resolution = self.thread.wait.resolve(self.epoch, outcome);
-        self.tell(outcome, resolution);
+        tell(whom, self.epoch, outcome, resolution);
         carry_out(self.thread, resolution);
         resolution != Resolution::Stale
     }
@@ -144,8 +145,9 @@ impl WaitKey {
     /// goes to `ready`. Only such a thread may be linked: one that waits on its
     /// sleeper may be gone by then.
     pub(crate) fn fire_into(self, outcome: Outcome, ready: &mut ReadyList) -> bool {
+        let whom = trace::whom(self.thread);
         let resolution = self.thread.wait.resolve(self.epoch, outcome);
-        self.tell(outcome, resolution);
+        tell(whom, self.epoch, outcome, resolution);
         match resolution {
             Resolution::MakeReady => ready.push_back(self.thread),
             Resolution::WakeSleeper => self.thread.sleeper.wake(),
@@ -153,14 +155,6 @@ impl WaitKey {
             Resolution::Stale => return false,
         }
         true
-    }
-
-    /// Tells those who record that the caller has ended the wait.
-    #[inline(always)]
-    fn tell(self, outcome: Outcome, resolution: Resolution) {
-        if trace::is_on() && resolution != Resolution::Stale {
-            trace::woke(self.thread, self.epoch, outcome);
-        }
     }
 
     /// Whether both name the same wait.
@@ -188,6 +182,18 @@ impl WaitKey {
     }
 }
 
+/// Tells those who record that the caller has ended a wait. `whom` was asked for before:
+/// unless it is the caller's to make it ready, the thread may have gone on since, begun
+/// another wait, ended, and left its control block to the next one.
+#[inline(always)]
+fn tell(whom: Option<u64>, epoch: u64, outcome: Outcome, resolution: Resolution) {
+    if let Some(whom) = whom
+        && resolution != Resolution::Stale
+    {
+        trace::woke(whom, epoch, outcome);
+    }
+}
+
 /// Does what a resolving transition asks for.
 pub(crate) fn carry_out(thread: &'static Tcb, resolution: Resolution) {
     match resolution {
@@ -200,22 +206,20 @@ pub(crate) fn carry_out(thread: &'static Tcb, resolution: Resolution) {
 
 /// Leaves a thread a token, or ends its wait for one.
 pub(crate) fn give_token(thread: &'static Tcb) {
-    let resolution = thread.wait.post_token();
-    if trace::is_on() {
-        match resolution {
-            Resolution::Stale => trace::left_token(thread),
-            _ => trace::woke(thread, thread.wait.epoch(), Outcome::Woken),
-        }
+    let whom = trace::whom(thread);
+    let (resolution, epoch) = thread.wait.post_token();
+    tell(whom, epoch, Outcome::Woken, resolution);
+    if let (Some(whom), Resolution::Stale) = (whom, resolution) {
+        trace::left_token(whom);
     }
     carry_out(thread, resolution);
 }
 
 /// Asks a thread to end, and ends its wait if that may be ended so.
 pub(crate) fn cancel(thread: &'static Tcb) {
-    let resolution = thread.wait.request_cancel();
-    if trace::is_on() && resolution != Resolution::Stale {
-        trace::woke(thread, thread.wait.epoch(), Outcome::Cancelled);
-    }
+    let whom = trace::whom(thread);
+    let (resolution, epoch) = thread.wait.request_cancel();
+    tell(whom, epoch, Outcome::Cancelled, resolution);
     carry_out(thread, resolution);
 }
 
@@ -416,10 +420,11 @@ impl Wait {
         match self.thread.wait.resolve(self.epoch, Outcome::Abandoned) {
             Resolution::Noticed => None,
             Resolution::Stale => {
-                if trace::is_on() {
-                    trace::over_at_once(self.thread, self.epoch);
+                let outcome = self.thread.wait.outcome();
+                if let (true, Some(outcome)) = (trace::is_on(), outcome) {
+                    trace::over_at_once(self.thread, self.epoch, outcome);
                 }
-                self.thread.wait.outcome()
+                outcome
             }
             Resolution::MakeReady | Resolution::WakeSleeper => {
                 unreachable!("a running thread is not parked")
@@ -444,7 +449,7 @@ impl Wait {
     fn block_otherwise(self, deadline: Option<Instant>) -> Outcome {
         if let Some(outcome) = self.thread.wait.outcome() {
             if trace::is_on() {
-                trace::over_at_once(self.thread, self.epoch);
+                trace::over_at_once(self.thread, self.epoch, outcome);
             }
             return outcome;
         }
@@ -495,7 +500,7 @@ impl Wait {
         loop {
             if let Some(outcome) = thread.wait.outcome() {
                 if trace::is_on() {
-                    trace::resumed(self.epoch);
+                    trace::resumed(self.epoch, outcome);
                 }
                 return outcome;
             }

@@ -131,7 +131,7 @@ impl WaitWord {
                 return Armed::Cancelled;
             }
             let token = interest.tokens && word & TOKEN != 0;
-            let epoch = (word & !STICKY) >> EPOCH_SHIFT;
+            let epoch = epoch_of(word);
             let next = if token {
                 word & !TOKEN
             } else {
@@ -147,7 +147,7 @@ impl WaitWord {
                 .compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed)
             {
                 Ok(_) if token => return Armed::TookToken,
-                Ok(_) => return Armed::Waiting((next & !STICKY) >> EPOCH_SHIFT),
+                Ok(_) => return Armed::Waiting(epoch_of(next)),
                 Err(now) => word = now,
             }
         }
@@ -177,14 +177,16 @@ impl WaitWord {
 
     /// Ends the wait of this epoch, if it still lasts.
     pub fn resolve(&self, epoch: u64, outcome: Outcome) -> Resolution {
-        self.settle(|word| {
-            let current = (word & !STICKY) >> EPOCH_SHIFT == epoch;
+        let (resolution, _) = self.settle(|word| {
+            let current = epoch_of(word) == epoch;
             (current && waits(word)).then_some(word & !PHASE | outcome as u64)
-        })
+        });
+        resolution
     }
 
-    /// Ends a wait that takes tokens, or leaves a token for the next one.
-    pub fn post_token(&self) -> Resolution {
+    /// Ends a wait that takes tokens, or leaves a token for the next one. Says which
+    /// wait it ended: by the time the caller could ask, the next may have begun.
+    pub fn post_token(&self) -> (Resolution, u64) {
         self.settle(|word| {
             let takes = waits(word) && word & TOKENS != 0;
             // Even a second token is written: it must release again.
@@ -196,8 +198,9 @@ impl WaitWord {
         })
     }
 
-    /// Marks the thread cancelled and ends a cancellable wait.
-    pub fn request_cancel(&self) -> Resolution {
+    /// Marks the thread cancelled and ends a cancellable wait. Says which, as
+    /// [`WaitWord::post_token`] does.
+    pub fn request_cancel(&self) -> (Resolution, u64) {
         self.settle(|word| {
             let ends = waits(word) && word & CANCELLABLE != 0;
             Some(
@@ -211,26 +214,31 @@ impl WaitWord {
         })
     }
 
-    fn settle(&self, step: impl Fn(u64) -> Option<u64>) -> Resolution {
+    fn settle(&self, step: impl Fn(u64) -> Option<u64>) -> (Resolution, u64) {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             let Some(next) = step(word) else {
-                return Resolution::Stale;
+                return (Resolution::Stale, epoch_of(word));
             };
             // Release: what happened before; pairs with the Acquire in `outcome`
             // and `arm`. Acquire: the context released by `commit`.
-            match self
-                .0
-                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
-            {
-                Ok(_) if !waits(word) || waits(next) => return Resolution::Stale,
-                Ok(_) if word & PHASE == PARKED && word & SLEEPS != 0 => {
-                    return Resolution::WakeSleeper;
-                }
-                Ok(_) if word & PHASE == PARKED => return Resolution::MakeReady,
-                Ok(_) => return Resolution::Noticed,
-                Err(now) => word = now,
-            }
+            let resolution =
+                match self
+                    .0
+                    .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
+                {
+                    Ok(_) if !waits(word) || waits(next) => Resolution::Stale,
+                    Ok(_) if word & PHASE == PARKED && word & SLEEPS != 0 => {
+                        Resolution::WakeSleeper
+                    }
+                    Ok(_) if word & PHASE == PARKED => Resolution::MakeReady,
+                    Ok(_) => Resolution::Noticed,
+                    Err(now) => {
+                        word = now;
+                        continue;
+                    }
+                };
+            return (resolution, epoch_of(word));
         }
     }
 
@@ -254,7 +262,7 @@ impl WaitWord {
 
     /// Which wait it is that lasts, or lasted last.
     pub fn epoch(&self) -> u64 {
-        (self.0.load(Ordering::Relaxed) & !STICKY) >> EPOCH_SHIFT
+        epoch_of(self.0.load(Ordering::Relaxed))
     }
 
     /// Whether the thread is parked in the scheduler. If so, its saved context is
@@ -282,7 +290,7 @@ impl WaitWord {
         // Acquire: what the thread said of this wait before; pairs with the Release
         // in `commit`.
         let word = self.0.load(Ordering::Acquire);
-        (word & PHASE == PARKED).then_some((word & !STICKY) >> EPOCH_SHIFT)
+        (word & PHASE == PARKED).then_some(epoch_of(word))
     }
 
     /// Whether the thread is waiting, as far as a bystander can tell.
@@ -306,6 +314,10 @@ impl Default for WaitWord {
 
 fn waits(word: u64) -> bool {
     matches!(word & PHASE, WAITING | PARKED)
+}
+
+fn epoch_of(word: u64) -> u64 {
+    (word & !STICKY) >> EPOCH_SHIFT
 }
 
 #[cfg(all(test, not(lisle_loom)))]
@@ -369,12 +381,12 @@ mod tests {
         let word = WaitWord::new();
         let epoch = arm(&word, PLAIN);
         assert!(word.commit());
-        assert_eq!(word.post_token(), Resolution::Stale);
+        assert_eq!(word.post_token().0, Resolution::Stale);
         assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::MakeReady);
         assert_eq!(word.arm(PARK), Armed::TookToken);
-        let _ = arm(&word, PARK);
+        let epoch = arm(&word, PARK);
         assert!(word.commit());
-        assert_eq!(word.post_token(), Resolution::MakeReady);
+        assert_eq!(word.post_token(), (Resolution::MakeReady, epoch));
         // The token was spent on the wait.
         let _ = arm(&word, PARK);
     }
@@ -384,15 +396,15 @@ mod tests {
         let word = WaitWord::new();
         let epoch = arm(&word, PLAIN);
         assert!(word.commit());
-        assert_eq!(word.request_cancel(), Resolution::Stale);
+        assert_eq!(word.request_cancel().0, Resolution::Stale);
         assert_eq!(word.outcome(), None);
         assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::MakeReady);
         assert_eq!(word.arm(PARK), Armed::Cancelled);
         assert!(word.is_cancelled());
         word.reset();
-        let _ = arm(&word, PARK);
+        let epoch = arm(&word, PARK);
         assert!(word.commit());
-        assert_eq!(word.request_cancel(), Resolution::MakeReady);
+        assert_eq!(word.request_cancel(), (Resolution::MakeReady, epoch));
         assert_eq!(word.outcome(), Some(Outcome::Cancelled));
     }
 }

@@ -11,6 +11,10 @@ use crate::sched;
 /// thread; under [`spawn_light`]'s contract this is a call that waits. Not a
 /// cancellation point. On a plain kernel thread it just calls `f`.
 ///
+/// The announcement lasts until `f` returns or calls into lisle, if only by a
+/// nested `blocking`; what blocks after that is noticed as if nothing had been
+/// said.
+///
 /// ```
 /// let text = lisle_runtime::blocking(|| std::fs::read_to_string("Cargo.toml"))?;
 /// assert!(text.contains("[package]"));

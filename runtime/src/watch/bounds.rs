@@ -146,7 +146,7 @@ impl fmt::Display for Doing {
 pub(crate) fn look(shared: &Shared) -> KernelThreads {
     // In a forked child, somebody in the parent may have had the lock.
     let carriers = match shared.generation == crate::fork::generation() {
-        true => shared.carriers.lock().clone(),
+        true => shared.all_carriers(),
         false => Vec::new(),
     };
     let mut seen = KernelThreads {

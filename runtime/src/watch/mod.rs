@@ -24,7 +24,8 @@
 //! they run with the lowest priority there is, and what they held would be held
 //! for long.
 //!
-//! *Asleep when idle*: monitor and sentinels sleep while all LWPs do.
+//! *Asleep when idle*: monitor and sentinels sleep while all LWPs do. (Where CPU time is
+//! accounted and threads are without an LWP, the monitor sleeps a tenth of a second at a time.)
 //!
 //! *Bounds*: kernel threads = LWPs + threads that are blocked or were preempted
 //! and have not come back + spares + monitor, [`stock`] and sentinels. Nothing limits the
@@ -37,6 +38,7 @@ mod monitor;
 mod processors;
 mod sentinel;
 mod source;
+pub(crate) mod stay;
 mod stock;
 mod upcall;
 
@@ -63,6 +65,9 @@ const REST: u32 = 0;
 const RUN: u32 = 1;
 /// Sentinels end.
 const END: u32 = 2;
+
+/// The stack of kernel threads that run nothing but a part of the runtime, in bytes.
+const SMALL: Option<usize> = Some(64 << 10);
 
 /// Signals 32 to 34, with which libc reaches every thread.
 const LIBC_SIGNALS: u64 = 0b111 << 31;
@@ -102,6 +107,8 @@ pub(crate) struct Watch {
     pub(crate) serves: AtomicU64,
     /// The system refused a kernel thread when one was last wanted.
     is_refused: AtomicBool,
+    /// The stock is to look at the number of processors, and at their sentinels.
+    count_processors: AtomicBool,
 }
 
 impl Watch {
@@ -127,6 +134,7 @@ impl Watch {
             looks: AtomicU64::new(0),
             serves: AtomicU64::new(0),
             is_refused: AtomicBool::new(false),
+            count_processors: AtomicBool::new(false),
         }
     }
 
@@ -208,8 +216,9 @@ pub(crate) fn start(shared: &Shared) -> std::io::Result<()> {
     match shared.watch.source {
         Source::Off => Ok(()),
         _ => {
-            shared.start_helper("stock", stock::run)?;
-            shared.start_helper("watch", monitor::run)
+            // Its stack is one for the program's handlers.
+            shared.start_helper("stock", None, stock::run)?;
+            shared.start_helper("watch", SMALL, monitor::run)
         }
     }
 }
@@ -222,7 +231,7 @@ fn post_sentinels(shared: &Shared, posted: &mut Vec<usize>) {
             continue;
         }
         let body = move |shared: &Shared| sentinel::run(shared, cpu);
-        if shared.start_helper("idle", body).is_err() {
+        if shared.start_helper("idle", SMALL, body).is_err() {
             break;
         }
         posted.push(cpu);
@@ -250,17 +259,20 @@ pub(crate) fn send_if_one_waits(shared: &Shared, lwp: &Lwp) {
     let _steady = Steady::new();
     if !lwp.is_expecting() {
         send(shared, lwp);
+        tell_if_low(shared);
+    }
+}
+
+/// The next hand-over should find a spare: the monitor sees to it. Not for the monitor itself.
+fn tell_if_low(shared: &Shared) {
+    if shared.spares.is_empty() {
+        shared.watch.monitor.wake();
     }
 }
 
 /// Sends a spare for the LWP if one waits.
 fn send(shared: &Shared, lwp: &Lwp) -> bool {
-    let spare = shared.take_spare();
-    if spare.is_none() || shared.spares.is_empty() {
-        // The next hand-over should find one.
-        shared.watch.monitor.wake();
-    }
-    match spare {
+    match shared.take_spare() {
         Some(spare) => {
             spare.go(lwp);
             true

@@ -33,6 +33,9 @@ const PATIENCE: u32 = 10;
 /// After so long without progress something unusual is done.
 const LONG: Duration = Duration::from_millis(50);
 
+/// While all LWPs sleep: how often the stock charges threads that may compute without one.
+const CHARGE_AWAY: Duration = Duration::from_millis(100);
+
 /// How often the stock looks at the number of processors.
 const COUNT_PROCESSORS: Duration = Duration::from_secs(1);
 
@@ -58,14 +61,19 @@ pub(super) fn run(shared: &Shared) {
     let mut seen = vec![Seen::default(); shared.lwps.len()];
     let mut idle_looks = 0;
     let mut counted: Option<Instant> = None;
+    let mut charged = Instant::now();
     let mut pause = tick;
     let mut rescue = Rescue::default();
     while !shared.is_stopping() {
         let all_sleep = shared.all_sleep();
-        idle_looks = if all_sleep { idle_looks + 1 } else { 0 };
-        if idle_looks >= IDLE_LOOKS {
+        let away = must_charge(shared);
+        idle_looks = if all_sleep {
+            (idle_looks + 1).min(IDLE_LOOKS + 1)
+        } else {
+            0
+        };
+        if idle_looks > IDLE_LOOKS {
             sleep(shared);
-            idle_looks = 0;
             continue;
         }
         let now = Instant::now();
@@ -73,6 +81,10 @@ pub(super) fn run(shared: &Shared) {
         shared.watch.call_sentinels(!all_sleep);
         if !all_sleep && count {
             counted = Some(now);
+            shared.watch.count_processors.store(true, Ordering::Relaxed);
+            shared.watch.stock.wake();
+        } else if away && now - charged >= tick {
+            charged = now;
             shared.watch.stock.wake();
         } else if super::stock::is_low(shared) {
             shared.watch.stock.wake();
@@ -110,7 +122,12 @@ fn serve_if_nobody_does(shared: &Shared) {
     }
 }
 
-/// Sleeps until an LWP gets up.
+/// Whether there are threads without an LWP to be charged for what they use.
+fn must_charge(shared: &Shared) -> bool {
+    shared.accounts_cpu && shared.watch.log.counters().without_lwp() > 0
+}
+
+/// Sleeps until an LWP gets up, or the next time to charge threads without one.
 fn sleep(shared: &Shared) {
     let watch: &Watch = &shared.watch;
     watch.call_sentinels(false);
@@ -118,9 +135,16 @@ fn sleep(shared: &Shared) {
     // Pairs with the fence in `Watch::look_out`.
     fence(Ordering::SeqCst);
     if shared.all_sleep() && !shared.is_stopping() {
-        watch.monitor.sleep(None);
+        // Behind the fence: who was left was counted before the LWP slept again.
+        watch
+            .monitor
+            .sleep(must_charge(shared).then_some(CHARGE_AWAY));
     }
     watch.asleep.store(false, Ordering::Relaxed);
+    // The LWP may sleep again already.
+    if must_charge(shared) || super::stock::is_low(shared) {
+        watch.stock.wake();
+    }
 }
 
 /// Returns whether the LWP goes on without its thread, for which it blocked.
@@ -215,7 +239,7 @@ fn ask(shared: &Shared, carrier: &Tcb, seen: &mut Seen, used: Duration, slice: D
     };
     let full = running_on(carrier).is_some_and(|thread| thread.kind() == ThreadKind::Full);
     let few = shared.watch.log.counters().without_lwp() < shared.roster.wanted() as u64;
-    // What a thread uses without an LWP is known only when it is back.
+    // It costs less to see on an LWP what it uses.
     let limited = running_on(carrier).is_some_and(|thread| thread.limit_ns() != 0);
     if !full || (few && !limited) {
         return false;

@@ -5,8 +5,8 @@
 //! time that its control group may use per period (`cpu.max` of version 2,
 //! `cpu.cfs_quota_us` of version 1), here or in any group above.
 //!
-//! Of the affinity, that of the calling kernel thread counts, which is the
-//! monitor's: a program that pins one of its own kernel threads changes nothing.
+//! Of the affinity, that of the calling kernel thread counts, which is one of the
+//! runtime's own (the stock): a program that pins one of its own kernel threads changes nothing.
 //! A quota is rounded up: half a processor more is worth an LWP, which uses what
 //! the others leave.
 //!

@@ -15,7 +15,7 @@ use std::time::Duration;
 use lisle_lwp::shim::Ordering;
 use lisle_lwp::sys::{self, KernelState};
 
-use super::{Kind, REST, RUN, offer};
+use super::{Kind, REST, RUN, offer, tell_if_low};
 use crate::runtime::Shared;
 use crate::sched::lwp::Lwp;
 
@@ -73,7 +73,7 @@ fn look(shared: &Shared, lwp: &Lwp) -> bool {
     let switches = lwp.counters.switches.load(Ordering::Relaxed);
     if lwp.owner.is_offered() {
         // It said so itself, or an offer found no spare.
-        return offer(shared, lwp, Kind::Blocked);
+        return give(shared, lwp);
     }
     let tid = carrier.own.tid.load(Ordering::Relaxed);
     if !matches!(sys::kernel_state_of(tid), Ok(KernelState::Blocked)) {
@@ -82,5 +82,11 @@ fn look(shared: &Shared, lwp: &Lwp) -> bool {
     // Only if it is still the same thread: the look took a while.
     lwp.counters.switches.load(Ordering::Relaxed) == switches
         && !holder.is_inside()
-        && offer(shared, lwp, Kind::Blocked)
+        && give(shared, lwp)
+}
+
+fn give(shared: &Shared, lwp: &Lwp) -> bool {
+    let comes = offer(shared, lwp, Kind::Blocked);
+    tell_if_low(shared);
+    comes
 }

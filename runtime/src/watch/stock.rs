@@ -5,7 +5,8 @@
 //! monitor starts none; it wakes the stock. While the stock waits for such a
 //! lock, whatever needs no new kernel thread goes on: slices end by signals, and
 //! there are spares at hand. It does what else the monitor must not: it follows the
-//! number of processors, posts sentinels, and tells that the system refuses.
+//! number of processors, posts sentinels, charges threads without an LWP for what they use, and
+//! tells of their limits and that the system refuses.
 
 use lisle_lwp::shim::Ordering;
 
@@ -32,7 +33,11 @@ pub(super) fn run(shared: &Shared) {
         // First what somebody waits for.
         shared.lwps().iter().for_each(|lwp| serve(shared, lwp));
         shared.keep_spares(SPARES);
-        if awake {
+        if shared.accounts_cpu {
+            super::stay::look(shared);
+        }
+        let count = &shared.watch.count_processors;
+        if awake && count.swap(false, Ordering::Relaxed) {
             super::processors::follow(shared);
             if shared.watch.source == Source::Sentinels {
                 super::post_sentinels(shared, &mut posted);

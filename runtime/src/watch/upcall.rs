@@ -10,6 +10,7 @@ use lisle_lwp::shim::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::KernelThreads;
+use crate::sched::Steady;
 use crate::thread::ThreadId;
 
 /// What happened to a processor.
@@ -54,7 +55,8 @@ pub struct Event {
     /// What happened.
     pub kind: Kind,
     /// To which LWP, by its number; for a thread that is back, the one that went
-    /// on without it. `None` for a thread that gave it away itself.
+    /// on without it. `None` for a thread that gave it away itself, or has passed its limit
+    /// without an LWP.
     pub lwp: Option<usize>,
     /// Which thread it was about.
     pub thread: Option<ThreadId>,
@@ -67,8 +69,13 @@ pub struct Event {
 ///
 /// The methods are called by kernel threads of the runtime, by several at the
 /// same time, in the place of threads that could run meanwhile: they should be
-/// short, and must not call what waits. A panic ends the call and nothing else:
+/// short, and must not call what waits. Signals are blocked there in part or, on the kernel
+/// thread that tells [`refused`](Handler::refused), altogether. A panic ends the call and nothing else:
 /// the panic hook reports it.
+///
+/// That a thread was left and that it is back are told by two kernel threads:
+/// who is back at once may be told before it is told that it was left. The
+/// [`Counters`] agree as soon as both have counted.
 pub trait Handler: Send + Sync {
     /// An LWP begins to run.
     fn added(&self, _event: &Event) {}
@@ -84,7 +91,8 @@ pub trait Handler: Send + Sync {
     /// thread: which threads wait for what. Told by a kernel thread of its own, once until the
     /// system gives one again.
     fn refused(&self, _threads: &KernelThreads) {}
-    /// A thread has used more CPU time than its limit.
+    /// A thread has used more CPU time than its limit. If it has done so without an LWP, a kernel
+    /// thread of the runtime's own tells, which waits as long as the call takes.
     fn over_limit(&self, _event: &Event) {}
 }
 
@@ -149,10 +157,13 @@ impl fmt::Debug for Log {
 
 impl Log {
     pub(crate) fn new(lwps: usize, handler: Option<Arc<dyn Handler>>) -> Log {
-        Log {
-            lwps: (0..=lwps).map(|_| OfLwp::default()).collect(),
-            handler,
+        let lwps: Box<[OfLwp]> = (0..=lwps).map(|_| OfLwp::default()).collect();
+        // Of no LWP: kernel threads on which others rely wait for whoever holds its lock, so nobody
+        // allocates there.
+        if let Some(none) = lwps.last() {
+            none.last.lock().reserve_exact(KEPT);
         }
+        Log { lwps, handler }
     }
 
     fn of(&self, lwp: Option<usize>) -> &OfLwp {
@@ -178,7 +189,7 @@ impl Log {
         self.of(None).rescued.fetch_add(1, Ordering::Release);
     }
 
-    /// Counts, keeps and tells an upcall. In the idle context only.
+    /// Counts, keeps and tells an upcall. In the idle context, or by the stock.
     pub(crate) fn note(&self, kind: Kind, lwp: Option<usize>, thread: u64) {
         // Release: pairs with nothing but observers; a count that is seen comes
         // with what it counts.
@@ -215,8 +226,8 @@ impl Log {
     /// Of all LWPs.
     pub(crate) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        // Who is back is counted last here and read first: so nobody seems to be
-        // back who has not left.
+        // Read first: what happens meanwhile does not make more come back than left.
+        // (For a moment more can be counted: who leaves is counted by who takes over.)
         for log in &self.lwps {
             sum.unblocked += log.counters().unblocked;
         }
@@ -277,6 +288,11 @@ impl OfLwp {
     }
 
     fn last(&self) -> Vec<Event> {
-        self.last.lock().iter().cloned().collect()
+        let mut last = Vec::with_capacity(KEPT);
+        // Idle contexts take this lock: nobody who holds it is taken off its kernel thread, or
+        // allocates.
+        let _steady = Steady::new();
+        last.extend(self.last.lock().iter().cloned());
+        last
     }
 }

@@ -70,9 +70,16 @@ impl Links {
         };
         for thread in threads.values() {
             for item in &thread.items {
-                if let What::Spawn { child, name } = &item.what {
+                if let What::Spawn {
+                    child,
+                    name,
+                    clipped,
+                } = &item.what
+                {
                     links.kinds.entry(*child).or_insert(ThreadKind::User);
-                    if !name.is_empty() {
+                    // A thread that is there at the end has told the whole name.
+                    let worse = *clipped && links.names.contains_key(child);
+                    if !name.is_empty() && !worse {
                         links.names.insert(*child, name.clone());
                     }
                 }
@@ -122,6 +129,10 @@ impl Links {
                 outcome,
             } => {
                 self.wakes.insert((*target, *epoch), (None, *outcome));
+            }
+            // Also if nobody ended the wait but its deadline.
+            What::Resume { epoch, outcome } => {
+                self.wakes.insert((id, *epoch), (None, *outcome));
             }
             _ => {}
         }
@@ -240,7 +251,7 @@ impl Links {
                     .push(((message.channel, message.token), event));
                 event
             }
-            What::Local { label, clock } => {
+            What::Local { label, clock, .. } => {
                 let event = make(self, Kind::Local, label);
                 if !clock.is_empty() {
                     let pairs = clock.iter().map(|(who, count)| (who.to_string(), *count));

@@ -11,6 +11,8 @@
 mod links;
 mod scan;
 
+use std::fmt;
+
 use lisle_runtime::trace::Record;
 
 use self::links::{Links, threads_waits};
@@ -19,7 +21,7 @@ use crate::graph::Cycle;
 use crate::history::History;
 use crate::schedule::Schedule;
 
-/// What was dropped during a recording, in events.
+/// What is missing in a recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
@@ -30,6 +32,30 @@ pub struct Loss {
     /// Messages received whose sender was not recorded: they were sent before the
     /// recording began, or by a task, or had been given back.
     pub unsent: u64,
+    /// Of events that are there, how many lack the end of a label, which then ends with
+    /// an ellipsis, of a thread's name, or of a clock, because these were too long.
+    pub clipped: u64,
+}
+
+impl Loss {
+    /// Whether nothing is missing.
+    pub fn is_none(&self) -> bool {
+        *self == Loss::default()
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Loss {
+            dropped,
+            unsent,
+            clipped,
+        } = self;
+        write!(
+            f,
+            "{dropped} events dropped, {clipped} clipped, {unsent} messages of unknown senders"
+        )
+    }
 }
 
 /// What was recorded.
@@ -70,6 +96,7 @@ pub(crate) fn decode(record: &Record) -> Result<Trace, Cycle> {
         mut threads,
         schedule,
         left_out,
+        clipped,
         ..
     } = scan;
     for thread in threads.values_mut() {
@@ -89,6 +116,10 @@ pub(crate) fn decode(record: &Record) -> Result<Trace, Cycle> {
     Ok(Trace {
         history: links.builder.build()?,
         schedule,
-        loss: Loss { dropped, unsent },
+        loss: Loss {
+            dropped,
+            unsent,
+            clipped,
+        },
     })
 }

@@ -63,6 +63,8 @@ pub(super) struct Scan {
     pub(super) schedule: Schedule,
     /// How many events came after the first that is missing, and were left out.
     pub(super) left_out: u64,
+    /// How many of the others lack the end of a text or a clock.
+    pub(super) clipped: u64,
     whole_until: u64,
     began: u64,
     nanos_per_tick: f64,
@@ -76,6 +78,7 @@ impl Scan {
             threads: HashMap::new(),
             schedule: Schedule::new(Vec::new(), 0),
             left_out: 0,
+            clipped: 0,
             whole_until,
             began: record.ticks.0,
             nanos_per_tick: record.took.as_nanos() as f64 / ticks as f64,
@@ -122,6 +125,11 @@ impl Scan {
     }
 
     fn see(&mut self, record: &Record, lane: usize, event: trace::Event) {
+        let clipped = matches!(
+            event.what,
+            What::Local { clipped: true, .. } | What::Spawn { clipped: true, .. }
+        );
+        self.clipped += u64::from(clipped);
         let time = self.time(event.ticks);
         let on = record.lanes[lane].lwp.is_some().then_some(lane);
         match &event.what {

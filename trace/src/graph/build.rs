@@ -1,5 +1,7 @@
 //! Making a graph of chains and arrows.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::fmt;
 
 use super::{Chain, Event, Graph, Incoming, LINK_SHIFT, Link, MOST, NoSuchEvent, ProcessId};
@@ -131,20 +133,19 @@ impl Graph {
         let mut next = vec![0_u32; count];
         // How many arrows of each chain have been passed.
         let mut passed = vec![0_usize; count];
-        // Of each chain: who waits for which of its events.
-        let mut waiting: Vec<Vec<(u32, u32)>> = vec![Vec::new(); count];
+        // Of each chain: which of its events is waited for by whom, the first in front.
+        let mut waiting: Vec<BinaryHeap<Reverse<(u32, u32)>>> = vec![BinaryHeap::new(); count];
         let mut ready: Vec<u32> = (0..count as u32).rev().collect();
         let mut rank = 0;
         while let Some(chain) = ready.pop() {
             let at = chain as usize;
-            let begun = next[at];
             'advance: while (next[at] as usize) < self.chains[at].ranks.len() {
                 while let Some(arrow) = self.chains[at].incoming.get(passed[at])
                     && arrow.at == next[at]
                 {
                     let from = arrow.from();
                     if next[from.process as usize] <= from.index {
-                        waiting[from.process as usize].push((from.index, chain));
+                        waiting[from.process as usize].push(Reverse((from.index, chain)));
                         break 'advance;
                     }
                     passed[at] += 1;
@@ -153,15 +154,11 @@ impl Graph {
                 rank += 1;
                 next[at] += 1;
             }
-            if next[at] > begun {
-                let now = next[at];
-                waiting[at].retain(|(index, chain)| {
-                    let released = *index < now;
-                    if released {
-                        ready.push(*chain);
-                    }
-                    !released
-                });
+            while let Some(Reverse((index, chain))) = waiting[at].peek().copied()
+                && index < next[at]
+            {
+                waiting[at].pop();
+                ready.push(chain);
             }
         }
         let stuck = (0..count).find(|&at| (next[at] as usize) < self.chains[at].ranks.len());

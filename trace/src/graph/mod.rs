@@ -30,6 +30,7 @@
 
 mod build;
 mod cut;
+mod precede;
 mod walk;
 
 pub use self::build::{Builder, Cycle};

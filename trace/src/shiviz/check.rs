@@ -4,7 +4,13 @@
 //! has seen what the events had seen that it has seen. Then the arrows follow: to
 //! each event from the last ones that it, and not its predecessor, has seen,
 //! without those that follow from others.
+//!
+//! *Only the arrows are checked*: that an event has seen what its predecessor and
+//! the origins of its arrows had seen. Of an event that one of these had seen, that
+//! one is asked in turn; as no two have seen each other, this comes to an end. So the
+//! check takes time by the size of the log, and by hosts for each arrow.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::{LogError, Problem};
@@ -27,6 +33,8 @@ struct Placed {
     line: usize,
     /// Sorted by host, and nothing that is zero.
     clock: Vec<(usize, u32)>,
+    /// How many events it has seen; who has seen it has seen more.
+    weight: u64,
 }
 
 impl Placed {
@@ -43,12 +51,14 @@ fn error<T>(line: usize, problem: Problem) -> Result<T, LogError> {
 /// The history of which the log tells.
 pub(super) fn history(entries: Vec<Entry>) -> Result<History, LogError> {
     let (hosts, placed) = place(entries)?;
+    let mut arrows = Vec::new();
+    let mut checker = Checker::new(&hosts, &placed);
     for (host, events) in placed.iter().enumerate() {
-        for (index, event) in events.iter().enumerate() {
-            check(&hosts, &placed, host, index, event)?;
+        for index in 0..events.len() {
+            checker.check(host, index, &mut arrows)?;
         }
     }
-    build(&hosts, &placed)
+    build(&hosts, &placed, &arrows)
 }
 
 /// Puts each host's events in order, whatever the order of the log.
@@ -83,6 +93,7 @@ fn place(entries: Vec<Entry>) -> Result<(Vec<String>, Vec<Vec<Placed>>), LogErro
         let placed = Placed {
             text: entry.text,
             line: entry.line,
+            weight: clock.iter().map(|(_, count)| u64::from(*count)).sum(),
             clock,
         };
         by_host[own].push((mine, placed));
@@ -124,61 +135,135 @@ fn number_from_one(host: &str, events: &[(u64, Placed)]) -> Result<(), LogError>
     Ok(())
 }
 
-/// Checks one event's clock against those of the events that it has seen.
-fn check(
-    hosts: &[String],
-    placed: &[Vec<Placed>],
-    own: usize,
-    index: usize,
-    event: &Placed,
-) -> Result<(), LogError> {
-    if let Some(before) = index.checked_sub(1).map(|index| &placed[own][index]) {
+/// Checks events one by one.
+struct Checker<'a> {
+    hosts: &'a [String],
+    placed: &'a [Vec<Placed>],
+    /// By host: what the event has seen, and what those of its causes had that have been
+    /// looked at. Zero between checks.
+    seen: Vec<u32>,
+    known: Vec<u32>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(hosts: &'a [String], placed: &'a [Vec<Placed>]) -> Checker<'a> {
+        Checker {
+            hosts,
+            placed,
+            seen: vec![0; hosts.len()],
+            known: vec![0; hosts.len()],
+        }
+    }
+
+    /// Checks one event's clock; adds the arrows to it.
+    fn check(
+        &mut self,
+        own: usize,
+        index: usize,
+        arrows: &mut Vec<(Event, Event)>,
+    ) -> Result<(), LogError> {
+        let event = &self.placed[own][index];
+        for (host, count) in &event.clock {
+            self.seen[*host] = *count;
+        }
+        if let Some(before) = index.checked_sub(1) {
+            self.add_predecessor(event, &self.placed[own][before])?;
+        }
+        let mut new = self.new_ones(own, event)?;
+        // Those first that have seen others of them.
+        new.sort_by_key(|(host, count)| Reverse(self.at(*host, *count).weight));
+        let to = Event::new(own as u32, index as u32);
+        for (host, count) in new {
+            if self.known[host] < count {
+                self.add_cause(own, index, host, count)?;
+                arrows.push((Event::new(host as u32, count - 1), to));
+            }
+        }
+        for (host, _) in &event.clock {
+            (self.seen[*host], self.known[*host]) = (0, 0);
+        }
+        Ok(())
+    }
+
+    fn at(&self, host: usize, count: u32) -> &'a Placed {
+        &self.placed[host][count as usize - 1]
+    }
+
+    /// The last events of others that the event has seen and its predecessor has not.
+    fn new_ones(&self, own: usize, event: &Placed) -> Result<Vec<(usize, u32)>, LogError> {
+        let mut new = Vec::new();
+        for &(host, count) in event.clock.iter().filter(|(host, _)| *host != own) {
+            let there = self.placed[host].len();
+            if count as usize > there {
+                let problem = Problem::Unseen {
+                    host: self.hosts[host].clone(),
+                    seen: u64::from(count),
+                    there: there as u64,
+                };
+                return error(event.line, problem);
+            }
+            if self.known[host] < count {
+                new.push((host, count));
+            }
+        }
+        Ok(new)
+    }
+
+    fn add_predecessor(&mut self, event: &Placed, before: &Placed) -> Result<(), LogError> {
         for (host, count) in &before.clock {
-            let now = event.seen(*host);
+            let now = self.seen[*host];
             if now < *count {
                 let problem = Problem::Backwards {
-                    host: hosts[*host].clone(),
+                    host: self.hosts[*host].clone(),
                     before: u64::from(*count),
                     now: u64::from(now),
                 };
                 return error(event.line, problem);
             }
+            self.known[*host] = *count;
         }
+        Ok(())
     }
-    for (host, count) in event.clock.iter().filter(|(host, _)| *host != own) {
-        let Some(other) = placed[*host].get(*count as usize - 1) else {
-            let problem = Problem::Unseen {
-                host: hosts[*host].clone(),
-                seen: u64::from(*count),
-                there: placed[*host].len() as u64,
-            };
-            return error(event.line, problem);
-        };
-        if other.seen(own) > index as u32 {
+
+    /// The event has seen that one, which had not seen it, and all that that one had.
+    fn add_cause(
+        &mut self,
+        own: usize,
+        index: usize,
+        host: usize,
+        count: u32,
+    ) -> Result<(), LogError> {
+        let (event, cause) = (&self.placed[own][index], self.at(host, count));
+        if cause.seen(own) > index as u32 {
             let problem = Problem::Circle {
-                host: hosts[own].clone(),
-                other: other.line,
+                host: self.hosts[own].clone(),
+                other: cause.line,
             };
             return error(event.line, problem);
         }
-        for (third, wanted) in &other.clock {
-            let seen = event.seen(*third);
+        for (third, wanted) in &cause.clock {
+            let seen = self.seen[*third];
             if seen < *wanted {
                 let problem = Problem::NotTransitive {
-                    through: hosts[*host].clone(),
-                    line: other.line,
-                    host: hosts[*third].clone(),
+                    through: self.hosts[host].clone(),
+                    line: cause.line,
+                    host: self.hosts[*third].clone(),
                     wanted: u64::from(*wanted),
                     seen: u64::from(seen),
                 };
                 return error(event.line, problem);
             }
+            self.known[*third] = self.known[*third].max(*wanted);
         }
+        Ok(())
     }
-    Ok(())
 }
 
-fn build(hosts: &[String], placed: &[Vec<Placed>]) -> Result<History, LogError> {
+fn build(
+    hosts: &[String],
+    placed: &[Vec<Placed>],
+    arrows: &[(Event, Event)],
+) -> Result<History, LogError> {
     let mut builder = HistoryBuilder::new();
     for host in hosts {
         let process = builder.host(host);
@@ -193,14 +278,9 @@ fn build(hosts: &[String], placed: &[Vec<Placed>]) -> Result<History, LogError> 
             builder.stamp(made, stamp);
         }
     }
-    for (own, events) in placed.iter().enumerate() {
-        for (index, event) in events.iter().enumerate() {
-            for from in causes(placed, own, index, event) {
-                let to = Event::new(own as u32, index as u32);
-                let drawn = builder.arrow(from, to, Link::Message);
-                debug_assert!(drawn.is_ok(), "checked to be there");
-            }
-        }
+    for (from, to) in arrows {
+        let drawn = builder.arrow(*from, *to, Link::Message);
+        debug_assert!(drawn.is_ok(), "checked to be there");
     }
     builder.build().map_err(|cycle| LogError {
         // The checks leave no circle: its clocks would have to rise all the way round.
@@ -210,27 +290,4 @@ fn build(hosts: &[String], placed: &[Vec<Placed>]) -> Result<History, LogError> 
             other: 0,
         },
     })
-}
-
-/// The last events that this one has seen and its predecessor has not, without those
-/// that others of them have seen.
-fn causes(placed: &[Vec<Placed>], own: usize, index: usize, event: &Placed) -> Vec<Event> {
-    let before = index.checked_sub(1).map(|index| &placed[own][index]);
-    let new: Vec<(usize, u32)> = event
-        .clock
-        .iter()
-        .copied()
-        .filter(|(host, count)| {
-            *host != own && before.is_none_or(|before| before.seen(*host) < *count)
-        })
-        .collect();
-    let last = |(host, count): (usize, u32)| &placed[host][count as usize - 1];
-    let follows = |one: (usize, u32)| {
-        new.iter()
-            .any(|other| *other != one && last(*other).seen(one.0) >= one.1)
-    };
-    let direct = new.iter().filter(|one| !follows(**one));
-    direct
-        .map(|(host, count)| Event::new(*host as u32, count - 1))
-        .collect()
 }

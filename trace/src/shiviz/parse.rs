@@ -1,6 +1,7 @@
 //! Finding the events of a log.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use regex::Regex;
 use serde_json::Value;
@@ -143,7 +144,6 @@ fn escape_braces(expression: &str) -> String {
 /// Says in which line a place of the log is.
 struct Lines<'a> {
     log: &'a str,
-    first: usize,
     /// The last place asked for, and its line.
     at: usize,
     line: usize,
@@ -153,18 +153,21 @@ impl<'a> Lines<'a> {
     fn new(log: &'a str, first: usize) -> Lines<'a> {
         Lines {
             log,
-            first,
             at: 0,
             line: first,
         }
     }
 
     fn of(&mut self, at: usize) -> usize {
-        if at < self.at {
-            (self.at, self.line) = (0, self.first);
-        }
-        let between = &self.log.as_bytes()[self.at..at];
-        self.line += between.iter().filter(|byte| **byte == b'\n').count();
+        // From the last place, also backwards: an event's clock may stand before its host.
+        let lines = |from: usize, to: usize| {
+            let between = &self.log.as_bytes()[from..to];
+            between.iter().filter(|byte| **byte == b'\n').count()
+        };
+        self.line = match at < self.at {
+            true => self.line - lines(at, self.at),
+            false => self.line + lines(self.at, at),
+        };
         self.at = at;
         self.line
     }
@@ -182,13 +185,13 @@ fn parse(log: &str, first: usize, parser: &str, delimiter: &str) -> Result<Vec<R
         }
     }
     let mut lines = Lines::new(log, first);
-    let mut runs = Vec::new();
+    let (mut runs, mut names) = (Vec::new(), HashSet::new());
     for (name, begin, end) in split(log, first, delimiter)? {
         let entries = entries(&log[..end], begin, &parser, &mut lines)?;
         if entries.is_empty() {
             continue;
         }
-        if runs.iter().any(|run: &Run| run.name == name) && !name.is_empty() {
+        if !name.is_empty() && !names.insert(name.clone()) {
             return Err(LogError {
                 line: lines.of(begin),
                 problem: Problem::SameRun(name),

@@ -1,5 +1,6 @@
 //! Writing logs.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -63,7 +64,10 @@ fn each(history: &History, mut see: impl FnMut(&str, &str, &str)) {
 
 /// Names without white space, each once, that do not look like a clock.
 fn hosts(history: &History) -> Vec<String> {
-    let mut hosts: Vec<String> = Vec::new();
+    let mut taken = HashSet::new();
+    // The next number behind a name that is taken.
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let mut hosts = Vec::new();
     for process in history.processes() {
         let name: String = process
             .name
@@ -82,10 +86,10 @@ fn hosts(history: &History) -> Vec<String> {
             name
         };
         let mut unique = name.clone();
-        let mut number = 2;
-        while hosts.contains(&unique) {
+        while !taken.insert(unique.clone()) {
+            let number = numbers.entry(name.clone()).or_insert(2);
             unique = format!("{name}_{number}");
-            number += 1;
+            *number += 1;
         }
         hosts.push(unique);
     }
