@@ -103,6 +103,60 @@ fn all_between_threads_of_all_kinds() {
     end(rt);
 }
 
+type Patience = fn(&Arc<Stage>) -> usize;
+
+fn patient_solutions() -> [(&'static str, Patience); 8] {
+    use bounded_buffer::patience;
+    [
+        ("semaphore", patience::<bounded_buffer::semaphore::Bounded>),
+        ("mesa", patience::<bounded_buffer::mesa::Bounded>),
+        ("hoare", patience::<bounded_buffer::hoare::Bounded>),
+        ("region", patience::<bounded_buffer::region::Bounded>),
+        (
+            "serializer",
+            patience::<bounded_buffer::serializer::Bounded>,
+        ),
+        ("path", patience::<bounded_buffer::path::Bounded>),
+        ("channel", patience::<bounded_buffer::channel::Bounded>),
+        (
+            "rendezvous",
+            patience::<bounded_buffer::rendezvous::Bounded>,
+        ),
+    ]
+}
+
+/// Some of those who wait give up, when time and order draw it so.
+#[test]
+fn those_whose_time_is_up_break_nothing_under_seeds() {
+    for (mechanism, solution) in patient_solutions() {
+        let _dog = watchdog();
+        let mut gave_up = 0;
+        for seed in 0..seeds(40) {
+            // SAFETY: as in `under_seed`.
+            gave_up += unsafe {
+                schedules(seed).run(seed, move || solution(&Stage::new(Kind::Seeded, 10, seed)))
+            };
+        }
+        println!("bounded buffer, {mechanism}: {gave_up} gave up");
+        assert!(gave_up > 0, "{mechanism}: nobody's time was up");
+    }
+}
+
+#[test]
+fn those_whose_time_is_up_break_nothing_between_threads_of_all_kinds() {
+    let rt = Runtime::builder()
+        .lwps(2)
+        .time_slice(Some(Duration::from_millis(1)))
+        .build()
+        .unwrap();
+    for (mechanism, solution) in patient_solutions() {
+        let _dog = watchdog();
+        let run = move || solution(&Stage::new(Kind::Mixed, many(100), 1));
+        println!("{mechanism}: {} gave up", on(&rt, run).join().unwrap());
+    }
+    end(rt);
+}
+
 /// Nanoseconds per operation of light threads on one LWP, the least of some rounds.
 fn nanoseconds(rt: &Runtime, solution: fn(&Arc<Stage>)) -> f64 {
     // Without optimisation the figures say nothing, and are only printed.

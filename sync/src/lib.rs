@@ -4,7 +4,8 @@
 //! or in the primitive, and under one contract:
 //!
 //! * it works between user threads, kernel threads, and both mixed;
-//! * whatever may wait has a form that does not and one with a deadline;
+//! * whatever may wait has a form that does not and one with a deadline (but for calls
+//!   that run an initializer, half a duplex pair, and `closed`);
 //! * a wait that ends with a timeout or a cancel leaves no trace, and a wake-up
 //!   that it had consumed is passed on;
 //! * waiting is a cancellation point, except for locks, which have a form that is;

@@ -9,7 +9,7 @@ use lisle::channel::{Receiver, Sender, select};
 use lisle::thread::Builder;
 use lisle::upcall::Source;
 
-use super::support::{end, many, on, until, watchdog};
+use super::support::{end, hog, many, on, until, watchdog};
 use super::travel::Trip;
 use super::{FLAVOURS, channel};
 
@@ -111,7 +111,7 @@ fn messages_survive_forced_migration() {
 /// Longer than a slice now and then, and a nap in the kernel at other times.
 fn compute_or_block(n: usize) {
     if n % 64 == 63 {
-        (0..400_000).for_each(|turn| _ = std::hint::black_box(turn));
+        hog(Duration::from_millis(3));
     } else if n % 16 == 15 {
         std::thread::sleep(Duration::from_micros(50));
     }
@@ -153,7 +153,9 @@ fn messages_survive_forced_preemption_and_blocking() {
         assert_eq!(received.iter().map(Vec::len).sum::<usize>(), 3 * count);
         check(count, &received);
     }
-    assert!(rt.upcalls().blocked > 0, "nobody blocked");
+    let upcalls = rt.upcalls();
+    assert!(upcalls.blocked > 0, "nobody blocked");
+    assert!(upcalls.preempted > 0, "nobody was preempted");
     until(|| rt.upcalls().without_lwp() == 0);
     end(rt);
 }

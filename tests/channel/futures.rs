@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use lisle::channel::{RecvError, after, bounded, select, unbounded};
-use lisle::thread::{self, Thread};
+use lisle::thread::{self, State, Thread, ThreadInfo};
 
-use super::support::{Log, child, end, on, runtime, watchdog};
-use super::{FLAVOURS, TICK, channel, under_seeds};
+use super::support::{Log, alone, child, end, on, runtime, until, watchdog};
+use super::{FLAVOURS, LONG, TICK, channel, under_seeds};
 
 /// Unparks the thread that polls.
 struct Unpark(Thread);
@@ -234,4 +234,53 @@ fn a_waker_that_panics_harms_nobody() {
 fn a_task_waits_for_a_timer() {
     let _dog = watchdog();
     assert!(block_on(after(TICK).recv_async()).is_ok());
+}
+
+fn sleepers() -> usize {
+    let sleeps = |info: &ThreadInfo| matches!(info.state, State::Waiting { reason, .. } if reason == "sleep");
+    thread::list().iter().filter(|info| sleeps(info)).count()
+}
+
+/// However often it is polled, a future has one thread sleep; and none once it is gone.
+#[test]
+fn a_dropped_wait_for_a_timer_leaves_no_thread() {
+    let _dog = watchdog();
+    alone(
+        "futures::a_dropped_wait_for_a_timer_leaves_no_thread",
+        || {
+            let timer = after(LONG);
+            let count = Arc::new(Count::default());
+            let mut future = Box::pin(timer.recv_async());
+            for _ in 0..3 {
+                assert!(poll(future.as_mut(), &count).is_pending());
+            }
+            until(|| sleepers() == 1);
+            drop(future);
+            until(|| sleepers() == 0);
+            assert_eq!(count.0.load(Ordering::SeqCst), 0, "nothing was due");
+        },
+    );
+}
+
+/// Messages that were promised and come back stand where they stood before.
+#[test]
+fn messages_come_back_in_their_order() {
+    let _dog = watchdog();
+    for flavour in [None, Some(3), Some(100)] {
+        for first in [0, 1, 2] {
+            let (sender, receiver) = channel(flavour);
+            let count = Arc::new(Count::default());
+            let mut tasks: Vec<_> = (0..3).map(|_| Box::pin(receiver.recv_async())).collect();
+            for task in &mut tasks {
+                assert!(poll(task.as_mut(), &count).is_pending());
+            }
+            (0..3).for_each(|n| sender.send(n).unwrap());
+            tasks.rotate_left(first);
+            drop(tasks);
+            assert!(
+                (0..3).map(|_| receiver.recv().unwrap()).eq(0..3),
+                "{flavour:?}"
+            );
+        }
+    }
 }

@@ -112,7 +112,7 @@ fn a_select_on_both_ends_of_the_same_channels_commits_exactly_one_arm() {
         let (ours, rest) = ((a.clone(), b.clone()), [a.1, b.1]);
         let totals = crowd(&rt, 2, move |number| {
             let ((a, b), mut sum) = (&ours, 0_isize);
-            for _ in 0..rounds {
+            for round in 0..rounds {
                 let value = number + 1;
                 // The last one left has nobody to meet.
                 select! {
@@ -120,13 +120,15 @@ fn a_select_on_both_ends_of_the_same_channels_commits_exactly_one_arm() {
                     send(b.0, value) -> sent => { sent.unwrap(); sum -= value as isize }
                     recv(a.1) -> value => sum += value.unwrap() as isize,
                     recv(b.1) -> value => sum += value.unwrap() as isize,
-                    default(10 * TICK) => break,
+                    default(10 * TICK) => return (sum, round),
                 }
             }
-            sum
+            (sum, rounds)
         });
+        let commits: usize = totals.iter().map(|(_, rounds)| rounds).sum();
+        assert!(commits >= rounds / 2, "only {commits} arms were committed");
         let left: usize = rest.iter().flat_map(Receiver::try_iter).sum();
-        let total: isize = totals.into_iter().sum();
+        let total: isize = totals.into_iter().map(|(sum, _)| sum).sum();
         assert_eq!(
             total + left as isize,
             0,
@@ -252,4 +254,25 @@ fn auto_traits_are_crossbeams() {
     type Future = lisle::channel::RecvFuture<'static, Rc<u8>>;
     assert!(!has!(Future: Send));
     let _ = bounded::<u8>(0);
+}
+
+/// Two who each take one for one that they have sent never fill three places.
+#[test]
+fn a_channel_that_has_room_is_not_full() {
+    let _dog = watchdog();
+    let (sender, receiver) = bounded(2);
+    let [one, other] = [0, 1].map(|tries| {
+        let (sender, receiver) = (sender.clone(), receiver.clone());
+        std::thread::spawn(move || {
+            for n in 0..many(200_000) {
+                match tries {
+                    0 => sender.send(n).unwrap(),
+                    _ => sender.try_send(n).expect("there is room"),
+                }
+                receiver.recv().unwrap();
+            }
+        })
+    });
+    one.join().unwrap();
+    other.join().unwrap();
 }

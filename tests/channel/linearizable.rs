@@ -7,11 +7,18 @@
 //! verifying concurrent objects", 1993; their search, with memory.)
 //!
 //! A send that a select has chosen is two operations: it reserves room, so that
-//! others may find the queue full, and then fills it.
+//! others may find the queue full, and then fills it. Until then it is in nobody's way who
+//! waits to receive: a message may pass it, straight from its sender to its receiver. One
+//! that gave up when its time was over found the queue full at some moment, as a receive
+//! found it empty.
+//!
+//! A rendezvous is no queue: its history is accepted if each message was sent once and
+//! received once, by two operations that overlap in time, and by none that gave up.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lisle::channel::{Receiver, Sender, select};
 
@@ -37,6 +44,8 @@ struct Event {
 
 const THREADS: u32 = 3;
 const STEPS: u32 = 5;
+/// Shorter than some waits and longer than others.
+const A_WHILE: Duration = Duration::from_micros(100);
 
 /// A small generator of choices (Steele, Lea and Flood's SplitMix64).
 struct Choices(u64);
@@ -65,7 +74,7 @@ fn act(
         let from = clock.fetch_add(1, Ordering::SeqCst);
         let sent = |ok| if ok { Deed::Sent(message) } else { Deed::Full };
         let received = |got: Option<u32>| got.map_or(Deed::Empty, Deed::Received);
-        let deed = match choices.below(4) {
+        let deed = match choices.below(6) {
             0 => sent(sender.try_send(message).is_ok()),
             1 => received(receiver.try_recv().ok()),
             2 => select! {
@@ -75,10 +84,12 @@ fn act(
                 }
                 default => Deed::Full,
             },
-            _ => select! {
+            3 => select! {
                 recv(receiver) -> got => received(got.ok()),
                 default => Deed::Empty,
             },
+            4 => sent(sender.send_timeout(message, A_WHILE).is_ok()),
+            _ => received(receiver.recv_timeout(A_WHILE).ok()),
         };
         let to = clock.fetch_add(1, Ordering::SeqCst);
         if let Deed::Filled(message) = deed {
@@ -94,6 +105,8 @@ fn act(
 struct Queue {
     messages: VecDeque<u32>,
     reserved: BTreeSet<u32>,
+    /// A message that passes those, because its receiver waits: it is received next.
+    passing: Option<u32>,
 }
 
 impl Queue {
@@ -101,7 +114,14 @@ impl Queue {
     fn follows(&mut self, capacity: Option<usize>, deed: Deed) -> bool {
         let len = self.messages.len() + self.reserved.len();
         let full = capacity.is_some_and(|capacity| len >= capacity);
+        if let Some(message) = self.passing.take() {
+            return matches!(deed, Deed::Received(received) if received == message);
+        }
         match deed {
+            Deed::Sent(message) if full && self.messages.is_empty() => {
+                self.passing = Some(message);
+                true
+            }
             Deed::Sent(_) | Deed::Reserved(_) if full => false,
             Deed::Sent(message) => {
                 self.messages.push_back(message);
@@ -128,7 +148,7 @@ fn is_linearizable(
     tried: &mut HashSet<(u64, Queue)>,
 ) -> bool {
     if done.count_ones() as usize == events.len() {
-        return true;
+        return queue.passing.is_none();
     }
     if !tried.insert((done, queue.clone())) {
         return false;
@@ -147,20 +167,46 @@ fn is_linearizable(
     })
 }
 
-fn check(events: &[Event], capacity: Option<usize>) {
+/// Whether all messages that were sent were received, each at a meeting.
+fn are_meetings(events: &[Event]) -> bool {
+    let (mut sends, mut receipts) = (BTreeMap::new(), BTreeMap::new());
+    for event in events {
+        let again = match event.deed {
+            Deed::Sent(message) | Deed::Filled(message) => sends.insert(message, event),
+            Deed::Received(message) => receipts.insert(message, event),
+            Deed::Reserved(_) | Deed::Full | Deed::Empty => None,
+        };
+        if again.is_some() {
+            return false;
+        }
+    }
+    let overlap = |(a, b): (&&Event, &&Event)| a.from < b.to && b.from < a.to;
+    sends.keys().eq(receipts.keys()) && sends.values().zip(receipts.values()).all(overlap)
+}
+
+/// Returns how many messages were received.
+fn check(events: &[Event], capacity: Option<usize>) -> usize {
+    let is_receipt = |event: &&Event| matches!(event.deed, Deed::Received(_));
+    let received = events.iter().filter(is_receipt).count();
+    if capacity == Some(0) {
+        assert!(are_meetings(events), "no meetings: {events:#?}");
+        return received;
+    }
     let found = is_linearizable(events, capacity, 0, &Queue::default(), &mut HashSet::new());
     assert!(
         found,
         "no queue of capacity {capacity:?} did this: {events:#?}"
     );
+    received
 }
 
-const QUEUES: [Option<usize>; 3] = [None, Some(1), Some(2)];
+const KINDS: [Option<usize>; 4] = [None, Some(1), Some(2), Some(0)];
 
 #[test]
 fn histories_under_seeds_are_linearizable() {
     let _dog = watchdog();
-    for capacity in QUEUES {
+    for capacity in KINDS {
+        let mut received = 0;
         for seed in 0..5 * seeds() {
             let crowd = move || {
                 let ends = channel(capacity);
@@ -177,8 +223,9 @@ fn histories_under_seeds_are_linearizable() {
                 log.take()
             };
             // SAFETY: as in `support::under_seeds`.
-            check(&unsafe { schedules(seed).run(seed, crowd) }, capacity);
+            received += check(&unsafe { schedules(seed).run(seed, crowd) }, capacity);
         }
+        assert_ne!(received, 0, "{capacity:?}");
     }
 }
 
@@ -187,7 +234,8 @@ fn histories_of_a_mixed_crowd_are_linearizable() {
     let _dog = watchdog();
     let rt = runtime(2);
     let rounds = if emulated() { 20 } else { 500 };
-    for capacity in QUEUES {
+    for capacity in KINDS {
+        let mut received = 0;
         for seed in 0..rounds {
             let ends = channel(capacity);
             let (clock, log) = (Arc::new(AtomicU64::new(0)), Log::new());
@@ -199,8 +247,9 @@ fn histories_of_a_mixed_crowd_are_linearizable() {
             let kernel = std::thread::spawn(part(2));
             light.into_iter().for_each(|thread| thread.join().unwrap());
             kernel.join().unwrap();
-            check(&log.take(), capacity);
+            received += check(&log.take(), capacity);
         }
+        assert_ne!(received, 0, "{capacity:?}");
     }
     end(rt);
 }
@@ -227,4 +276,13 @@ fn the_checker_refuses_what_no_queue_does() {
         &[event(0, 5, Deed::Sent(1)), event(2, 3, Deed::Empty)],
         None
     ));
+    let met = event(1, 4, Deed::Received(1));
+    assert!(are_meetings(&[event(0, 2, Deed::Sent(1)), met]));
+    assert!(!are_meetings(&[a, twice]), "one after the other");
+    assert!(!are_meetings(&[event(0, 2, Deed::Full), met]), "not sent");
+    assert!(!are_meetings(&[a]), "not received");
+    assert!(
+        !are_meetings(&[event(0, 2, Deed::Sent(1)), met, met]),
+        "twice"
+    );
 }

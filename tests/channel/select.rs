@@ -137,6 +137,29 @@ fn what_is_removed_is_not_chosen() {
     assert_eq!(other, 1);
 }
 
+/// Room that a select was promised is taken for whoever would have to wait there, but in nobody's
+/// way who waits to receive.
+#[test]
+fn a_message_passes_room_that_is_promised_if_its_receiver_waits() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    let (sender, receiver) = bounded(1);
+    let mut select = Select::new();
+    select.send(&sender);
+    let place = select.select();
+    assert!(sender.try_send(1).is_err(), "its room is taken");
+    let receiving = on(&rt, {
+        let receiver = receiver.clone();
+        move || receiver.recv()
+    });
+    until_waiting(receiving.thread(), RECEIVING);
+    assert_eq!(sender.try_send(2), Ok(()));
+    assert_eq!(receiving.join().unwrap(), Ok(2));
+    place.send(&sender, 3).unwrap();
+    assert_eq!(receiver.try_recv(), Ok(3));
+    end(rt);
+}
+
 #[test]
 fn an_operation_that_is_not_completed_panics_and_gives_back() {
     let _dog = watchdog();
@@ -564,4 +587,31 @@ fn many_arms() {
         assert_eq!(operation.recv(&channels[n].1), Ok(n));
     }
     thread::yield_now();
+}
+
+/// A body may take the ends of its own select, as crossbeam's: the operation is over.
+#[test]
+fn a_body_may_move_and_replace_the_ends() {
+    let _dog = watchdog();
+    let (sender, mut receiver) = bounded(1);
+    sender.send(1).unwrap();
+    drop(sender);
+    let mut got = Vec::new();
+    loop {
+        select! {
+            recv(receiver) -> message => match message {
+                Ok(message) => got.push(message),
+                Err(_) => receiver = never(),
+            },
+            default(TICK) => break,
+        }
+    }
+    assert_eq!(got, [1]);
+    let (sender, receiver) = bounded(1);
+    select! {
+        send(sender, 2) -> sent => { sent.unwrap(); drop(sender) }
+    }
+    select! {
+        recv(receiver) -> message => { assert_eq!(message, Ok(2)); drop(receiver) }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::harness::{Kind, Stage, child, joined_or_cancelled, quiesce, serve};
 
@@ -11,6 +12,13 @@ pub(crate) trait Buffer: Send + Sync + 'static {
     fn new() -> Self;
     fn put(&self, item: usize);
     fn take(&self) -> usize;
+}
+
+/// The same for those who do not wait for ever.
+pub(crate) trait Patient: Buffer {
+    /// Whether it was put in time.
+    fn put_until(&self, item: usize, deadline: Instant) -> bool;
+    fn take_until(&self, deadline: Instant) -> Option<usize>;
 }
 
 /// What was put, and what was taken: numbers and sums of items.
@@ -81,6 +89,55 @@ pub(crate) fn drive<S: Buffer>(stage: &Arc<Stage>) {
     );
 }
 
+/// Those whose time is up leave no trace: nothing is lost or doubled, and afterwards as much
+/// fits as before. Returns how many gave up.
+pub(crate) fn patience<S: Patient>(stage: &Arc<Stage>) -> usize {
+    let (buffer, books) = (Arc::new(S::new()), Arc::new(Books::default()));
+    let gave_up = Arc::new(AtomicUsize::new(0));
+    let late = |stage: &Stage| {
+        let millis = Duration::from_millis(stage.random(3));
+        lisle::time::now() + millis
+    };
+    let crowd = (0..6).map(|who| {
+        let (buffer, books) = (buffer.clone(), books.clone());
+        let (gave_up, actors) = (gave_up.clone(), stage.clone());
+        stage.spawn(who / 2, move || {
+            for round in 0..actors.rounds {
+                if actors.random(3) == 0 {
+                    lisle::thread::sleep(Duration::from_millis(actors.random(3)));
+                }
+                let item = 1 + who * actors.rounds + round;
+                let done = if who % 2 == 0 {
+                    let put = buffer.put_until(item, late(&actors));
+                    put.then(|| enter(&books.put, item))
+                } else {
+                    let taken = buffer.take_until(late(&actors));
+                    taken.map(|item| enter(&books.taken, item))
+                };
+                if done.is_none() {
+                    gave_up.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        })
+    });
+    let crowd: Vec<_> = crowd.collect();
+    crowd.into_iter().for_each(|one| one.join());
+    let left = read(&books.put)[0] - read(&books.taken)[0];
+    assert!(left <= CAPACITY, "{left} items are left");
+    (0..left).for_each(|_| enter(&books.taken, buffer.take()));
+    assert_eq!(
+        read(&books.put),
+        read(&books.taken),
+        "an item was lost or doubled"
+    );
+    let soon = || lisle::time::now() + Duration::from_millis(1);
+    assert_eq!(buffer.take_until(soon()), None, "an item too many");
+    (0..CAPACITY).for_each(|item| buffer.put(item));
+    assert!(!buffer.put_until(CAPACITY, soon()), "a place too many");
+    (0..CAPACITY).for_each(|item| assert_eq!(buffer.take(), item));
+    gave_up.load(Ordering::SeqCst)
+}
+
 /// Exactly so many items fit.
 fn capacity<S: Buffer>() {
     let (buffer, put) = (Arc::new(S::new()), Arc::new(AtomicUsize::new(0)));
@@ -143,6 +200,26 @@ pub(crate) mod semaphore {
         }
     }
     //:
+
+    impl Patient for Bounded {
+        fn put_until(&self, item: usize, deadline: Instant) -> bool {
+            let free = self.free.p_deadline(deadline);
+            if free {
+                self.items.lock().unwrap().push_back(item);
+                self.filled.v();
+            }
+            free
+        }
+
+        fn take_until(&self, deadline: Instant) -> Option<usize> {
+            let filled = self.filled.p_deadline(deadline);
+            filled.then(|| {
+                let item = self.items.lock().unwrap().pop_front().unwrap();
+                self.free.v();
+                item
+            })
+        }
+    }
 }
 
 pub(crate) mod mesa {
@@ -177,6 +254,30 @@ pub(crate) mod mesa {
         }
     }
     //:
+
+    impl Patient for Bounded {
+        fn put_until(&self, item: usize, deadline: Instant) -> bool {
+            let Some(mut items) = self.0.enter_deadline(deadline) else {
+                return false;
+            };
+            let free =
+                items.wait_while_deadline(NOT_FULL, deadline, |items| items.len() == CAPACITY);
+            if free {
+                items.push_back(item);
+                items.notify_one(NOT_EMPTY);
+            }
+            free
+        }
+
+        fn take_until(&self, deadline: Instant) -> Option<usize> {
+            let mut items = self.0.enter_deadline(deadline)?;
+            let filled = items.wait_while_deadline(NOT_EMPTY, deadline, |items| items.is_empty());
+            filled.then(|| {
+                items.notify_one(NOT_FULL);
+                items.pop_front().unwrap()
+            })
+        }
+    }
 }
 
 pub(crate) mod hoare {
@@ -216,13 +317,37 @@ pub(crate) mod hoare {
         }
     }
     //:
+
+    impl Patient for Bounded {
+        fn put_until(&self, item: usize, deadline: Instant) -> bool {
+            let Some(mut items) = self.0.enter_deadline(deadline) else {
+                return false;
+            };
+            let free = items.len() < CAPACITY || items.wait_deadline(NOT_FULL, deadline);
+            if free {
+                items.push_back(item);
+                items.signal(NOT_EMPTY);
+            }
+            free
+        }
+
+        fn take_until(&self, deadline: Instant) -> Option<usize> {
+            let mut items = self.0.enter_deadline(deadline)?;
+            let filled = !items.is_empty() || items.wait_deadline(NOT_EMPTY, deadline);
+            filled.then(|| {
+                let item = items.pop_front().unwrap();
+                items.signal(NOT_FULL);
+                item
+            })
+        }
+    }
 }
 
 pub(crate) mod region {
     use super::*;
     use std::collections::VecDeque;
 
-    use lisle::sync::Region;
+    use lisle::sync::{Inside, Region};
 
     //: buffer region
     pub(crate) struct Bounded(Region<VecDeque<usize>>);
@@ -247,6 +372,22 @@ pub(crate) mod region {
         }
     }
     //:
+
+    impl Patient for Bounded {
+        fn put_until(&self, item: usize, deadline: Instant) -> bool {
+            let put = |items: &mut Inside<'_, VecDeque<usize>>| items.push_back(item);
+            let free = |items: &VecDeque<usize>| items.len() < CAPACITY;
+            self.0.when_deadline(deadline, free, put).is_some()
+        }
+
+        fn take_until(&self, deadline: Instant) -> Option<usize> {
+            self.0.when_deadline(
+                deadline,
+                |items| !items.is_empty(),
+                |items| items.pop_front().unwrap(),
+            )
+        }
+    }
 }
 
 pub(crate) mod serializer {
@@ -279,6 +420,25 @@ pub(crate) mod serializer {
         }
     }
     //:
+
+    impl Patient for Bounded {
+        fn put_until(&self, item: usize, deadline: Instant) -> bool {
+            let Some(mut items) = self.0.enter_deadline(deadline) else {
+                return false;
+            };
+            let free = items.enqueue_deadline(PUT, deadline, |items| items.len() < CAPACITY);
+            if free {
+                items.push_back(item);
+            }
+            free
+        }
+
+        fn take_until(&self, deadline: Instant) -> Option<usize> {
+            let mut items = self.0.enter_deadline(deadline)?;
+            let filled = items.enqueue_deadline(TAKE, deadline, |items| !items.is_empty());
+            filled.then(|| items.pop_front().unwrap())
+        }
+    }
 }
 
 pub(crate) mod path {
@@ -312,6 +472,18 @@ pub(crate) mod path {
         }
     }
     //:
+
+    impl Patient for Bounded {
+        fn put_until(&self, item: usize, deadline: Instant) -> bool {
+            let put = || self.items.lock().unwrap().push_back(item);
+            self.path.perform_deadline("put", deadline, put).is_some()
+        }
+
+        fn take_until(&self, deadline: Instant) -> Option<usize> {
+            let take = || self.items.lock().unwrap().pop_front().unwrap();
+            self.path.perform_deadline("take", deadline, take)
+        }
+    }
 }
 
 pub(crate) mod channel {
@@ -347,6 +519,22 @@ pub(crate) mod channel {
         }
     }
     //:
+
+    impl Patient for Bounded {
+        fn put_until(&self, item: usize, deadline: Instant) -> bool {
+            let free = self.places.1.recv_deadline(deadline).is_ok();
+            if free {
+                self.items.0.send(item).unwrap();
+            }
+            free
+        }
+
+        fn take_until(&self, deadline: Instant) -> Option<usize> {
+            let item = self.items.1.recv_deadline(deadline).ok()?;
+            self.places.0.send(()).unwrap();
+            Some(item)
+        }
+    }
 }
 
 pub(crate) mod rendezvous {
@@ -393,4 +581,14 @@ pub(crate) mod rendezvous {
         }
     }
     //:
+
+    impl Patient for Bounded {
+        fn put_until(&self, item: usize, deadline: Instant) -> bool {
+            self.put.call_deadline(item, deadline).is_ok()
+        }
+
+        fn take_until(&self, deadline: Instant) -> Option<usize> {
+            self.take.call_deadline((), deadline).ok()
+        }
+    }
 }

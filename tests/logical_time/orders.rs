@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use lisle::clock::{Process, VectorTime};
+use lisle::clock::{LamportStamp, Process, VectorTime};
 use lisle::delivery::{
     Arrival, Broadcast, Causal, CausalHeader, Delivery, Envelope, Fifo, FifoHeader, Loss,
     MessageId, Missing, PointToPoint, Protocol, Refused, Total,
@@ -597,4 +597,41 @@ fn who_is_no_member_of_a_total_order_is_refused() {
     assert!(refused(&mut bob, alice.broadcast("late")));
     assert_eq!(bob.deliver().unwrap().message, "mine");
     assert_eq!((bob.deliver(), bob.process()), (None, b));
+}
+
+/// All see the same of a liar, so nothing is lost, and the order is the same everywhere.
+#[test]
+fn times_that_do_not_rise_harm_no_total_order() {
+    let all @ [liar, _, _] = processes();
+    let [mut mallory, mut bob, mut carol] = all.map(|p| Total::new(p, all));
+    let lies = [9, 9, 3, 12, 0].map(|time| {
+        let mut envelope = mallory.broadcast(time);
+        envelope.message.stamp = LamportStamp {
+            time,
+            process: liar,
+        };
+        envelope
+    });
+    // One member speaks in between.
+    let said = bob.broadcast(100);
+    for lie in lies {
+        bob.arrive(lie).unwrap();
+    }
+    carol.arrive(said).unwrap();
+    for lie in lies.iter().rev() {
+        carol.arrive(*lie).unwrap();
+    }
+    bob.arrive(carol.reply().unwrap()).unwrap();
+    carol.arrive(bob.reply().unwrap()).unwrap();
+    let mut last = mallory.broadcast(13);
+    last.message.stamp.time = 13;
+    let orders = [&mut bob, &mut carol].map(|member| {
+        member.arrive(last).unwrap();
+        let all = std::iter::from_fn(|| member.deliver());
+        all.map(|delivery| delivery.message).collect::<Vec<_>>()
+    });
+    assert_eq!(
+        orders,
+        [[100, 9, 9, 3, 12, 0, 13], [100, 9, 9, 3, 12, 0, 13]]
+    );
 }

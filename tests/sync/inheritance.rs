@@ -281,3 +281,45 @@ fn one_inside_at_a_time_under_seeds() {
         assert_eq!(*mutexes[0].try_lock().unwrap(), 15);
     });
 }
+
+/// The priority of one that waits already counts as if it had come with it.
+#[test]
+fn a_waiter_that_becomes_urgent_lends_that_and_goes_first() {
+    let _dog = watchdog();
+    let rt = prioritized();
+    let director = move || {
+        let (mutex, log) = (Arc::new(PriorityMutex::new(())), Log::new());
+        let held = mutex.clone();
+        let low = with_priority(LOW, move || {
+            let _held = held.lock().unwrap();
+            thread::park();
+            work();
+        });
+        yield_until_waiting(low.thread(), "park");
+        let [first, second] = ["first", "second"].map(|name| {
+            let (mutex, log) = (mutex.clone(), log.clone());
+            let waiter = with_priority(LOW, move || {
+                let _held = mutex.lock().unwrap();
+                log.note(name);
+            });
+            yield_until_waiting(waiter.thread(), "priority mutex");
+            waiter
+        });
+        second.thread().set_priority(HIGH);
+        let its_log = log.clone();
+        let middle = with_priority(MIDDLE, move || {
+            work();
+            its_log.note("middle");
+        });
+        low.thread().unpark();
+        for thread in [low, first, second, middle] {
+            thread.join().unwrap();
+        }
+        log.take()
+    };
+    let order = spawn(Builder::new().priority(0).on(&rt), director)
+        .join()
+        .unwrap();
+    assert_eq!(order, ["second", "middle", "first"]);
+    end(rt);
+}

@@ -1,11 +1,12 @@
 //! Barriers, wait groups and parkers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lisle::sync::{Barrier, Parker, WaitGroup};
-use lisle::thread;
+use lisle::{cancel, thread};
 
 use super::support::{child, end, many, on, runtime, until_waiting, watchdog};
 use super::{LONG, is_cancelled, under_seeds, yield_until_waiting};
@@ -155,7 +156,6 @@ fn a_parker_has_one_token() {
     until_waiting(waiter.thread(), "parker");
     unparker.unpark();
     let parker = waiter.join().unwrap();
-    // A cancelled park takes no token.
     let waiter = on(&rt, move || parker.park());
     until_waiting(waiter.thread(), "parker");
     waiter.thread().cancel();
@@ -166,6 +166,7 @@ fn a_parker_has_one_token() {
     end(rt);
 }
 
+/// A park that is cancelled has taken no token: the next one finds it.
 #[test]
 fn no_token_is_lost_under_seeds() {
     let _dog = watchdog();
@@ -173,15 +174,16 @@ fn no_token_is_lost_under_seeds() {
         let parker = Parker::default();
         let unparker = parker.unparker().clone();
         let waiter = child(move || {
-            parker.park_timeout(TICK);
-            parker
+            let park = || parker.park();
+            if is_cancelled(catch_unwind(AssertUnwindSafe(park))) {
+                cancel::shield(park);
+            }
         });
         yield_until_waiting(waiter.thread(), "parker");
-        thread::sleep(TICK);
+        let cancelled = waiter.thread().clone();
+        let canceller = child(move || cancelled.cancel());
         unparker.unpark();
-        let parker = waiter.join().unwrap();
-        // The token came in time, or is still there.
-        unparker.unpark();
-        parker.park();
+        canceller.join().unwrap();
+        waiter.join().unwrap();
     });
 }

@@ -11,7 +11,7 @@ use lisle::sync::{
 };
 use lisle::thread::{self, Builder};
 
-use super::support::{end, many, on, watchdog};
+use super::support::{end, hog, many, on, watchdog};
 
 /// What the threads share. Each number is added to under its own lock.
 struct Shared {
@@ -31,12 +31,20 @@ struct Shared {
     alone: [Mutex<usize>; 2],
 }
 
-/// Longer than a slice, now and then: then its LWP goes on without it.
+/// Longer than a slice, now and then, and a nap in the kernel at other times: then its
+/// LWP goes on without it.
 fn compute(round: usize) {
-    let turns = if round % 64 == 63 { 200_000 } else { 50 };
-    for turn in 0..turns {
-        std::hint::black_box(turn);
+    match round % 64 {
+        63 => hog(Duration::from_millis(3)),
+        31 => nap(),
+        _ => (0..50).for_each(|turn| _ = std::hint::black_box(turn)),
     }
+}
+
+/// A leaf: std's sleep knows nothing of lisle.
+#[inline(never)]
+fn nap() {
+    std::thread::sleep(Duration::from_micros(200));
 }
 
 /// Each brings a token and takes one, and is moved while it is inside.
@@ -171,5 +179,8 @@ fn full_light_and_kernel_threads_share_everything() {
     let alone = shared.alone.each_ref().map(|n| *n.try_lock().unwrap());
     assert_eq!(alone, [all; 2]);
     assert!(shared.path.try_perform("take", || ()).is_none());
+    let upcalls = rt.upcalls();
+    assert!(upcalls.blocked > 0, "nobody blocked");
+    assert!(upcalls.preempted > 0, "nobody was preempted");
     end(rt);
 }

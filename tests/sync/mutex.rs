@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lisle::cancel;
-use lisle::sync::{Mutex, TryLockError};
+use lisle::sync::{Mutex, Once, TryLockError};
 use lisle::thread;
 
 use super::is_cancelled;
@@ -177,5 +177,52 @@ fn light_bound_and_kernel_threads_exclude_each_other() {
     bound.unwrap().join().unwrap();
     kernel.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(*pair.lock().unwrap(), (12 * rounds, 12 * rounds));
+    end(rt);
+}
+
+/// Whoever catches a cancel goes on as if there had been none: a panic after that is one.
+#[test]
+fn a_panic_after_a_caught_cancel_poisons() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    let (mutex, once) = (Arc::new(Mutex::new(0)), Arc::new(Once::new()));
+    let (same, also) = (mutex.clone(), once.clone());
+    let thread = on(&rt, move || {
+        let caught = || {
+            thread::current().cancel();
+            let checkpoint = std::panic::catch_unwind(cancel::checkpoint);
+            assert!(is_cancelled(checkpoint));
+        };
+        caught();
+        let panics = || also.call_once(|| panic!("expected: in the closure"));
+        std::panic::catch_unwind(panics).unwrap_err();
+        caught();
+        let _guard = same.lock().unwrap();
+        panic!("expected: with the guard");
+    });
+    thread.join().unwrap_err();
+    assert!(mutex.is_poisoned());
+    let again = || once.call_once(|| {});
+    std::panic::catch_unwind(again).expect_err("the closure panicked");
+    end(rt);
+}
+
+#[test]
+fn a_cancel_that_is_passed_on_does_not_poison() {
+    let _dog = watchdog();
+    let rt = runtime(1);
+    let mutex = Arc::new(Mutex::new(0));
+    let same = mutex.clone();
+    let thread = on(&rt, move || {
+        let _guard = same.lock().unwrap();
+        let payload = std::panic::catch_unwind(thread::park).unwrap_err();
+        // A wait in between: what was caught is over.
+        cancel::shield(|| thread::sleep(std::time::Duration::from_millis(1)));
+        cancel::resume_unwind(payload);
+    });
+    until_waiting(thread.thread(), "park");
+    thread.thread().cancel();
+    assert!(is_cancelled(thread.join()));
+    assert!(!mutex.is_poisoned());
     end(rt);
 }

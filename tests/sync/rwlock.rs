@@ -1,16 +1,18 @@
 //! Readers-writer locks: std's behaviours, upgrades, and who goes first.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lisle::Runtime;
 use lisle::sync::{
     Fair, PreferReaders, PreferWriters, RawRwLock, RwLock, RwLockPolicy, RwLockUpgradableGuard,
     RwLockWriteGuard, TryLockError,
 };
 use lisle::thread::{self, JoinHandle};
+use lisle::upcall::Source;
 
 use super::support::{Log, child, end, many, on, runtime, until_waiting, watchdog};
-use super::{LONG, is_cancelled, under_seeds, yield_until_waiting};
+use super::{LONG, is_cancelled, under_seeds, waits_for, yield_until_waiting};
 
 const TICK: Duration = Duration::from_millis(1);
 const READ: &str = "read lock";
@@ -340,4 +342,61 @@ fn preferred_readers_in_a_storm() {
 #[test]
 fn preferred_writers_in_a_storm() {
     storm::<PreferWriters>();
+}
+
+/// A reader that waits beside somebody else comes in when only readers are inside: beside a writer
+/// that was woken and has to wait again; or, with `downgrades`, beside one who waits to be the
+/// upgradable reader, which the writer inside becomes.
+fn a_reader_that_waits_beside_others_comes_in(downgrades: bool) {
+    let _dog = watchdog();
+    // One LWP, that nobody takes: what is ready runs when this thread lets it.
+    let builder = Runtime::builder().lwps(1).time_slice(None);
+    let rt = builder.upcalls(Source::Off).build().unwrap();
+    let lock = Arc::new(RwLock::<u8, PreferReaders>::with_policy(0));
+    let test = on(&rt, move || {
+        let mut inside = lock.write().unwrap();
+        let same = lock.clone();
+        let waits = child(move || match downgrades {
+            true => drop(same.upgradable_read().unwrap()),
+            false => drop(same.write().unwrap()),
+        });
+        yield_until_waiting(waits.thread(), if downgrades { READ } else { WRITE });
+        if !downgrades {
+            // The writer is woken, but not there yet.
+            drop(inside);
+            inside = lock.try_write().unwrap();
+        }
+        let (same, waiting) = (lock.clone(), Arc::new(Mutex::new(None)));
+        let told = waiting.clone();
+        let reader = std::thread::spawn(move || {
+            *told.lock().unwrap() = Some(thread::current());
+            drop(same.read().unwrap());
+        });
+        let is_waiting = |thread: &thread::Thread| waits_for(thread, READ);
+        while !waiting.lock().unwrap().as_ref().is_some_and(is_waiting) {
+            core::hint::spin_loop();
+        }
+        if downgrades {
+            let _inside = RwLockWriteGuard::downgrade_to_upgradable(inside);
+            lisle::blocking(|| reader.join()).unwrap();
+        } else {
+            drop(inside);
+            let _beside = lock.read().unwrap();
+            yield_until_waiting(waits.thread(), WRITE);
+            lisle::blocking(|| reader.join()).unwrap();
+        }
+        waits.join().unwrap();
+    });
+    test.join().unwrap();
+    end(rt);
+}
+
+#[test]
+fn a_preferred_reader_waits_for_no_writer_that_waits_again() {
+    a_reader_that_waits_beside_others_comes_in(false);
+}
+
+#[test]
+fn a_preferred_reader_does_not_wait_behind_an_upgradable_one() {
+    a_reader_that_waits_beside_others_comes_in(true);
 }

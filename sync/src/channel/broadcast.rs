@@ -6,7 +6,9 @@
 //! it subscribed. A message is dropped when the last receiver has taken it; the
 //! last one gets the message itself, the others clones.
 //!
-//! `recv` blocks the calling thread, `recv_async` the calling task.
+//! `recv` blocks the calling thread, `recv_async` the calling task (tokio's is called
+//! `recv`). Receivers clone a message at the same time, not one after the other: so a
+//! message must be `Sync` to be sent to another thread, as with tokio's it need not.
 //!
 //! ```
 //! use lisle_sync::channel::broadcast;
@@ -294,12 +296,11 @@ fn unwrap<T: Clone>(message: Arc<T>) -> T {
 }
 
 impl<T> Receiver<T> {
-    /// How many messages have been sent and not received.
+    /// How many messages have been sent and not received, those included that are
+    /// missed: more than the capacity says that the next receive tells of them.
     pub fn len(&self) -> usize {
-        self.shared.look(|state| {
-            let behind = state.end() - self.next;
-            behind.min(state.capacity as u64) as usize
-        })
+        let behind = self.shared.look(|state| state.end() - self.next);
+        usize::try_from(behind).unwrap_or(usize::MAX)
     }
 
     /// Whether everything sent has been received.

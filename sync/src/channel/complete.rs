@@ -14,7 +14,7 @@
 
 use lisle_runtime::wait::{Caller, Node, Reason};
 
-use super::core::{Core, ROOM, Sent, Turn};
+use super::core::{Core, Held, ROOM, Sent, Turn};
 use super::tally::{Party, who_waits};
 use super::ticket::{Mode, Ticket, Waiting};
 use super::{SendError, SendTimeoutError, TrySendError};
@@ -76,6 +76,7 @@ impl<T> Turn<'_, T> {
     fn fill(&mut self, at: usize, message: T) -> Sent<T> {
         let older = self.take_first();
         let state = &mut *self.state;
+        let left_now = state.next_age();
         let held = &mut state.held[at];
         let claimant = core::mem::replace(&mut held.claimant, core::ptr::null());
         let sent = match older {
@@ -84,11 +85,12 @@ impl<T> Turn<'_, T> {
                 held.message = Some(message);
                 Sent::Done
             }
-            Some(older) => {
+            Some((older, age)) => {
                 // SAFETY: a claimant stays where it is until it is reached.
                 let to = unsafe { claimant.as_ref() }.map_or(Party::Task, who_waits);
                 state.tally.received(to);
                 held.met = false;
+                held.age = age.unwrap_or(left_now);
                 held.message = Some(older);
                 self.append(message)
             }
@@ -190,8 +192,13 @@ impl<T> Core<T> {
             };
             if turn.state.has_space() {
                 let held = turn.state.held.remove(at);
-                if let Some(message) = held.and_then(|held| held.message) {
-                    turn.give_again(message);
+                if let Some(Held {
+                    message: Some(message),
+                    age,
+                    ..
+                }) = held
+                {
+                    turn.give_again(message, age);
                 }
                 return;
             }

@@ -10,7 +10,8 @@
 //! * Nobody joins a list but with the way in shut, and senders only with the way
 //!   out shut as well.
 //! * Room is granted, and a channel disconnected, with the way in shut.
-//! * What comes back stands before the buffer; then the way out is shut.
+//! * What comes back stands before the buffer, in the order in which it had left; then
+//!   the way out is shut.
 //!
 //! Ways are opened again by the first that finds the lists empty under the lock,
 //! not by who empties them: two threads that wait for each other in turn always
@@ -69,6 +70,8 @@ const FIRST_HELD: usize = if cfg!(lisle_loom) { 1 } else { 4 };
 /// A place held for a receiver that was promised a message.
 pub(super) struct Held<T> {
     pub(super) promise: u64,
+    /// Where it belongs among those that come back.
+    pub(super) age: Age,
     /// Nothing yet if it is promised by a selecting sender.
     pub(super) message: Option<T>,
     /// The receiver, if it waits for the message.
@@ -77,14 +80,23 @@ pub(super) struct Held<T> {
     pub(super) met: bool,
 }
 
+/// In which order messages left the buffer to be held.
+pub(super) type Age = u64;
+
+/// A message that has come back.
+struct Returned<T> {
+    age: Age,
+    message: T,
+}
+
 /// The promise of nothing.
 pub(super) const NONE: u64 = 0;
 /// The promise of room, rather than to a receiver.
 pub(super) const ROOM: u64 = 1;
 
 pub(super) struct State<T> {
-    /// What came back: it stands before the buffer.
-    returned: VecDeque<T>,
+    /// What came back, by age: it stands before the buffer.
+    returned: VecDeque<Returned<T>>,
     /// A block for a buffer without a bound, when it needs one.
     spare: Bin<T>,
     /// The largest number if unbounded.
@@ -113,16 +125,23 @@ impl<T> State<T> {
         self.held.len() < self.held.capacity()
     }
 
-    /// Holds a place for a receiver.
-    fn hold(&mut self, message: Option<T>) -> u64 {
+    /// The age of what leaves the buffer now, or comes into being.
+    pub(super) fn next_age(&mut self) -> Age {
         self.last_promise += 1;
+        self.last_promise
+    }
+
+    /// Holds a place for a receiver. `age`: what is held had come back.
+    fn hold(&mut self, message: Option<T>, age: Option<Age>) -> u64 {
+        let promise = self.next_age();
         self.held.push_back(Held {
-            promise: self.last_promise,
+            promise,
+            age: age.unwrap_or(promise),
             met: message.is_none(),
             message,
             claimant: core::ptr::null(),
         });
-        self.last_promise
+        promise
     }
 }
 
@@ -260,15 +279,15 @@ impl<T> Turn<'_, T> {
         self.state.capacity != usize::MAX
     }
 
-    /// Takes the first message.
+    /// Takes the first message, and its age if it had come back.
     #[inline]
-    pub(super) fn take_first(&mut self) -> Option<T> {
+    pub(super) fn take_first(&mut self) -> Option<(T, Option<Age>)> {
         match self.state.returned.pop_front() {
             None => {
                 let claim = self.buffer.claim_out_anyway()?;
-                Some(claim.read(&mut self.bin))
+                Some((claim.read(&mut self.bin), None))
             }
-            message => message,
+            Some(Returned { age, message }) => Some((message, Some(age))),
         }
     }
 
@@ -304,7 +323,7 @@ impl<T> Turn<'_, T> {
             return Sent::Disconnected(message);
         }
         if !self.state.receivers.is_empty() {
-            match self.hand_over(message, true) {
+            match self.hand_over(message, None) {
                 Sent::Full(back) => message = back,
                 done => return done,
             }
@@ -315,7 +334,8 @@ impl<T> Turn<'_, T> {
     /// Puts the message behind all others, if there is room.
     #[inline]
     pub(super) fn append(&mut self, message: T) -> Sent<T> {
-        if self.is_full() {
+        // Looked at twice, because it is exact only while nobody else can send.
+        if self.is_full() && (!self.shut_in() || self.is_full()) {
             return Sent::Full(message);
         }
         match self.buffer.claim_in_anyway(&mut self.state.spare) {
@@ -331,8 +351,8 @@ impl<T> Turn<'_, T> {
     }
 
     /// Gives the message to the first receiver that takes it; `Full` if none
-    /// does. `new`: it has not been sent before.
-    fn hand_over(&mut self, mut message: T, new: bool) -> Sent<T> {
+    /// does. `age`: it had left already.
+    fn hand_over(&mut self, mut message: T, age: Option<Age>) -> Sent<T> {
         while let Some(first) = self.state.receivers.front() {
             if first.data.mode == Mode::Promise && !self.state.can_hold() {
                 return Sent::NeedsSpace(message);
@@ -349,7 +369,7 @@ impl<T> Turn<'_, T> {
                     unsafe { ticket.put(message) };
                     let to = who_waits(waiting);
                     if self.reach(waiting) {
-                        self.note_handed_over(to, new);
+                        self.note_handed_over(to, age.is_none());
                         return Sent::Done;
                     }
                     // SAFETY: its wait ended otherwise, and it cannot leave
@@ -358,9 +378,9 @@ impl<T> Turn<'_, T> {
                 }
                 Mode::Promise => {
                     let to = who_waits(waiting);
-                    match self.promise(waiting, Some(message)) {
+                    match self.promise(waiting, Some(message), age) {
                         Ok(_) => {
-                            self.note_handed_over(to, new);
+                            self.note_handed_over(to, age.is_none());
                             return Sent::Done;
                         }
                         Err(back) => message = back.expect("what was promised"),
@@ -380,8 +400,13 @@ impl<T> Turn<'_, T> {
 
     /// Promises a waiting receiver a message, or one to come. Gives it back if
     /// the receiver's wait had ended otherwise. There is space to hold it.
-    fn promise(&mut self, waiting: &Waiting, message: Option<T>) -> Result<u64, Option<T>> {
-        let promise = self.state.hold(message);
+    fn promise(
+        &mut self,
+        waiting: &Waiting,
+        message: Option<T>,
+        age: Option<Age>,
+    ) -> Result<u64, Option<T>> {
+        let promise = self.state.hold(message, age);
         waiting.data.granted.set(promise);
         if self.reach(waiting) {
             return Ok(promise);
@@ -405,7 +430,7 @@ impl<T> Turn<'_, T> {
     /// Receives without waiting.
     #[inline]
     pub(super) fn recv(&mut self) -> Taken<T> {
-        if let Some(message) = self.take_first() {
+        if let Some((message, _)) = self.take_first() {
             self.state.tally.received(Party::Caller);
             if !self.state.senders.is_empty() {
                 // The place that the message left is theirs.
@@ -451,7 +476,7 @@ impl<T> Turn<'_, T> {
                     unsafe { ticket.put::<T>(message) };
                 }
                 Mode::Promise => {
-                    let promise = self.state.hold(None);
+                    let promise = self.state.hold(None, None);
                     if self.grant(waiting, promise) {
                         return Taken::Claim(promise);
                     }
@@ -492,13 +517,16 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    /// A message has come back: gives it to a receiver that waits, or puts it in
-    /// front of the others. There is space for it.
-    pub(super) fn give_again(&mut self, message: T) {
+    /// A message has come back: gives it to a receiver that waits, or puts it before
+    /// those that left after it. There is space for it.
+    pub(super) fn give_again(&mut self, message: T, age: Age) {
         self.state.tally.forget();
-        if let Sent::Full(message) | Sent::NeedsSpace(message) = self.hand_over(message, false) {
+        let given = self.hand_over(message, Some(age));
+        if let Sent::Full(message) | Sent::NeedsSpace(message) = given {
             self.shut_out();
-            self.state.returned.push_front(message);
+            let returned = &mut self.state.returned;
+            let place = returned.partition_point(|other| other.age < age);
+            returned.insert(place, Returned { age, message });
         }
     }
 
@@ -514,22 +542,22 @@ impl<T> Turn<'_, T> {
         if !self.state.can_hold() {
             return Promised::NeedsSpace;
         }
-        let message = match self.take_first() {
-            Some(message) => {
+        let (message, age) = match self.take_first() {
+            Some(first) => {
                 self.state.tally.received(Party::Caller);
                 if !self.state.senders.is_empty() {
                     self.let_senders_in();
                 }
-                message
+                first
             }
             None => match self.take_from_sender(me) {
-                Taken::Message(message) => message,
+                Taken::Message(message) => (message, None),
                 Taken::Claim(promise) => return Promised::Granted(promise),
                 Taken::NeedsSpace => return Promised::NeedsSpace,
                 Taken::Empty | Taken::Disconnected => return Promised::NotReady,
             },
         };
-        Promised::Granted(self.state.hold(Some(message)))
+        Promised::Granted(self.state.hold(Some(message), age))
     }
 
     /// Asks for room, to be filled later. `me` as above.
@@ -555,7 +583,7 @@ impl<T> Turn<'_, T> {
         while let Some(waiting) = self.next_receiver(me) {
             if waiting.data.mode == Mode::Watch {
                 self.reach(waiting);
-            } else if let Ok(promise) = self.promise(waiting, None) {
+            } else if let Ok(promise) = self.promise(waiting, None, None) {
                 return Promised::Granted(promise);
             }
         }
@@ -723,7 +751,7 @@ impl<T> Core<T> {
     }
 
     /// Claims a slot for a message without the lock, while nobody waits or records.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim_in(&self) -> Option<In<'_, T>> {
         if trace::is_on() {
             return None;
@@ -732,7 +760,7 @@ impl<T> Core<T> {
     }
 
     /// Receives without the lock, while nobody waits to send or records.
-    #[inline]
+    #[inline(always)]
     pub(super) fn receive_at_once(&self) -> Option<T> {
         if trace::is_on() {
             return None;
@@ -813,7 +841,8 @@ impl<T> Core<T> {
             self.disconnect(Side::Sender);
             // Nobody will receive what is buffered: it is dropped, outside the
             // lock, because dropping runs user code. Nothing follows: it is shut.
-            let mut messages = core::mem::take(&mut self.state.lock().returned);
+            let returned = core::mem::take(&mut self.state.lock().returned);
+            let mut messages: VecDeque<T> = returned.into_iter().map(|back| back.message).collect();
             while let Some(claim) = self.buffer.claim_out_anyway() {
                 messages.push_back(claim.read(&mut Bin::new()));
             }

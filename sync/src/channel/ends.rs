@@ -132,7 +132,8 @@ impl<T> Sender<T> {
         self.core.len()
     }
 
-    /// Whether none is buffered. A rendezvous always is empty.
+    /// Whether none is buffered. A rendezvous is empty, unless a message was promised
+    /// to a select or a task that has given it up.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -241,7 +242,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether none is buffered. A rendezvous always is empty.
+    /// Whether none is buffered. A rendezvous is empty, unless a message was promised
+    /// to a select or a task that has given it up.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -12,10 +12,10 @@ use core::future::Future;
 use core::marker::PhantomPinned;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use lisle_runtime::wait::Node;
 
+use super::alarm::Alarm;
 use super::complete::Claimed;
 use super::core::{Core, NONE, Sent, Taken};
 use super::ends::{Receiver, Sender, Source};
@@ -40,6 +40,8 @@ pub struct RecvFuture<'a, T> {
     receiver: &'a Receiver<T>,
     waiting: Waiting,
     stage: Stage,
+    /// Set while it waits for a timer.
+    alarm: Option<Alarm>,
 }
 
 /// How far a receive has come.
@@ -98,7 +100,8 @@ impl<T> Receiver<T> {
     /// As [`Receiver::recv`], for async tasks: the task waits, not the thread.
     /// Dropping the future gives up and loses no message.
     ///
-    /// On a timer's receiver a helping thread is spawned for each wait.
+    /// A future that waits for a timer has a thread sleep for it, which is cancelled
+    /// with the future.
     ///
     /// # Errors
     /// As [`Receiver::recv`].
@@ -117,6 +120,7 @@ impl<T> Receiver<T> {
             receiver: self,
             waiting: Node::without_thread(Ticket::new(Mode::Promise)),
             stage: Stage::Idle,
+            alarm: None,
         }
     }
 }
@@ -280,7 +284,7 @@ impl<T> Future for RecvFuture<'_, T> {
                 let mut waker = Some(context.waker().clone());
                 this.poll_channel(core, &mut waker)
             }
-            Source::Timer(timer) => poll_timer(timer, context.waker()),
+            Source::Timer(timer) => poll_timer(timer, &mut this.alarm, context.waker()),
             Source::Never => Poll::Pending,
         };
         if polled.is_ready() {
@@ -290,33 +294,20 @@ impl<T> Future for RecvFuture<'_, T> {
     }
 }
 
-fn poll_timer<T>(timer: &Timer<T>, waker: &Waker) -> Poll<Result<T, RecvError>> {
+fn poll_timer<T>(
+    timer: &Timer<T>,
+    alarm: &mut Option<Alarm>,
+    waker: &Waker,
+) -> Poll<Result<T, RecvError>> {
     if let Some(message) = timer.try_recv() {
+        *alarm = None;
         return Poll::Ready(Ok(message));
     }
-    if let Some(due) = timer.due() {
-        wake_at(due, waker.clone());
+    match timer.due() {
+        Some(due) => Alarm::set(alarm, due, waker),
+        None => *alarm = None,
     }
     Poll::Pending
-}
-
-/// Wakes a task at an instant, from a thread; at once if there can be none.
-#[cfg(not(lisle_loom))]
-fn wake_at(due: Instant, waker: Waker) {
-    let same = waker.clone();
-    let helper = lisle_runtime::thread::Builder::new().spawn(move || {
-        lisle_runtime::time::sleep_until(due);
-        same.wake();
-    });
-    if helper.is_err() {
-        waker.wake();
-    }
-}
-
-/// Every instant has come in a model.
-#[cfg(lisle_loom)]
-fn wake_at(_: Instant, waker: Waker) {
-    waker.wake();
 }
 
 impl<T> Drop for RecvFuture<'_, T> {

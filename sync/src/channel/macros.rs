@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use super::ends::{Receiver, Sender, deadline_after};
-use super::operand::Operand;
+use super::operand::{Grant, Operand};
 use super::select::SelectedOperation;
 use super::selecting::{self, Patience};
 
@@ -67,15 +67,36 @@ fn arm(operand: &dyn Operand, index: usize) -> Arm<'_> {
     Arm(selecting::Arm { operand, index })
 }
 
-/// Selects among the arms.
+/// The arm that is to be carried out. Nothing happens when it is dropped, so that it
+/// borrows the ends no longer than it is used, and a body may move or replace them.
+#[allow(missing_debug_implementations)]
+pub struct Chosen<'a> {
+    arm: selecting::Arm<'a>,
+    grant: Grant,
+}
+
+impl<'a> Chosen<'a> {
+    /// The number of the arm.
+    pub fn index(&self) -> usize {
+        self.arm.index
+    }
+
+    /// From here on it must be completed.
+    pub fn begin(self) -> SelectedOperation<'a> {
+        SelectedOperation::new(self.arm, self.grant)
+    }
+}
+
+/// Selects among the arms. What is chosen must be begun.
 pub fn select<'a, const N: usize>(
     arms: [Arm<'a>; N],
     fair: bool,
     wait: Wait,
-) -> Option<SelectedOperation<'a>> {
+) -> Option<Chosen<'a>> {
     let mut arms = arms.map(|arm| arm.0);
     let (at, grant) = selecting::select(&mut arms, fair, wait.0)?;
-    Some(SelectedOperation::new(arms[at], grant))
+    let arm = arms[at];
+    Some(Chosen { arm, grant })
 }
 
 /// Waits until one of several operations can go on, and carries it out.
@@ -237,8 +258,8 @@ macro_rules! __lisle_select {
                 let wait = $crate::__lisle_select!(@wait $default);
                 let arms = [$($crate::channel::macros::$kind(ends.$n, $n)),*];
                 match $crate::channel::macros::select(arms, $fair, wait) {
-                    $(::core::option::Option::Some(selected) if selected.index() == $n => {
-                        let $result = $crate::__lisle_select!(@complete $kind selected (ends.$n) $message);
+                    $(::core::option::Option::Some(chosen) if chosen.index() == $n => {
+                        let $result = $crate::__lisle_select!(@complete $kind chosen (ends.$n) $message);
                         $body
                     })*
                     ::core::option::Option::Some(_) => ::core::unreachable!(),
@@ -249,8 +270,8 @@ macro_rules! __lisle_select {
     };
     (@end recv $end:expr) => { $crate::channel::macros::receiver(&$end) };
     (@end send $end:expr) => { $crate::channel::macros::sender(&$end) };
-    (@complete recv $selected:ident ($end:expr) ()) => { $selected.recv($end) };
-    (@complete send $selected:ident ($end:expr) ($message:expr)) => { $selected.send($end, $message) };
+    (@complete recv $chosen:ident ($end:expr) ()) => { $chosen.begin().recv($end) };
+    (@complete send $chosen:ident ($end:expr) ($message:expr)) => { $chosen.begin().send($end, $message) };
     (@wait ()) => { $crate::channel::macros::for_ever() };
     (@wait (() $body:tt)) => { $crate::channel::macros::not_at_all() };
     (@wait (($timeout:expr) $body:tt)) => { $crate::channel::macros::at_most($timeout) };

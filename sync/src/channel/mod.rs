@@ -23,6 +23,7 @@
 //! assert_eq!(receiver.iter().sum::<i32>(), 6);
 //! ```
 
+mod alarm;
 pub mod broadcast;
 mod buffer;
 mod complete;

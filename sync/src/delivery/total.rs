@@ -47,7 +47,8 @@ pub struct Total<T> {
     clock: Lamport,
     /// The latest time that each other member is known to have reached.
     heard: BTreeMap<Process, u64>,
-    queue: BTreeMap<LamportStamp, (u64, T)>,
+    /// By stamp; a sender's number decides where its times do not rise as they should.
+    queue: BTreeMap<(LamportStamp, u64), T>,
     /// How many of those are others'.
     others: usize,
     limit: usize,
@@ -104,7 +105,9 @@ impl<T> Total<T> {
     /// The members whose next word the first message waits for.
     pub fn awaited(&self) -> Vec<Process> {
         let first = self.queue.first_key_value();
-        first.map_or_else(Vec::new, |(first, _)| self.silent_since(first).collect())
+        first.map_or_else(Vec::new, |((first, _), _)| {
+            self.silent_since(first).collect()
+        })
     }
 
     /// The members from whom something may still come that is less.
@@ -133,7 +136,7 @@ impl<T> Total<T> {
                 last: next,
             }
         };
-        let queued = self.queue.iter().map(move |(stamp, &(number, _))| Held {
+        let queued = self.queue.keys().map(move |&(ref stamp, number)| Held {
             id: MessageId {
                 from: stamp.process,
                 number,
@@ -153,7 +156,7 @@ impl<T> Total<T> {
             message: message.clone(),
         });
         if let Some(message) = message {
-            self.queue.insert(stamp, (envelope.header.number, message));
+            self.queue.insert((stamp, envelope.header.number), message);
         }
         // Whatever is said acknowledges.
         self.owes_reply = false;
@@ -163,18 +166,20 @@ impl<T> Total<T> {
     fn accept(&mut self) {
         while let Some(delivery) = self.below.deliver() {
             let Packet { stamp, message } = delivery.message;
-            // Its header says who sent it; its stamp is not believed in that.
+            // Its header says who sent it; its stamp is not believed in that, nor in going
+            // back. All members see the same numbers, so they believe the same times.
+            let heard = self.heard.get(&delivery.from).copied().unwrap_or(0);
             let stamp = LamportStamp {
                 process: delivery.from,
-                ..stamp
+                time: stamp.time.max(heard),
             };
             self.clock.receive(&stamp);
-            if let Some(time) = self.heard.get_mut(&delivery.from) {
-                *time = stamp.time.max(*time);
+            if let Some(heard) = self.heard.get_mut(&delivery.from) {
+                *heard = stamp.time;
             }
             if let Some(message) = message {
-                let earlier = self.queue.insert(stamp, (delivery.number, message));
-                self.others += usize::from(earlier.is_none());
+                self.queue.insert((stamp, delivery.number), message);
+                self.others += 1;
                 self.owes_reply = true;
             }
         }
@@ -208,7 +213,7 @@ impl<T: Clone> Protocol for Total<T> {
         if !self.awaited().is_empty() {
             return None;
         }
-        let (stamp, (number, message)) = self.queue.pop_first()?;
+        let ((stamp, number), message) = self.queue.pop_first()?;
         self.others -= usize::from(stamp.process != self.process());
         Some(Delivery {
             from: stamp.process,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lisle_lwp::explore::{Data, Track, model, outcomes};
 use lisle_lwp::shim::{AtomicBool, Ordering};
 use lisle_runtime::thread::{self, spawn};
-use lisle_runtime::time;
+use lisle_runtime::{cancel, time};
 
 use super::unless_cancelled;
 use crate::channel::{self, Receiver, RecvTimeoutError, SendTimeoutError, Sender};
@@ -154,25 +154,49 @@ fn message_passed_on_when_receiver_timed_out() {
     }
 }
 
+/// Cancelled, the receiver has the message or has left it to its next receive.
 #[test]
 fn send_against_recv_cancel() {
-    let seen = outcomes(Some(2), || {
-        let (sender, receiver) = channel::unbounded();
-        let this = thread::current();
-        let sending = spawn(move || {
-            send_all(&sender, [1]);
-            sender
+    for kind in KINDS {
+        let seen = outcomes(preemptions(kind, 2), move || {
+            let (sender, receiver) = make(kind);
+            let this = thread::current();
+            let sending = spawn(move || send_all(&sender, [1]));
+            let canceller = spawn(move || this.cancel());
+            let got = unless_cancelled(|| receiver.recv()).map(|m| number(m.unwrap()));
+            cancel::shield(|| canceller.join()).unwrap();
+            let left = cancel::shield(|| all(&receiver));
+            cancel::shield(|| sending.join()).unwrap();
+            assert_eq!(left, if got == Some(1) { vec![] } else { vec![1] });
+            got
         });
-        let canceller = spawn(move || this.cancel());
-        let got = unless_cancelled(|| receiver.recv()).map(|m| number(m.unwrap()));
-        let _sender = sending.join().unwrap();
-        canceller.join().unwrap();
-        let left = receiver.try_recv().map(number).ok();
-        assert_eq!(got.or(left), Some(1));
-        assert!(got.is_none() || left.is_none());
-        got
-    });
-    assert_eq!(seen.len(), 2);
+        assert_eq!(seen.len(), 2, "{kind:?}");
+    }
+}
+
+/// Cancelled, the sender has sent, or its message is dropped and in nobody's way.
+#[test]
+fn recv_against_send_cancel() {
+    for kind in [Some(1), Some(0)] {
+        let seen = outcomes(preemptions(kind, 2), move || {
+            let (sender, receiver) = make(kind);
+            let first = kind == Some(1);
+            send_all(&sender, first.then_some(1));
+            let this = thread::current();
+            let receiving = spawn(move || all(&receiver));
+            let canceller = spawn(move || this.cancel());
+            let sent = unless_cancelled(|| assert!(sender.send(message(2)).is_ok())).is_some();
+            cancel::shield(|| canceller.join()).unwrap();
+            // Who comes after it gets through.
+            cancel::shield(|| send_all(&sender, [3]));
+            drop(sender);
+            let expected = [(first, 1), (sent, 2), (true, 3)];
+            let expected: Vec<u32> = expected.into_iter().filter(|m| m.0).map(|m| m.1).collect();
+            assert_eq!(cancel::shield(|| receiving.join()).unwrap(), expected);
+            sent
+        });
+        assert_eq!(seen.len(), 2, "{kind:?}");
+    }
 }
 
 /// A rendezvous: the send ends when the message is taken, not before.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lisle_lwp::explore::{Data, model, outcomes};
 use lisle_runtime::thread::{self, spawn};
-use lisle_runtime::time;
+use lisle_runtime::{cancel, time};
 
 use super::unless_cancelled;
 use crate::queue::Waited;
@@ -99,6 +99,10 @@ fn unpark_against_cancelled_park() {
         let parked = unless_cancelled(|| parker.park()).is_some();
         unparker.join().unwrap();
         canceller.join().unwrap();
+        if !parked {
+            // The token is still there.
+            cancel::shield(|| parker.park());
+        }
         parked
     });
     assert_eq!(seen.len(), 2);

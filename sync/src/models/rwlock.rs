@@ -98,6 +98,53 @@ fn a_writer_lets_all_readers_in_although_writers_go_first() {
     writer_against_readers::<PreferWriters>();
 }
 
+/// The lock is released and taken again: who was woken comes first, or waits once more and is
+/// woken once more.
+fn newcomer_against_a_woken_writer<P: RwLockPolicy>() {
+    let seen = outcomes(Some(3), || {
+        let lock = lock::<P>();
+        let first = lock.write().unwrap();
+        let other = lock.clone();
+        let note = |lock: &RwLock<u32, P>, digit| {
+            let mut noted = lock.write().unwrap();
+            *noted = *noted * 10 + digit;
+        };
+        let writer = spawn(move || note(&other, 1));
+        drop(first);
+        note(&lock, 2);
+        writer.join().unwrap();
+        look(&lock)
+    });
+    assert_eq!(Vec::from_iter(seen), [12, 21]);
+}
+
+#[test]
+fn a_woken_writer_waits_again() {
+    newcomer_against_a_woken_writer::<Fair>();
+}
+
+#[test]
+fn a_woken_writer_waits_again_although_writers_go_first() {
+    newcomer_against_a_woken_writer::<PreferWriters>();
+}
+
+/// As above, for a reader that was woken.
+#[test]
+fn a_woken_reader_waits_again() {
+    let seen = outcomes(Some(3), || {
+        let lock = lock::<Fair>();
+        let first = lock.write().unwrap();
+        let other = lock.clone();
+        let reader = spawn(move || look(&other));
+        drop(first);
+        add_one(&lock);
+        let seen = reader.join().unwrap();
+        assert_eq!(look(&lock), 1);
+        seen
+    });
+    assert_eq!(Vec::from_iter(seen), [0, 1]);
+}
+
 #[test]
 fn downgrade_lets_readers_in() {
     let seen = outcomes(Some(3), || {

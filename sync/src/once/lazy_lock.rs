@@ -57,11 +57,16 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         if !this.once.is_completed() {
             this.make();
         }
-        // SAFETY: it is complete: nobody writes any more.
-        this.state.with(|state| match unsafe { &*state } {
-            State::Value(value) => value,
-            _ => unreachable!("complete"),
-        })
+        LazyLock::get(this).expect("it has been made")
+    }
+
+    /// As [`LazyLock::force`], for who has it alone.
+    ///
+    /// # Panics
+    /// As [`LazyLock::force`].
+    pub fn force_mut(this: &mut LazyLock<T, F>) -> &mut T {
+        LazyLock::force(this);
+        LazyLock::get_mut(this).expect("it has been made")
     }
 
     #[cold]
@@ -78,6 +83,37 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
                 replace(State::Value(cancel::shield(f)));
             }
         });
+    }
+}
+
+impl<T, F> LazyLock<T, F> {
+    /// The value, if it has been made.
+    ///
+    /// ```
+    /// use lisle_sync::LazyLock;
+    /// let lazy = LazyLock::new(|| 7);
+    /// assert_eq!(LazyLock::get(&lazy), None);
+    /// assert_eq!(*lazy, 7);
+    /// assert_eq!(LazyLock::get(&lazy), Some(&7));
+    /// ```
+    pub fn get(this: &LazyLock<T, F>) -> Option<&T> {
+        if !this.once.is_completed() {
+            return None;
+        }
+        // SAFETY: it is complete: nobody writes any more.
+        this.state.with(|state| match unsafe { &*state } {
+            State::Value(value) => Some(value),
+            _ => None,
+        })
+    }
+
+    /// As [`LazyLock::get`], for who has it alone.
+    pub fn get_mut(this: &mut LazyLock<T, F>) -> Option<&mut T> {
+        // SAFETY: nobody else has it.
+        this.state.with_mut(|state| match unsafe { &mut *state } {
+            State::Value(value) => Some(value),
+            _ => None,
+        })
     }
 }
 
@@ -98,15 +134,10 @@ impl<T: Default> Default for LazyLock<T> {
 impl<T: fmt::Debug, F> fmt::Debug for LazyLock<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_tuple("LazyLock");
-        if self.once.is_completed() {
-            // SAFETY: as in `force`.
-            self.state.with(|state| match unsafe { &*state } {
-                State::Value(value) => shown.field(value),
-                _ => &mut shown,
-            });
-        } else {
-            shown.field(&format_args!("<uninit>"));
-        }
+        match LazyLock::get(self) {
+            Some(value) => shown.field(value),
+            None => shown.field(&format_args!("<uninit>")),
+        };
         shown.finish()
     }
 }

@@ -176,6 +176,8 @@ impl Once {
     }
 
     fn run(&self, poisoned: bool, f: &mut dyn FnMut(&OnceState)) {
+        // A cancel that was caught before is not what ends the closure.
+        cancel::panicking();
         let mut end = End {
             once: self,
             returned: false,

@@ -2,7 +2,9 @@
 //!
 //! The types are [`lock_api`]'s around [`RawMutex`] and [`RawRwLock`], as parking_lot's
 //! are: guards that can be mapped, guards that hold an `Arc`, reentrant mutexes,
-//! upgradable reads, fair unlocks, timeouts. A program ports by changing `use` lines.
+//! upgradable reads, fair unlocks, timeouts. A program ports by changing `use` lines; what
+//! is not here is `Once` (use [`crate::Once`]) and `FairMutex` (a lock can be released
+//! fairly each time, `MutexGuard::unlock_fair`).
 //!
 //! *Cancellation*: no cancellation points, but for the condition variable's waits.
 //!

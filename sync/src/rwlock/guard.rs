@@ -6,6 +6,7 @@ use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
+use lisle_runtime::cancel;
 use lisle_runtime::wait::Outcome;
 
 use super::policy::{Fair, RwLockPolicy};
@@ -133,6 +134,19 @@ impl<'a, T: ?Sized, P: RwLockPolicy> RwLockUpgradableGuard<'a, T, P> {
         deadline: Instant,
     ) -> Result<RwLockWriteGuard<'a, T, P>, Self> {
         Self::upgrade_until(guard, by(deadline))
+    }
+
+    /// As [`RwLockUpgradableGuard::upgrade`], and a cancellation point if it waits:
+    /// then the lock is released.
+    pub fn upgrade_cancellable(guard: Self) -> RwLockWriteGuard<'a, T, P> {
+        let patience = Patience {
+            deadline: None,
+            cancellable: true,
+        };
+        Self::upgrade_until(guard, patience).unwrap_or_else(|guard| {
+            drop(guard);
+            cancel::deliver()
+        })
     }
 
     fn upgrade_until(guard: Self, patience: Patience) -> Result<RwLockWriteGuard<'a, T, P>, Self> {

@@ -147,7 +147,8 @@ impl<T: ?Sized, P: RwLockPolicy> RwLock<T, P> {
     }
 
     /// Takes the lock for reading although others may wait for it: for a thread
-    /// that may hold a read lock already. It waits for a writer inside only.
+    /// that may hold a read lock already. It waits only if a writer is inside, so that
+    /// the thread holds none; and then in its turn, like any reader.
     ///
     /// # Errors
     /// As [`RwLock::read`].
@@ -169,6 +170,33 @@ impl<T: ?Sized, P: RwLockPolicy> RwLock<T, P> {
     /// As [`RwLock::try_read`].
     pub fn try_read_recursive(&self) -> TryLockResult<RwLockReadGuard<'_, T, P>> {
         self.tried(self.raw.try_acquire_recursive(), RwLockReadGuard::new)
+    }
+
+    /// As [`RwLock::read_recursive`], waiting at most this long.
+    ///
+    /// # Errors
+    /// As [`RwLock::read_timeout`].
+    pub fn read_recursive_timeout(
+        &self,
+        timeout: Duration,
+    ) -> TryLockResult<RwLockReadGuard<'_, T, P>> {
+        self.recursive(within(timeout))
+    }
+
+    /// As [`RwLock::read_recursive`], waiting at most until the deadline.
+    ///
+    /// # Errors
+    /// As [`RwLock::read_timeout`].
+    pub fn read_recursive_deadline(
+        &self,
+        deadline: Instant,
+    ) -> TryLockResult<RwLockReadGuard<'_, T, P>> {
+        self.recursive(by(deadline))
+    }
+
+    fn recursive(&self, patience: Patience) -> TryLockResult<RwLockReadGuard<'_, T, P>> {
+        let outcome = self.raw.acquire_recursive(patience);
+        self.tried(outcome == Outcome::Woken, RwLockReadGuard::new)
     }
 }
 
@@ -204,6 +232,21 @@ impl<T: ?Sized, P: RwLockPolicy> RwLock<T, P> {
     pub fn try_upgradable_read(&self) -> TryLockResult<RwLockUpgradableGuard<'_, T, P>> {
         self.tried(
             self.raw.try_acquire(Mode::Upgradable),
+            RwLockUpgradableGuard::new,
+        )
+    }
+
+    /// As [`RwLock::upgradable_read`], waiting at most this long.
+    ///
+    /// # Errors
+    /// As [`RwLock::read_timeout`].
+    pub fn upgradable_read_timeout(
+        &self,
+        timeout: Duration,
+    ) -> TryLockResult<RwLockUpgradableGuard<'_, T, P>> {
+        self.until(
+            Mode::Upgradable,
+            within(timeout),
             RwLockUpgradableGuard::new,
         )
     }
@@ -342,9 +385,10 @@ fn by(deadline: Instant) -> Patience {
     }
 }
 
-impl<T: Default, P> Default for RwLock<T, P> {
+// Not for every policy: `RwLock::default()` would not say which.
+impl<T: Default> Default for RwLock<T> {
     fn default() -> Self {
-        RwLock::with_policy(T::default())
+        RwLock::new(T::default())
     }
 }
 

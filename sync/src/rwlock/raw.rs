@@ -30,7 +30,7 @@
 //! `WOKEN` takes the lot's lock and wakes the first waiter, unless that may not come
 //! in, because somebody else has: then it is up to that one. (3) `WOKEN` stands for one
 //! thread, which comes in, waits again, or gives up; each of these clears it. Who
-//! comes in as a reader, or gives up, wakes the next.
+//! comes in as a reader, waits again, or gives up, wakes the next.
 //!
 //! *Upgrading* waits in a queue of its own, for the last reader, and before
 //! everybody else.
@@ -315,6 +315,11 @@ impl<P: RwLockPolicy> RawRwLock<P> {
                 bucket.push_back(waiter);
             }
         }
+        if by == By::Woken {
+            // It was on its way meanwhile, so nobody else has been woken; and those of the
+            // other queue may come in where it may not.
+            self.wake_in(&mut bucket);
+        }
         true
     }
 
@@ -544,7 +549,7 @@ impl<P: RwLockPolicy> RawRwLock<P> {
     fn queue(&self, mode: Mode) -> usize {
         let second = match P::PREFERS {
             Prefers::Nobody => false,
-            Prefers::Readers => mode == Mode::Write,
+            Prefers::Readers => mode != Mode::Read,
             Prefers::Writers => mode != Mode::Write,
         };
         self.address() + if second { 2 } else { 0 }

@@ -23,7 +23,7 @@
 //! before the memory is freed.
 
 use core::mem::MaybeUninit;
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicUsize, Cell, Ordering};
 
@@ -206,7 +206,7 @@ impl<T> List<T> {
     }
 
     /// Claims a slot to write, unless it is shut.
-    #[inline]
+    #[inline(never)]
     pub(super) fn claim_in(&self) -> Option<Claim<T>> {
         let mut spare = Bin::new();
         self.claim_in_if(|tail| tail & SHUT == 0, &mut spare, true)
@@ -238,19 +238,19 @@ impl<T> List<T> {
             }
             // Acquire: pairs with the Release in `begin`; later blocks came with
             // the word.
-            let block = self.tail.block.load(Ordering::Acquire);
+            let block = NonNull::new(self.tail.block.load(Ordering::Acquire));
             // Before the slot is claimed, so that others need not wait for it.
-            if (block.is_null() || at + 1 == SLOTS) && spare.is_empty() {
+            if (block.is_none() || at + 1 == SLOTS) && spare.is_empty() {
                 if !may_allocate {
                     return None;
                 }
                 spare.bring();
             }
-            if block.is_null() {
+            let Some(block) = block else {
                 self.begin(spare);
                 // The word's block is there now; it may be full soon.
                 continue;
-            }
+            };
             // Relaxed if it succeeds: the word is as it was when it was read.
             // Acquire if not: as above.
             let moved = self.tail.word.compare_exchange_weak(
@@ -263,7 +263,7 @@ impl<T> List<T> {
                 Ok(_) => {
                     if at + 1 == SLOTS {
                         // SAFETY: the slot is ours: it keeps the block.
-                        self.link(unsafe { &*block }, spare);
+                        self.link(unsafe { block.as_ref() }, spare);
                     }
                     return Some(Claim { block, at });
                 }
@@ -301,7 +301,7 @@ impl<T> List<T> {
     }
 
     /// Claims the first message, unless it is shut or there is none.
-    #[inline]
+    #[inline(never)]
     pub(super) fn claim_out(&self) -> Option<Claim<T>> {
         self.claim_out_if(|head| head & SHUT == 0)
     }
@@ -329,12 +329,11 @@ impl<T> List<T> {
             }
             // Acquire: pairs with the Release in `begin`; later blocks came with
             // the word.
-            let block = self.head.end.block.load(Ordering::Acquire);
-            if block.is_null() {
+            let Some(block) = NonNull::new(self.head.end.block.load(Ordering::Acquire)) else {
                 // Somebody is bringing the first one.
                 in_flight.pause();
                 continue;
-            }
+            };
             // As in `claim_in`.
             let moved = self.head.end.word.compare_exchange_weak(
                 head,
@@ -346,7 +345,7 @@ impl<T> List<T> {
                 Ok(_) => {
                     if at + 1 == SLOTS {
                         // SAFETY: the slot is ours: it keeps the block.
-                        self.follow(unsafe { &*block });
+                        self.follow(unsafe { block.as_ref() });
                     }
                     return Some(Claim { block, at });
                 }
@@ -386,7 +385,8 @@ impl<T> List<T> {
 
 /// A slot that an end has moved past. It keeps its block.
 pub(in super::super) struct Claim<T> {
-    block: *mut Block<T>,
+    /// Not null, so that two registers hold the answer whether there is a claim.
+    block: NonNull<Block<T>>,
     at: usize,
 }
 
@@ -395,10 +395,10 @@ impl<T> Claim<T> {
     ///
     /// # Safety
     /// It was claimed to be written, and the list lives.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn write(self, message: T) {
         // SAFETY: the block is there until all its slots are read.
-        let slot = unsafe { &(&(*self.block).slots)[self.at] };
+        let slot = unsafe { &self.block.as_ref().slots[self.at] };
         slot.message.with_mut(|place| {
             // SAFETY: the slot is ours.
             unsafe { (*place).write(message) };
@@ -411,10 +411,10 @@ impl<T> Claim<T> {
     ///
     /// # Safety
     /// It was claimed to be read, and the list lives.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn read(self, bin: &mut Bin<T>) -> T {
         // SAFETY: the block is there until all its slots are read.
-        let block = unsafe { &*self.block };
+        let block = unsafe { self.block.as_ref() };
         let slot = &block.slots[self.at];
         let mut in_flight = InFlight::new();
         // Acquire: pairs with the Release in `write`.
@@ -429,7 +429,7 @@ impl<T> Claim<T> {
         if block.read.fetch_add(1, Ordering::AcqRel) + 1 == SLOTS {
             // SAFETY: all slots were read, each when it was written, so nobody
             // has anything to do here any more.
-            unsafe { bin.put(self.block) };
+            unsafe { bin.put(self.block.as_ptr()) };
         }
         message
     }

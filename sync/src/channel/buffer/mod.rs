@@ -135,7 +135,7 @@ impl<T> Buffer<T> {
     }
 
     /// Claims a slot for a message, unless that needs the lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim_in(&self) -> Option<In<'_, T>> {
         match self {
             Buffer::Ring(ring) => ring.claim_in().map(In::Ring),
@@ -145,7 +145,7 @@ impl<T> Buffer<T> {
     }
 
     /// Claims the first message, unless that needs the lock or there is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim_out(&self) -> Option<Out<'_, T>> {
         match self {
             Buffer::Ring(ring) => ring.claim_out().map(Out::Ring),
@@ -220,7 +220,7 @@ pub(super) enum In<'a, T> {
 
 impl<T> In<'_, T> {
     /// Writes the message.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(self, message: T) {
         // SAFETY: claimed for that.
         unsafe {
@@ -240,7 +240,7 @@ pub(super) enum Out<'a, T> {
 
 impl<T> Out<'_, T> {
     /// Reads the message. What can be freed then goes into the bin.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(self, bin: &mut Bin<T>) -> T {
         // SAFETY: claimed for that.
         unsafe {

@@ -79,6 +79,7 @@ impl<T> Ring<T> {
         })
     }
 
+    #[inline(always)]
     fn index(&self, word: usize) -> usize {
         (word & ((1 << self.shift) - 1)) >> 1
     }
@@ -90,6 +91,7 @@ impl<T> Ring<T> {
     }
 
     /// The next position, as shut as the last.
+    #[inline(always)]
     fn next(&self, word: usize) -> usize {
         if self.index(word) + 1 < self.slots.len() {
             word + 2
@@ -98,6 +100,7 @@ impl<T> Ring<T> {
         }
     }
 
+    #[inline(always)]
     fn slot(&self, word: usize) -> &Slot<T> {
         let index = self.index(word);
         debug_assert!(index < self.slots.len());
@@ -118,7 +121,7 @@ impl<T> Ring<T> {
     }
 
     /// Claims a slot to write, unless it is shut or there is no room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim_in(&self) -> Option<Claim<'_, T>> {
         let mut tail = self.tail.load(Ordering::Relaxed);
         while tail & SHUT == 0 {
@@ -140,7 +143,7 @@ impl<T> Ring<T> {
     }
 
     /// Claims the first message, unless it is shut or there is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim_out(&self) -> Option<Claim<'_, T>> {
         let mut head = self.head.load(Ordering::Relaxed);
         while head & SHUT == 0 {
@@ -199,11 +202,13 @@ impl<T> Ring<T> {
         }
     }
 
+    #[inline(always)]
     fn claim(&self, word: usize, turn: u32) -> Claim<'_, T> {
         let slot = self.slot(word);
         Claim { slot, turn }
     }
 
+    #[inline(always)]
     fn move_on(&self, end: &AtomicUsize, word: usize) -> Result<(), usize> {
         // Relaxed: see the module documentation.
         let next = self.next(word);
@@ -220,13 +225,13 @@ pub(in super::super) struct Claim<'a, T> {
 }
 
 impl<T> Claim<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn is_its_turn(&self) -> bool {
         // Acquire: pairs with the Release in `pass_on`.
         self.slot.turn.load(Ordering::Acquire) == self.turn
     }
 
-    #[inline]
+    #[inline(always)]
     fn pass_on(self) {
         let turn = self.turn.wrapping_add(1);
         // Release: pairs with the Acquire in `is_its_turn`.
@@ -237,7 +242,7 @@ impl<T> Claim<'_, T> {
     ///
     /// # Safety
     /// It was claimed to be written.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn write(self, message: T) {
         self.slot.message.with_mut(|place| {
             // SAFETY: the slot is ours, and free.
@@ -250,7 +255,7 @@ impl<T> Claim<'_, T> {
     ///
     /// # Safety
     /// It was claimed to be read.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn read(self) -> T {
         // SAFETY: the slot is ours, and written.
         let read = |place: *const MaybeUninit<T>| unsafe { (*place).assume_init_read() };
