@@ -81,6 +81,73 @@ fn a_forgotten_guard_locks_for_ever_and_frees_nothing() {
     assert_eq!(Arc::into_inner(mutex).unwrap().into_inner().unwrap(), 1);
 }
 
+/// Nobody can shut it down any more; its threads do not mind.
+#[test]
+fn a_forgotten_runtime_goes_on() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let (sender, receiver) = channel::bounded(1);
+    let answers = Builder::new().on(&rt).spawn(move || {
+        let asked: u32 = receiver.recv().unwrap();
+        asked + thread::spawn(|| 1).join().unwrap()
+    });
+    std::mem::forget(rt);
+    sender.send(2).unwrap();
+    assert_eq!(answers.unwrap().join().unwrap(), 3);
+}
+
+/// A guard that is put where only the thread's end drops it is dropped then, by its owner.
+#[test]
+fn a_guard_in_a_thread_local_lives_until_the_thread_ends() {
+    let _watchdog = watchdog();
+    static MUTEX: Mutex<u32> = Mutex::new(0);
+    thread_local!(static KEPT: RefCell<Option<lisle::sync::MutexGuard<'static, u32>>> = const { RefCell::new(None) });
+    let rt = runtime(2);
+    let keeps = |_| {
+        Builder::new().on(&rt).fresh(true).spawn(|| {
+            let mut guard = MUTEX.lock().unwrap();
+            *guard += 1;
+            KEPT.with(|kept| *kept.borrow_mut() = Some(guard));
+            thread::yield_now();
+        })
+    };
+    let threads: Vec<_> = (0..10).map(keeps).collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.unwrap().join().unwrap());
+    assert_eq!(*MUTEX.try_lock().unwrap(), 10);
+    end(rt);
+}
+
+/// A handle dropped by the thread that it is for, and results that hold each other's handles.
+#[test]
+fn handles_in_circles_are_let_go() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    for _ in 0..100 {
+        let (give, take) = channel::bounded::<thread::JoinHandle<()>>(1);
+        let own = Builder::new()
+            .on(&rt)
+            .spawn(move || drop(take.recv().unwrap()));
+        give.send(own.unwrap()).unwrap();
+        // Each returns what only the other could drop.
+        let (to_one, one) = channel::bounded(1);
+        let (to_two, two) = channel::bounded(1);
+        let first = Builder::new().on(&rt).spawn(move || {
+            let other: thread::JoinHandle<()> = one.recv().unwrap();
+            other
+        });
+        let second = Builder::new().on(&rt).spawn(move || {
+            let other: thread::JoinHandle<thread::JoinHandle<()>> = two.recv().unwrap();
+            drop(other);
+        });
+        to_one.send(second.unwrap()).unwrap();
+        to_two.send(first.unwrap()).unwrap();
+    }
+    // All of them end.
+    end(rt);
+}
+
 struct Counts(AtomicUsize);
 
 impl Wake for Counts {

@@ -11,14 +11,14 @@
 //! - Nothing in it declares a thread-local, and nothing that blocks is called from a closure that
 //!   std runs inside one of its own.
 //! - What touches one somewhere inside is called only through `#[inline(never)]` functions that do
-//!   not block: printing (`report`), std's mutexes, which look at the panic count (the methods of
-//!   `registry.rs`), files (`files.rs`), TLS (`tls.rs`), and looking at the runtime (`stats.rs`).
+//!   not block: printing (`report`), std's mutexes, which look at the panic count (`take`, the methods
+//!   of `registry.rs`), files (`files.rs`), TLS (`tls.rs`), and looking at the runtime (`stats.rs`).
 //! - The rest of a connection's code is slices, vectors and calls into `lisle::net`. The memory
 //!   allocator is behind a call that is never inlined.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lisle::net::{TcpListener, TcpStream};
@@ -60,19 +60,54 @@ fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
     let mut failing = false;
     loop {
         let ticket = wait_for_room(shared);
-        match accept(listener).and_then(|stream| start_connection(stream, ticket)) {
-            Ok(()) => failing = false,
+        // Out of descriptors, memory or threads: connections that end give them back.
+        let mut wait_a_while = |error: io::Error| {
+            if !std::mem::replace(&mut failing, true) {
+                report(&error);
+            }
+            thread::sleep(PAUSE);
+        };
+        match accept(listener) {
+            Ok(stream) => {
+                let arrival = Arrival::new(stream, ticket);
+                // Whoever has been let in is not sent away because a thread cannot be had now.
+                while let Err(error) = start_connection(&arrival) {
+                    wait_a_while(error);
+                }
+                failing = false;
+            }
             // The client was gone before its turn came.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            // Out of descriptors, memory or threads: connections that end give them back.
-            Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    report(&error);
-                }
-                thread::sleep(PAUSE);
-            }
+            Err(error) => wait_a_while(error),
         }
     }
+}
+
+/// A connection that waits for its thread.
+struct Arrival {
+    shared: Arc<Shared>,
+    key: usize,
+    connection: Arc<Mutex<Option<(TcpStream, Ticket)>>>,
+}
+
+impl Arrival {
+    fn new(stream: TcpStream, mut ticket: Ticket) -> Arrival {
+        ticket.open();
+        Arrival {
+            shared: Arc::clone(ticket.shared()),
+            key: ticket.key(),
+            connection: Arc::new(Mutex::new(Some((stream, ticket)))),
+        }
+    }
+}
+
+/// What waits for its thread, for that.
+#[inline(never)]
+fn take(connection: &Mutex<Option<(TcpStream, Ticket)>>) -> Option<(TcpStream, Ticket)> {
+    connection
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
 }
 
 fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
@@ -95,12 +130,16 @@ fn wait_for_room(shared: &Arc<Shared>) -> Ticket {
     }
 }
 
-/// Starts the thread that serves `stream`. Does not block.
+/// Starts the thread that serves the connection. Does not block.
 #[inline(never)]
-fn start_connection(stream: TcpStream, mut ticket: Ticket) -> io::Result<()> {
-    ticket.open();
-    let shared = Arc::clone(ticket.shared());
-    let key = ticket.key();
+fn start_connection(arrival: &Arrival) -> io::Result<()> {
+    let shared = &arrival.shared;
+    let connection = Arc::clone(&arrival.connection);
+    let body = move || {
+        if let Some((stream, ticket)) = take(&connection) {
+            serve(stream, ticket);
+        }
+    };
     let stack_size = match shared.tls {
         None => STACK_SIZE,
         Some(_) => TLS_STACK_SIZE,
@@ -110,11 +149,11 @@ fn start_connection(stream: TcpStream, mut ticket: Ticket) -> io::Result<()> {
         // SAFETY: what `serve` calls and blocks in (`Wire`'s reads and writes) touches no
         // thread-local; what does touch one is behind never-inlined functions that do not block,
         // as this module's header lists.
-        unsafe { builder.spawn_light(move || serve(stream, ticket)) }?
+        unsafe { builder.spawn_light(body) }?
     } else {
-        builder.spawn(move || serve(stream, ticket))?
+        builder.spawn(body)?
     };
-    shared.registry.attach(key, handle.thread().clone());
+    shared.registry.attach(arrival.key, handle.thread().clone());
     Ok(())
 }
 

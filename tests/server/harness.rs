@@ -275,6 +275,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let ended = self.child.try_wait();
+            let complaints = self
+                .errors
+                .as_ref()
+                .map(|errors| errors.try_iter().collect::<Vec<_>>());
+            eprintln!("the server, if it has ended: {ended:?}; it complained: {complaints:?}");
+        }
         // Both fail when it has ended, as it should have.
         let _ = self.child.kill();
         let _ = self.child.wait();
