@@ -2,6 +2,7 @@
 # Runs the models: every protocol that waits, in every order that loom finds.
 #
 #   ci/loom.sh [NAME...]    all models, or those whose names contain a NAME
+#   ci/loom.sh -t           all models; then writes executions, seconds and mutants into the table in ARCHITECTURE.md
 #
 # LISLE_MODELS_DEEPER=1 allows one preemption more than the models say, which takes some ten times as long.
 #
@@ -21,6 +22,12 @@ CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")/loom
 export CARGO_TARGET_DIR
 export RUSTFLAGS="${RUSTFLAGS:-} --cfg lisle_loom"
 
+write=
+if [ "${1:-}" = -t ]; then
+    [ $# -eq 1 ] || die "-t takes all models"
+    shift
+    write=yes
+fi
 [ $# -gt 0 ] || set -- models::
 log=$CARGO_TARGET_DIR/models.log
 mkdir -p "$CARGO_TARGET_DIR"
@@ -39,3 +46,55 @@ sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
         if (all && empty) { print "a crate without models"; exit 1 }
     }' all="$([ "$*" = models:: ] && echo 1)" || status=1
 [ "$status" -eq 0 ] || die "FAILED"
+
+# A row has the models of its first cell's files, or of the last such cell above; of lwp/src/models.rs, which has several
+# rows, the ones that it names.
+write_table() {
+    local counts
+    counts=$(mktemp)
+    {
+        ci/mutants.sh -c
+        sed 's/\x1b\[[0-9;]*m//g' "$log" | grep '^model '
+    } >"$counts"
+    awk -v counts="$counts" '
+        function plain(cell) { gsub(/[`…]/, "", cell); return cell }
+        function thousands(n) { return n < 1000 ? n "" : thousands(int(n / 1000)) sprintf(",%03d", n % 1000) }
+        BEGIN {
+            while ((getline line < counts) > 0) {
+                words = split(line, word, " ")
+                if (word[1] != "model") { mutants[word[2]] = word[1]; continue }
+                sub(/:$/, "", word[2])
+                executions[word[2]] += word[3]
+                seconds[word[2]] += word[words - 1]
+            }
+        }
+        /^\| models \|/ { inside = 1; print; next }
+        !inside || !/^\|/ { inside = 0; print; next }
+        /^\|---/ { print; next }
+        {
+            split($0, cell, / *\| */)
+            if (cell[2] != "") files = cell[2]
+            tried = took = broken = 0
+            for (model in executions) {
+                parts = split(model, part, "::")
+                crate = substr(part[1], length("lisle_") + 1)
+                if (parts == 3) mine = index(cell[5], "`" part[3] "`")
+                else mine = index(files, "`" crate "/src/models/" part[3] ".rs`")
+                if (!mine) continue
+                tried += executions[model]
+                took += seconds[model]
+                met[model] = 1
+            }
+            if (!tried) { print "no model ran of: " $0 > "/dev/stderr"; failed = 1 }
+            files_of_code = split(plain(cell[4]), code, " ")
+            for (i = 1; i <= files_of_code; i++) broken += mutants[code[i]]
+            printf "| %s | %s | %s | %s | %s | %.1f | %d |\n", cell[2], cell[3], cell[4], cell[5], thousands(tried), took, broken
+        }
+        END {
+            for (model in executions) if (!(model in met)) { print "in no row: " model > "/dev/stderr"; failed = 1 }
+            exit failed
+        }' ARCHITECTURE.md >"$counts.table" || die "the table in ARCHITECTURE.md does not fit the models"
+    cat "$counts.table" >ARCHITECTURE.md
+    rm -f "$counts" "$counts.table"
+}
+[ -z "$write" ] || write_table

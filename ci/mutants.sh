@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Shows that the models notice mistakes: makes one at a time, in a copy, and expects a model to fail.
 #
-#   ci/mutants.sh [-l] [PATTERN]    all mutants, or those whose names match the extended regular expression; -l lists them
+#   ci/mutants.sh [-l|-c] [PATTERN]    all mutants, or those whose names match the extended regular expression; -l lists
+#                                      them, -c counts them by file
 #
 # Needs: cargo, awk, sed, tar, timeout. Writes to ${CARGO_TARGET_DIR:-target}/mutants only.
 #
@@ -30,6 +31,7 @@ runtime/src/jobs/thief.rs    models::jobs
 runtime/src/sched/queue.rs   models::queue
 runtime/src/sched/sleepers.rs models::sleepers
 runtime/src/shelf.rs         models::shelf
+runtime/src/desk.rs          models::desk
 runtime/src/trace/pass.rs    models::trace
 sync/src/channel/core.rs     models::channel models::buffer models::select models::task
 sync/src/channel/buffer/mod.rs models::buffer models::channel
@@ -308,7 +310,7 @@ summary() { # summary [all]: of the results, against the accepted survivors
 }
 
 main() {
-    local only= number tool
+    local number tool
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
     for tool in cargo awk sed tar timeout; do
         command -v "$tool" >/dev/null || die "missing on this machine: $tool"
@@ -317,14 +319,10 @@ main() {
     workers=$(nproc)
     export RUSTFLAGS="${RUSTFLAGS:-} --cfg lisle_loom" CARGO_INCREMENTAL=1
     mkdir -p "$work"
-    if [ "${1:-}" = -l ]; then
-        only=1
-        shift
-    fi
-    if [ -n "$only" ]; then
-        chosen "$@" | cut -f 1
-        return
-    fi
+    case ${1:-} in
+    -l) shift && chosen "$@" | cut -f 1 && return ;;
+    -c) shift && chosen "$@" | cut -f 2 | sort | uniq -c && return ;;
+    esac
     chosen "$@" >"$work/list"
     [ -s "$work/list" ] || die "no such mutant"
     rm -rf "$work"/*/results

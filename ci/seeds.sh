@@ -1,35 +1,72 @@
 #!/usr/bin/env bash
-# Runs what the tests run under seeds with many seeds each: schedules that nobody thought of, and that can be repeated.
+# Runs the tests with many seeds each: schedules that nobody thought of, and that can be repeated.
 #
-#   ci/seeds.sh [SEEDS [TEST...]]    SEEDS: of each test [5000]; TEST: test files [all below]
+#   ci/seeds.sh [SEEDS [TEST...]]    SEEDS: of each test [5000]; TEST: test files [all that can]
+#   ci/seeds.sh -l                   lists what is left out, and why
+#
+# Two ways:
+#   - tests that are written for it run their body under each of SEEDS (`under_seeds` in tests/support);
+#   - whole files run with every runtime of theirs seeded, a process for each hundred SEEDS (LISLE_TEST_SEED). What cannot,
+#     stands in ci/seeds-skips.txt, with the reason.
 #
 # Half of the seeds choose at random, half by random priorities with one change or two (tests/support). A failure prints its
-# seed; `cargo test` takes some hundreds of each. Then whole files with every runtime of theirs seeded: a process for each
-# hundred SEEDS. Needs: cargo. Writes to ${CARGO_TARGET_DIR:-target} only.
-#
-# What is left out: tests that need several LWPs, kernel threads that wait in real time for a state of a light thread (virtual
-# time jumps past it), signals, upcalls, descriptors, or the order of another policy. They are most of threads, runtime,
-# lwps, upcalls, full_threads, net, processes, fork, faults, soak and server, and the other halves of the files below.
+# seed; `cargo test` takes some hundreds of each of the first. Needs: cargo, awk. Writes to ${CARGO_TARGET_DIR:-target} only.
+# SEEDS_PROFILE=dev takes the build that `cargo test` makes.
 set -euo pipefail
 exec </dev/null
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/lib.sh
-need cargo
+need cargo awk
 
+# What is left out of a file, as arguments of its program; or, without a file, whole files.
+skips() { sed -nE "s/^$1 ([a-z_0-9:]+) -- .*/--skip \1/p" ci/seeds-skips.txt; }
+left_out() { sed -nE 's/^([a-z_0-9]+) -- .*/\1/p' ci/seeds-skips.txt; }
+
+# Each names a test that is there.
+check_skips() {
+    local file test
+    while read -r file test _; do
+        [ -e "tests/$file.rs" ] || die "ci/seeds-skips.txt names $file, which is not there"
+        [ "$test" = -- ] || grep -rqE "fn ${test##*::}\(" tests/"$file".rs tests/"$file"/ 2>/dev/null ||
+            die "ci/seeds-skips.txt names $test in $file, which is not there"
+    done < <(grep -E '^[a-z]' ci/seeds-skips.txt)
+}
+
+check_skips
+if [ "${1:-}" = -l ]; then
+    grep -E '^[a-z]' ci/seeds-skips.txt
+    exit
+fi
 seeds=${1:-5000}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- sync channel classical logical_time fork_join
+# shellcheck disable=SC2046 # words
+[ $# -gt 0 ] || set -- $(for file in tests/*.rs; do basename "$file" .rs; done | grep -vxFf <(left_out))
 
-for file in "$@"; do
-    words=()
-    # The others in these files do not look at a seed; all of fork_join and sync are short.
-    case $file in
-    channel) words=(seeds) ;;
-    classical) words=(seeds contract) ;;
+# written_for_it FILE: the names that its own tests under seeds share.
+written_for_it() {
+    case $1 in
+    channel) echo seeds ;;
+    classical) echo seeds contract ;;
     esac
-    LISLE_TEST_SEEDS=$seeds ci/tests.sh cargo test --release --test "$file" -- "${words[@]}"
-    [ "$file" = logical_time ] || continue
+}
+
+profile=(--profile "${SEEDS_PROFILE:-release}")
+processes=0
+for file in "$@"; do
+    say "$file"
+    messages=$(cargo test --quiet "${profile[@]}" --test "$file" --no-run --message-format json)
+    program=$(program_of "$file" <<<"$messages")
+    [ -x "$program" ] || die "cargo named no program"
+    # The others in these files do not look at a seed; all of the others' are short.
+    if grep -rqE 'under_seeds\(|support::seeds|[^_]seeds\(' "tests/$file.rs" "tests/$file/" 2>/dev/null; then
+        # shellcheck disable=SC2046 # words
+        LISLE_TEST_SEEDS=$seeds ci/tests.sh "$program" $(written_for_it "$file")
+    fi
     for ((seed = 0; seed <= seeds / 100; seed++)); do
-        LISLE_TEST_SEED=$seed ci/tests.sh cargo test --release --test "$file" || die "failed with LISLE_TEST_SEED=$seed"
+        # shellcheck disable=SC2046 # words
+        LISLE_TEST_SEED=$seed ci/tests.sh "$program" $(skips "$file") || die "$file failed with LISLE_TEST_SEED=$seed"
+        processes=$((processes + 1))
     done
 done
+printf '\n--- seeds summary ---\n%d files, %d processes with every runtime seeded; left out: %d files, %d tests\n' \
+    $# "$processes" "$(left_out | wc -l)" "$(grep -cE '^[a-z_0-9]+ [a-z]' ci/seeds-skips.txt)"

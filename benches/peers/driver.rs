@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::report::{self, Row};
 use crate::{Entry, Options, entries};
@@ -46,16 +47,34 @@ fn contests(options: &Options) -> Vec<Contest> {
     contests
 }
 
+/// How long one process may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// Runs one process; returns its figures.
 fn contest((workload, peer, workers): Contest) -> Result<Vec<(String, f64)>, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(program)
+    let mut process = Command::new(program)
         .env("LISLE_PEERS_ENTRY", format!("{workload}/{peer}"))
         .env("LISLE_BENCH_WORKERS", workers.to_string())
         .env("SMOL_THREADS", workers.to_string())
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .output()
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let begin = Instant::now();
+    while process.try_wait().is_ok_and(|ended| ended.is_none()) {
+        if begin.elapsed() > LIMIT {
+            // It may have ended by now.
+            let _ = process.kill();
+            let _ = process.wait();
+            return Err(format!("has not come to an end in {LIMIT:?}"));
+        }
+        // What it prints fits the pipe.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = process
+        .wait_with_output()
         .map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(output.status.to_string());
