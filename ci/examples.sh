@@ -24,7 +24,7 @@ input() { # the arguments of an example
     case $1 in
     ping_pong) echo 20000 ;;
     idle) echo 5 ;;
-    million) echo 100000 10000 ;;
+    million) echo 100000 2000 10000 ;;
     upcalls) echo --quick ;;
     esac
 }

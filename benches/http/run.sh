@@ -4,6 +4,9 @@
 #
 #   benches/http/run.sh [CASE...]      hello-64 hello-10000 file-64 file-10000 calm [all]
 #
+# With 10,000 connections lisle's server is started with that many threads ready (--warm): they come all at once, and to make
+# a full thread takes longer than to answer a request.
+#
 # ROUNDS [5], SECONDS_EACH [4] and SERVERS [lisle hyper may go] may be set; BUILT=1 takes what was built before as it is;
 # and LAUNCHER is a command that starts servers and load: LAUNCHER="nice -n -20" keeps other programs on the machine out
 # of the way. Prints for each case and server the
@@ -49,9 +52,11 @@ mkdir -p "$root"
 head -c 65536 /dev/urandom >"$root/64k"
 ulimit -n "$(ulimit -Hn)"
 
-command_of() { # command_of SERVER PORT
+command_of() { # command_of SERVER PORT CASE
+    local warm=0
+    case $3 in *-10000) warm=10000 ;; esac
     case $1 in
-    lisle) echo "$work/lisle/release/examples/server --addr 127.0.0.1:$2 --root $root --max-connections 20000" ;;
+    lisle) echo "$work/lisle/release/examples/server --addr 127.0.0.1:$2 --root $root --max-connections 20000 --warm $warm" ;;
     hyper | may) echo "$work/peers/release/peer-$1 $2 $root" ;;
     go) echo "$work/peer-go $2 $root" ;;
     esac
@@ -68,7 +73,7 @@ measure() { # measure SERVER PORT CASE: prints a line of figures
     case $3 in file-*) path=/64k ;; esac
     case $3 in *-10000) connections=10000 ;; calm) connections=10 arguments=(calm) ;; esac
     # shellcheck disable=SC2046 # words
-    ${LAUNCHER:-} $(command_of "$server" "$port") >/dev/null 2>&1 &
+    ${LAUNCHER:-} $(command_of "$server" "$port" "$3") >/dev/null 2>&1 &
     pid=$!
     pids+=("$pid")
     until curl --silent --fail --output /dev/null "http://127.0.0.1:$port/hello"; do sleep 0.1; done

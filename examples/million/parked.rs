@@ -12,28 +12,37 @@ use crate::table::{Table, resident};
 /// Address space for a stack: the smallest there is. Memory is taken as it is touched, a page each.
 const STACK_SIZE: usize = 64 << 10;
 
-fn spawn(parked: &Arc<AtomicUsize>) -> io::Result<JoinHandle<usize>> {
+/// Which threads.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Light,
+    Full,
+}
+
+fn spawn(kind: Kind, parked: &Arc<AtomicUsize>) -> io::Result<JoinHandle<usize>> {
     let parked = Arc::clone(parked);
     let builder = Builder::new().stack_size(STACK_SIZE);
-    // SAFETY: the closure touches no thread-local.
-    unsafe {
-        builder.spawn_light(move || {
-            let number = parked.fetch_add(1, Ordering::Relaxed);
-            thread::park();
-            number
-        })
+    let body = move || {
+        let number = parked.fetch_add(1, Ordering::Relaxed);
+        thread::park();
+        number
+    };
+    match kind {
+        // SAFETY: the closure touches no thread-local.
+        Kind::Light => unsafe { builder.spawn_light(body) },
+        Kind::Full => builder.spawn(body),
     }
 }
 
 /// Spawns them, waits until all are parked, wakes and joins them, and prints a row for each step.
-pub(crate) fn run(table: &Table, threads: usize) -> io::Result<()> {
-    let empty = resident()?;
+/// `empty`: the bytes that were resident when there were no threads.
+pub(crate) fn run(table: &Table, kind: Kind, threads: usize, empty: usize) -> io::Result<()> {
     let parked = Arc::new(AtomicUsize::new(0));
     let mut handles = Vec::with_capacity(threads);
 
     let began = Instant::now();
     for _ in 0..threads {
-        match spawn(&parked) {
+        match spawn(kind, &parked) {
             Ok(handle) => handles.push(handle),
             Err(error) => {
                 // Those that are there are woken and joined all the same.
@@ -46,7 +55,11 @@ pub(crate) fn run(table: &Table, threads: usize) -> io::Result<()> {
     while parked.load(Ordering::Relaxed) < threads {
         thread::yield_now();
     }
-    table.times("spawned and parked", threads, began.elapsed());
+    let spawned = match kind {
+        Kind::Light => "light: spawned, parked",
+        Kind::Full => "full: spawned, parked",
+    };
+    table.times(spawned, threads, began.elapsed());
     table.memory("resident", threads, resident()?.saturating_sub(empty));
 
     let began = Instant::now();

@@ -26,6 +26,7 @@ use lisle::thread::{self, Builder, JoinHandle};
 
 use crate::Shared;
 use crate::connection::Connection;
+use crate::options::Options;
 use crate::registry::Ticket;
 use crate::tls::Tls;
 use crate::transport::Transport;
@@ -35,6 +36,14 @@ const STACK_SIZE: usize = 128 << 10;
 
 /// The same where TLS is spoken: without optimisation its arithmetic wants much.
 const TLS_STACK_SIZE: usize = 1 << 20;
+
+/// What a connection's thread needs.
+pub(crate) fn stack_size(options: &Options) -> usize {
+    match options.tls {
+        None => STACK_SIZE,
+        Some(_) => TLS_STACK_SIZE,
+    }
+}
 
 /// How long to wait when the system cannot give what a connection needs.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -140,11 +149,7 @@ fn start_connection(arrival: &Arrival) -> io::Result<()> {
             serve(stream, ticket);
         }
     };
-    let stack_size = match shared.tls {
-        None => STACK_SIZE,
-        Some(_) => TLS_STACK_SIZE,
-    };
-    let builder = Builder::new().stack_size(stack_size);
+    let builder = Builder::new().stack_size(stack_size(&shared.options));
     let handle = if shared.options.light {
         // SAFETY: what `serve` calls and blocks in (`Wire`'s reads and writes) touches no
         // thread-local; what does touch one is behind never-inlined functions that do not block,

@@ -1,7 +1,7 @@
 //! A multithreaded HTTP/1.1 server: one user thread per connection, plain blocking code.
 //!
 //! ```text
-//!  main thread ── starts ──> listener ── accept, one light thread each ──> connection
+//!  main thread ── starts ──> listener ── accept, one user thread each ───> connection
 //!      │                        ▲                                            │  read, answer,
 //!      └─ waits for Ctrl-C ─────┴── cancel ──────────────────────────────────┘  read, ...
 //! ```
@@ -113,6 +113,11 @@ fn prepare(options: Options) -> Result<Arc<Shared>, String> {
     let mut builder = RuntimeBuilder::from_env().map_err(|error| error.to_string())?;
     if let Some(lwps) = options.lwps {
         builder = builder.lwps(lwps);
+    }
+    if options.warm > 0 {
+        builder = builder
+            .stack_size(listener::stack_size(&options))
+            .warm_threads(options.warm);
     }
     let runtime = builder
         .build()

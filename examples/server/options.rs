@@ -21,6 +21,7 @@ Usage: server [OPTIONS]
   --per-request            one thread and one connection per request: no keep-alive
   --light                  connections on light threads in place of full ones: half the memory
   --max-connections N      how many connections at once; more wait to be accepted [10000]
+  --warm N                 threads made ready beforehand, for many connections that come at once [0]
   --max-body BYTES         the largest request body accepted [16777216]
   --read-timeout-ms MS     how long a client may stay silent, and how long it may take
                            to send the head of a request [30000]
@@ -48,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) per_request: bool,
     pub(crate) light: bool,
     pub(crate) max_connections: usize,
+    /// Full threads only.
+    pub(crate) warm: usize,
     pub(crate) max_body: u64,
     /// Never zero: a zero timeout is an error to the socket.
     pub(crate) read_timeout: Duration,
@@ -70,6 +73,7 @@ impl Default for Options {
             per_request: false,
             light: false,
             max_connections: 10_000,
+            warm: 0,
             max_body: 16 << 20,
             read_timeout: Duration::from_secs(30),
             drain_seconds: 10,
@@ -98,6 +102,7 @@ impl Options {
                 Arg::Long("max-connections") => {
                     options.max_connections = positive(&mut parser, "--max-connections")?;
                 }
+                Arg::Long("warm") => options.warm = value(&mut parser, "--warm")?,
                 Arg::Long("max-body") => options.max_body = value(&mut parser, "--max-body")?,
                 Arg::Long("read-timeout-ms") => {
                     let ms: u32 = positive(&mut parser, "--read-timeout-ms")?;
@@ -110,6 +115,9 @@ impl Options {
                 Arg::Long("help") | Arg::Short('h') => return Ok(Parsed::Help),
                 other => return Err(other.unexpected().to_string()),
             }
+        }
+        if options.light && options.warm > 0 {
+            return Err("--warm is for full threads: not with --light".to_owned());
         }
         Ok(Parsed::Run(options))
     }

@@ -164,12 +164,13 @@ fn the_command_line() {
         "--per-request",
         "--light",
         "--max-connections",
+        "--warm",
         "--drain",
         "--help",
     ] {
         assert!(stdout.contains(flag), "{flag}");
     }
-    let bad: [(&[&str], &str); 11] = [
+    let bad: [(&[&str], &str); 13] = [
         (&["--nonsense"], "--nonsense"),
         (&["nonsense"], "nonsense"),
         (&["--addr"], "--addr"),
@@ -181,11 +182,29 @@ fn the_command_line() {
         (&["--tls", "only-one"], "--tls"),
         (&["--root"], "--root"),
         (&["--per-request=yes"], "--per-request"),
+        (&["--warm", "-1"], "--warm"),
+        (&["--warm", "1", "--light"], "--warm"),
     ];
     for (flags, named) in bad {
         let (code, stdout, stderr) = run(flags);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{flags:?}");
         assert!(stderr.contains(named), "{flags:?}: {stderr}");
+    }
+}
+
+/// Threads are ready before there are connections, which takes memory; more come when they are needed.
+#[test]
+fn warm_threads() {
+    const WARM: u64 = 1_000;
+    let (plain, warm) = (Server::start(&[]), Server::start(&["--warm", "1000"]));
+    // A stack's and a control block's pages.
+    let least = WARM * (8 << 10);
+    assert!(warm.peak_memory() > plain.peak_memory() + least);
+    let few = Server::start(&["--warm", "3"]);
+    let mut clients: Vec<Client> = (0..30).map(|_| few.connect()).collect();
+    for client in &mut clients {
+        client.send(GET);
+        assert_page(&client.answer());
     }
 }
 
