@@ -9,9 +9,6 @@ use lisle::thread::{self, Builder, JoinHandle};
 
 use crate::table::{Table, resident};
 
-/// Address space for a stack: the smallest there is. Memory is taken as it is touched, a page each.
-const STACK_SIZE: usize = 64 << 10;
-
 /// Which threads.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -19,9 +16,20 @@ pub(crate) enum Kind {
     Full,
 }
 
+impl Kind {
+    /// Address space for a stack. Memory is taken as it is touched, a page or two each. Not the same
+    /// for both: so that the second kind uses no stacks that the first has left warm.
+    fn stack_size(self) -> usize {
+        match self {
+            Kind::Light => 64 << 10,
+            Kind::Full => 128 << 10,
+        }
+    }
+}
+
 fn spawn(kind: Kind, parked: &Arc<AtomicUsize>) -> io::Result<JoinHandle<usize>> {
     let parked = Arc::clone(parked);
-    let builder = Builder::new().stack_size(STACK_SIZE);
+    let builder = Builder::new().stack_size(kind.stack_size());
     let body = move || {
         let number = parked.fetch_add(1, Ordering::Relaxed);
         thread::park();
@@ -35,8 +43,8 @@ fn spawn(kind: Kind, parked: &Arc<AtomicUsize>) -> io::Result<JoinHandle<usize>>
 }
 
 /// Spawns them, waits until all are parked, wakes and joins them, and prints a row for each step.
-/// `empty`: the bytes that were resident when there were no threads.
-pub(crate) fn run(table: &Table, kind: Kind, threads: usize, empty: usize) -> io::Result<()> {
+pub(crate) fn run(table: &Table, kind: Kind, threads: usize) -> io::Result<()> {
+    let empty = resident()?;
     let parked = Arc::new(AtomicUsize::new(0));
     let mut handles = Vec::with_capacity(threads);
 

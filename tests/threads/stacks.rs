@@ -6,7 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 
 use lisle::thread::{self, Builder};
 
-use crate::support::{end, in_child, on, runtime, spawn, stderr, stdout, watchdog};
+use crate::support::{
+    alone, end, in_child, on, runtime, spawn, stderr, stdout, until, until_waiting, watchdog,
+};
 
 /// Uses at least `kib` KiB of stack.
 #[inline(never)]
@@ -30,6 +32,32 @@ fn every_size_class_has_room() {
         assert_eq!(spawn(builder, move || descend(kib)).join().unwrap(), kib);
     }
     end(rt);
+}
+
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Memory that threads needed once is given back by a process that is idle.
+#[test]
+fn an_idle_process_gives_stacks_back() {
+    alone("stacks::an_idle_process_gives_stacks_back", || {
+        const THREADS: usize = 3_000;
+        let rt = runtime(2);
+        let parked: Vec<_> = (0..THREADS).map(|_| on(&rt, thread::park)).collect();
+        for thread in &parked {
+            until_waiting(thread.thread(), "park");
+        }
+        let most = resident();
+        for thread in parked {
+            thread.thread().unpark();
+            thread.join().unwrap();
+        }
+        // A page each, at least.
+        until(|| resident() + THREADS * 9 / 10 < most);
+        end(rt);
+    });
 }
 
 #[test]

@@ -138,9 +138,16 @@ impl Warm {
         self.len
     }
 
-    /// How many were never needed since the last call.
-    pub(super) fn take_low(&mut self) -> usize {
-        core::mem::replace(&mut self.low, self.len)
+    /// How many were never needed since this last gave all of those, but at most so many: the caller
+    /// takes them out.
+    pub(super) fn take_low(&mut self, most: usize) -> usize {
+        let taken = self.low.min(most);
+        self.low = if taken < self.low {
+            self.low - taken
+        } else {
+            self.len
+        };
+        taken
     }
 
     /// Adds the chain at the young end.

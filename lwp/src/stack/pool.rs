@@ -264,20 +264,28 @@ impl StackPool {
     /// longest unused go first. Returns how many stacks became cold. Makes a system call for each:
     /// never call it from inside the runtime.
     pub fn trim(&self, keep: usize) -> usize {
-        self.trim_classes(|warm| warm.len().saturating_sub(keep))
+        self.trim_classes(|warm, _| warm.len().saturating_sub(keep))
     }
 
-    /// Gives the memory of those stacks back that nobody needed since the last call. Returns how
+    /// Gives the memory of those stacks back that nobody needed since the last call that did so with
+    /// all of them; of at most so many, because it takes a microsecond or more for each. Returns how
     /// many they were. As for [`trim`](StackPool::trim): not from inside the runtime.
-    pub fn trim_idle(&self) -> usize {
-        self.trim_classes(Warm::take_low)
+    pub fn trim_idle(&self, most: usize) -> usize {
+        self.trim_classes(|warm, trimmed| warm.take_low(most - trimmed))
     }
 
-    fn trim_classes(&self, excess: impl Fn(&mut Warm) -> usize) -> usize {
+    /// Whether there are free stacks with memory behind them.
+    pub fn has_warm(&self) -> bool {
+        let warm = |class: &Class| class.state.lock().warm.len() > 0;
+        self.classes.iter().any(warm)
+    }
+
+    /// `excess`: how many of a class, when so many of others are done.
+    fn trim_classes(&self, excess: impl Fn(&mut Warm, usize) -> usize) -> usize {
         let mut trimmed = 0;
         for index in 0..CLASSES {
             let class = StackSize(index as u8);
-            let mut left = excess(&mut self.classes[index].state.lock().warm);
+            let mut left = excess(&mut self.classes[index].state.lock().warm, trimmed);
             while left > 0 {
                 let batch = left.min(TRIM_BATCH);
                 let (taken, cooled) = self.trim_batch(class, batch);

@@ -211,11 +211,24 @@ fn trim_idle_spares_what_is_in_use() {
         .map(|_| pool.take(StackSize::SMALL).unwrap())
         .collect();
     stacks.drain(..).for_each(|stack| pool.give(stack));
-    assert_eq!(pool.trim_idle(), 0, "all were needed since the beginning");
-    stacks.extend((0..4).map(|_| pool.take(StackSize::SMALL).unwrap()));
+    const ALL: usize = 100;
+    assert_eq!(
+        pool.trim_idle(ALL),
+        0,
+        "all were needed since the beginning"
+    );
+    let some = || (0..4).map(|_| pool.take(StackSize::SMALL).unwrap());
+    stacks.extend(some());
     stacks.drain(..).for_each(|stack| pool.give(stack));
-    assert_eq!(pool.trim_idle(), 6);
-    assert_eq!(pool.trim_idle(), 4);
+    assert_eq!(pool.trim_idle(5), 5);
+    // Those that were needed lately are still spared.
+    assert_eq!(pool.trim_idle(5), 1);
+    stacks.extend(some().take(1));
+    stacks.drain(..).for_each(|stack| pool.give(stack));
+    assert_eq!(pool.trim_idle(ALL), 3);
+    assert!(pool.has_warm());
+    assert_eq!(pool.trim_idle(ALL), 1);
+    assert!(!pool.has_warm());
     assert_eq!(pool.counters().warm, 0);
 }
 
@@ -320,7 +333,7 @@ fn stampede() {
                         }
                     }
                     if i % 500 == 0 {
-                        pool.trim_idle();
+                        pool.trim_idle(100);
                     }
                 }
                 held.into_iter().for_each(|(stack, _)| cache.give(stack));

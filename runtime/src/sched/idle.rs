@@ -49,8 +49,12 @@ const PAUSES: u32 = 32;
 const POLL_EVERY: u64 = 20_000;
 /// How often a sleeping poller looks round while other LWPs are busy.
 const LOOK_ROUND: Duration = Duration::from_millis(10);
-/// After how much idleness warm stacks are given back to the kernel.
+/// After how much idleness warm stacks are given back to the kernel: first those that were not
+/// needed before that, and after as much again the others.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
+/// How many at a time, which takes about a millisecond, and when the next.
+const TRIM_MOST: usize = 512;
+const TRIM_AGAIN: Duration = Duration::from_millis(2);
 
 /// After so many refused barriers a kernel thread naps before the next.
 const PATIENCE: u32 = 10;
@@ -63,7 +67,8 @@ struct Carrier<'a> {
     last_poll: u64,
     /// When a thread was last taken off this kernel thread by a signal handler.
     last_preempted: u64,
-    trimmed: bool,
+    /// After how much idleness there may be something to give back.
+    trim_after: Option<Duration>,
     /// Whether readiness ended its last sleep in the poller. Then it goes back
     /// there without spinning: the next work will come from there, too, and who
     /// sends it may want the processor.
@@ -173,7 +178,7 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
         idle,
         last_poll: 0,
         last_preempted: 0,
-        trimmed: true,
+        trim_after: None,
         served_by_poller: false,
         refused: false,
     };
@@ -405,7 +410,7 @@ impl Carrier<'_> {
     /// over. Returns whether this kernel thread still carries the LWP.
     fn switch_to(&mut self, next: &'static Tcb) -> bool {
         count(&self.lwp.counters.switches, 1);
-        self.trimmed = false;
+        self.trim_after = Some(TRIM_AFTER);
         let idle = self.idle;
         // SAFETY: `next` is ready and in no queue; we run as `idle` on this LWP.
         let arg = unsafe {
@@ -707,11 +712,12 @@ impl Carrier<'_> {
     fn sleep_in_poller(&mut self, bed: Bed) {
         let shared = self.shared;
         let others_busy = !shared.all_sleep();
-        self.trimmed &= !others_busy;
-        let pause = match (others_busy, self.trimmed) {
-            (true, _) => Some(LOOK_ROUND),
-            (false, false) => Some(TRIM_AFTER),
-            (false, true) => None,
+        let trim_after = self.trim_after;
+        let pause = if others_busy {
+            self.trim_after = Some(TRIM_AFTER);
+            Some(LOOK_ROUND)
+        } else {
+            trim_after
         };
         let earliest = || match shared.clock.is_virtual() {
             true => NEVER,
@@ -724,7 +730,7 @@ impl Carrier<'_> {
             .wait(pause, earliest, &shared.clock, still_in_bed);
         self.last_poll = shared.clock.now();
         let slept = Duration::from_nanos(self.last_poll - began);
-        if !self.trimmed && !others_busy && slept >= TRIM_AFTER {
+        if !others_busy && trim_after.is_some_and(|after| slept >= after) {
             self.trim();
         }
     }
@@ -736,8 +742,12 @@ impl Carrier<'_> {
             (*self.lwp.stacks.get()).flush();
             donors::spill(&mut *self.lwp.donors.get(), 0);
         }
-        let more = donors::trim();
-        StackPool::global().trim_idle();
-        self.trimmed = !more;
+        let donors = donors::trim();
+        let stacks = StackPool::global();
+        self.trim_after = if stacks.trim_idle(TRIM_MOST) == TRIM_MOST {
+            Some(TRIM_AGAIN)
+        } else {
+            (donors || stacks.has_warm()).then_some(TRIM_AFTER)
+        };
     }
 }
