@@ -7,8 +7,8 @@
 //!
 //! | rows | what happens |
 //! |---|---|
-//! | light | light threads are spawned and park, all at once; then all are woken and joined |
-//! | full | the same with full threads, each of which has thread-locals of its own |
+//! | full | full threads, each with thread-locals of its own, are spawned and park, all at once; then all are woken and joined |
+//! | light | the same with light threads (as many control blocks as there were full threads are there already) |
 //! | sleep | light threads sleep until the same moments, spread over a second; how late each one wakes |
 //!
 //! No limit of the system need be raised: threads are not kernel threads, their stacks are a few
@@ -40,8 +40,8 @@ fn sizes() -> Result<[usize; 3], std::num::ParseIntError> {
 
 fn run([light, full, sleeping]: [usize; 3]) -> std::io::Result<()> {
     let table = Table::begin();
-    parked::run(&table, Kind::Light, light)?;
     parked::run(&table, Kind::Full, full)?;
+    parked::run(&table, Kind::Light, light)?;
     sleeping::run(&table, sleeping)
 }
 

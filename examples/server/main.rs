@@ -115,6 +115,7 @@ fn prepare(options: Options) -> Result<Arc<Shared>, String> {
         builder = builder.lwps(lwps);
     }
     if options.warm > 0 {
+        // What is made beforehand has the runtime's own stack size.
         builder = builder
             .stack_size(listener::stack_size(&options))
             .warm_threads(options.warm);

@@ -44,7 +44,9 @@ fn resident() -> usize {
 fn an_idle_process_gives_stacks_back() {
     alone("stacks::an_idle_process_gives_stacks_back", || {
         const THREADS: usize = 3_000;
-        let rt = runtime(2);
+        let _dog = watchdog();
+        // Never seeded: virtual time does not pass while nothing happens.
+        let rt = lisle::Runtime::builder().lwps(2).build().unwrap();
         let parked: Vec<_> = (0..THREADS).map(|_| on(&rt, thread::park)).collect();
         for thread in &parked {
             until_waiting(thread.thread(), "park");

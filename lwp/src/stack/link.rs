@@ -122,8 +122,10 @@ pub(super) struct Warm {
     youngest: Option<NonNull<Node>>,
     oldest: Option<NonNull<Node>>,
     len: usize,
-    /// The smallest `len` since it was last asked for.
+    /// The smallest `len` since the last [`look`](Warm::look).
     low: usize,
+    /// How many of the oldest nobody had needed then, and has since.
+    idle: usize,
 }
 
 impl Warm {
@@ -132,22 +134,32 @@ impl Warm {
         oldest: None,
         len: 0,
         low: 0,
+        idle: 0,
     };
 
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// How many were never needed since this last gave all of those, but at most so many: the caller
-    /// takes them out.
-    pub(super) fn take_low(&mut self, most: usize) -> usize {
-        let taken = self.low.min(most);
-        self.low = if taken < self.low {
-            self.low - taken
-        } else {
-            self.len
-        };
+    /// From now on those are idle that nobody has needed since the last look.
+    pub(super) fn look(&mut self) {
+        self.idle = core::mem::replace(&mut self.low, self.len);
+    }
+
+    /// How many are idle, but at most so many; the caller takes them out.
+    pub(super) fn take_idle(&mut self, most: usize) -> usize {
+        let taken = self.idle.min(most);
+        self.idle -= taken;
         taken
+    }
+
+    /// None is idle.
+    pub(super) fn forget_idle(&mut self) {
+        self.idle = 0;
+    }
+
+    pub(super) fn has_idle(&self) -> bool {
+        self.idle > 0
     }
 
     /// Adds the chain at the young end.
@@ -211,5 +223,6 @@ impl Warm {
     fn shrink(&mut self) {
         self.len -= 1;
         self.low = self.low.min(self.len);
+        self.idle = self.idle.min(self.len);
     }
 }

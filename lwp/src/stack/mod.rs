@@ -34,9 +34,9 @@
 //! sets of the first-level cache (2.8 instead of 6.6 ns for a switch between 10 contexts).
 //!
 //! # Policy for memory
-//! An LWP that goes idle calls [`StackCache::flush`]; whoever is idle for long calls
-//! [`StackPool::trim_idle`] once in a while, which gives the memory of exactly those stacks back
-//! that were not needed since the call before.
+//! An LWP that goes idle calls [`StackCache::flush`]; whoever is idle for long
+//! [looks](StackPool::look_for_idle) once in a while which stacks nobody has needed since the look
+//! before, and gives their memory back, [some at a time](StackPool::trim_idle).
 //!
 //! # Rejected
 //! One mapping per stack (8.5 to 11 µs, and the mapping limit ends it at 32,753); `MADV_FREE` in

@@ -267,17 +267,24 @@ impl StackPool {
         self.trim_classes(|warm, _| warm.len().saturating_sub(keep))
     }
 
-    /// Gives the memory of those stacks back that nobody needed since the last call that did so with
-    /// all of them; of at most so many, because it takes a microsecond or more for each. Returns how
-    /// many they were. As for [`trim`](StackPool::trim): not from inside the runtime.
-    pub fn trim_idle(&self, most: usize) -> usize {
-        self.trim_classes(|warm, trimmed| warm.take_low(most - trimmed))
+    /// Those stacks are idle from now on that nobody has needed since the last look.
+    pub fn look_for_idle(&self) {
+        for class in &self.classes {
+            class.state.lock().warm.look();
+        }
     }
 
-    /// Whether there are free stacks with memory behind them.
-    pub fn has_warm(&self) -> bool {
-        let warm = |class: &Class| class.state.lock().warm.len() > 0;
-        self.classes.iter().any(warm)
+    /// Gives the memory of idle stacks back, as of the last
+    /// [look](StackPool::look_for_idle), but of at most so many: it takes some microseconds for
+    /// each. Returns how many they were. As for [`trim`](StackPool::trim): not from inside the runtime.
+    pub fn trim_idle(&self, most: usize) -> usize {
+        self.trim_classes(|warm, trimmed| warm.take_idle(most - trimmed))
+    }
+
+    /// Whether there are more for [`trim_idle`](StackPool::trim_idle).
+    pub fn has_idle(&self) -> bool {
+        let idle = |class: &Class| class.state.lock().warm.has_idle();
+        self.classes.iter().any(idle)
     }
 
     /// `excess`: how many of a class, when so many of others are done.
@@ -285,11 +292,16 @@ impl StackPool {
         let mut trimmed = 0;
         for index in 0..CLASSES {
             let class = StackSize(index as u8);
-            let mut left = excess(&mut self.classes[index].state.lock().warm, trimmed);
+            let state = &self.classes[index].state;
+            let mut left = excess(&mut state.lock().warm, trimmed);
             while left > 0 {
                 let batch = left.min(TRIM_BATCH);
                 let (taken, cooled) = self.trim_batch(class, batch);
                 trimmed += cooled;
+                if cooled < taken {
+                    // The kernel does not want them: not to be tried again at once.
+                    state.lock().warm.forget_idle();
+                }
                 if cooled < taken || taken < batch {
                     break;
                 }

@@ -211,24 +211,30 @@ fn trim_idle_spares_what_is_in_use() {
         .map(|_| pool.take(StackSize::SMALL).unwrap())
         .collect();
     stacks.drain(..).for_each(|stack| pool.give(stack));
-    const ALL: usize = 100;
-    assert_eq!(
-        pool.trim_idle(ALL),
-        0,
-        "all were needed since the beginning"
-    );
+    let look_and_trim = || {
+        pool.look_for_idle();
+        pool.trim_idle(100)
+    };
+    assert_eq!(look_and_trim(), 0, "all were needed since the beginning");
     let some = || (0..4).map(|_| pool.take(StackSize::SMALL).unwrap());
+    let another = pool.take(StackSize::DEFAULT).unwrap();
     stacks.extend(some());
     stacks.drain(..).for_each(|stack| pool.give(stack));
-    assert_eq!(pool.trim_idle(5), 5);
-    // Those that were needed lately are still spared.
-    assert_eq!(pool.trim_idle(5), 1);
-    stacks.extend(some().take(1));
-    stacks.drain(..).for_each(|stack| pool.give(stack));
-    assert_eq!(pool.trim_idle(ALL), 3);
-    assert!(pool.has_warm());
-    assert_eq!(pool.trim_idle(ALL), 1);
-    assert!(!pool.has_warm());
+    pool.give(another);
+    pool.look_for_idle();
+    assert_eq!(pool.trim_idle(4), 4);
+    // Those that were needed before the look are still spared, and so are others' now.
+    assert!(pool.has_idle());
+    assert_eq!(pool.trim_idle(100), 2);
+    assert!(!pool.has_idle());
+    assert_eq!(pool.trim_idle(100), 0);
+    pool.look_for_idle();
+    // One of the idle is needed after all.
+    let needed = pool.take(StackSize::SMALL).unwrap();
+    assert_eq!(pool.trim_idle(100), 3 + 1, "and one of another size");
+    pool.give(needed);
+    assert_eq!(look_and_trim(), 0);
+    assert_eq!(look_and_trim(), 1);
     assert_eq!(pool.counters().warm, 0);
 }
 
@@ -333,6 +339,7 @@ fn stampede() {
                         }
                     }
                     if i % 500 == 0 {
+                        pool.look_for_idle();
                         pool.trim_idle(100);
                     }
                 }

@@ -50,11 +50,11 @@ const POLL_EVERY: u64 = 20_000;
 /// How often a sleeping poller looks round while other LWPs are busy.
 const LOOK_ROUND: Duration = Duration::from_millis(10);
 /// After how much idleness warm stacks are given back to the kernel: first those that were not
-/// needed before that, and after as much again the others.
+/// needed before that either, and after as much again the others.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
-/// How many at a time, which takes about a millisecond, and when the next.
-const TRIM_MOST: usize = 512;
-const TRIM_AGAIN: Duration = Duration::from_millis(2);
+/// How many at a time, which takes less than a millisecond, and when the next.
+const TRIM_MOST: usize = 128;
+const TRIM_AGAIN: Duration = Duration::from_millis(1);
 
 /// After so many refused barriers a kernel thread naps before the next.
 const PATIENCE: u32 = 10;
@@ -67,7 +67,9 @@ struct Carrier<'a> {
     last_poll: u64,
     /// When a thread was last taken off this kernel thread by a signal handler.
     last_preempted: u64,
-    /// After how much idleness there may be something to give back.
+    /// How often it is still to look for what can be given back.
+    looks: u8,
+    /// After how much idleness it does, or goes on giving back.
     trim_after: Option<Duration>,
     /// Whether readiness ended its last sleep in the poller. Then it goes back
     /// there without spinning: the next work will come from there, too, and who
@@ -178,6 +180,7 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
         idle,
         last_poll: 0,
         last_preempted: 0,
+        looks: 0,
         trim_after: None,
         served_by_poller: false,
         refused: false,
@@ -410,7 +413,7 @@ impl Carrier<'_> {
     /// over. Returns whether this kernel thread still carries the LWP.
     fn switch_to(&mut self, next: &'static Tcb) -> bool {
         count(&self.lwp.counters.switches, 1);
-        self.trim_after = Some(TRIM_AFTER);
+        self.is_needed();
         let idle = self.idle;
         // SAFETY: `next` is ready and in no queue; we run as `idle` on this LWP.
         let arg = unsafe {
@@ -712,13 +715,11 @@ impl Carrier<'_> {
     fn sleep_in_poller(&mut self, bed: Bed) {
         let shared = self.shared;
         let others_busy = !shared.all_sleep();
-        let trim_after = self.trim_after;
-        let pause = if others_busy {
-            self.trim_after = Some(TRIM_AFTER);
-            Some(LOOK_ROUND)
-        } else {
-            trim_after
-        };
+        if others_busy {
+            self.is_needed();
+        }
+        let trim_after = self.trim_after.filter(|_| !others_busy);
+        let pause = trim_after.or(others_busy.then_some(LOOK_ROUND));
         let earliest = || match shared.clock.is_virtual() {
             true => NEVER,
             false => shared.earliest_deadline(),
@@ -730,24 +731,38 @@ impl Carrier<'_> {
             .wait(pause, earliest, &shared.clock, still_in_bed);
         self.last_poll = shared.clock.now();
         let slept = Duration::from_nanos(self.last_poll - began);
-        if !others_busy && trim_after.is_some_and(|after| slept >= after) {
+        if let Some(after) = trim_after
+            && slept >= after
+            && shared.all_sleep()
+        {
             self.trim();
         }
     }
 
+    /// Threads run: what they leave behind is to be looked at twice.
+    fn is_needed(&mut self) {
+        (self.looks, self.trim_after) = (2, Some(TRIM_AFTER));
+    }
+
     /// Long idle: gives warm stacks back to the kernel.
     fn trim(&mut self) {
-        // SAFETY: owner, in the idle context.
-        unsafe {
-            (*self.lwp.stacks.get()).flush();
-            donors::spill(&mut *self.lwp.donors.get(), 0);
-        }
-        let donors = donors::trim();
         let stacks = StackPool::global();
-        self.trim_after = if stacks.trim_idle(TRIM_MOST) == TRIM_MOST {
-            Some(TRIM_AGAIN)
-        } else {
-            (donors || stacks.has_warm()).then_some(TRIM_AFTER)
+        if self.trim_after == Some(TRIM_AFTER) {
+            // SAFETY: owner, in the idle context.
+            unsafe {
+                (*self.lwp.stacks.get()).flush();
+                donors::spill(&mut *self.lwp.donors.get(), 0);
+            }
+            // Those whom the system refuses to end are tried again.
+            let more = donors::trim();
+            self.looks = self.looks.saturating_sub(1).max(u8::from(more));
+            stacks.look_for_idle();
+        }
+        stacks.trim_idle(TRIM_MOST);
+        self.trim_after = match (stacks.has_idle(), self.looks) {
+            (true, _) => Some(TRIM_AGAIN),
+            (false, 1..) => Some(TRIM_AFTER),
+            (false, 0) => None,
         };
     }
 }
