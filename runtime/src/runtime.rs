@@ -336,9 +336,19 @@ fn stopped() -> io::Error {
 /// rt.shutdown(Duration::from_secs(1)).unwrap();
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Runtime {
     handle: Arc<Handle>,
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = self.shared();
+        f.debug_struct("Runtime")
+            .field("name", &shared.name_prefix)
+            .field("lwps", &shared.roster.wanted())
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -423,7 +433,9 @@ impl Runtime {
     pub fn set_lwps(&self, lwps: usize) -> io::Result<()> {
         let most = self.max_lwps();
         if !(1..=most).contains(&lwps) {
-            return invalid(&format!("this runtime has 1 to {most} LWPs, not {lwps}"));
+            return invalid(&format!(
+                "this runtime has 1 to {most} LWPs, not {lwps}: see `max_lwps` of its builder"
+            ));
         }
         self.shared().watch.fix(lwps);
         resize(self.shared(), lwps)
@@ -431,7 +443,8 @@ impl Runtime {
 
     /// Waits until all threads of the runtime have ended, at most `deadline`,
     /// and stops its LWPs. Threads may still be spawned by its threads
-    /// meanwhile. The end of the last runtime is that of pooled threads'
+    /// meanwhile. Kernel threads on which threads still block, or compute, after the deadline have
+    /// another tenth of a second to come back, and are left then. The end of the last runtime is that of pooled threads'
     /// thread-locals, too: their destructors have until the deadline, and a tenth
     /// of a second at least, then they are left to run.
     /// Sockets that were made on the runtime are not served any more.
@@ -948,9 +961,12 @@ impl Builder {
             (None, true) => sys::configured_cpus().clamp(lwps, MAX_LWPS),
             (None, false) => lwps,
         };
-        if !(1..=MAX_LWPS).contains(&lwps) || !(lwps..=MAX_LWPS).contains(&most) {
+        if !(1..=MAX_LWPS).contains(&lwps) {
+            return invalid(&format!("a runtime has 1 to {MAX_LWPS} LWPs, not {lwps}"));
+        }
+        if !(lwps..=MAX_LWPS).contains(&most) {
             return invalid(&format!(
-                "a runtime has 1 to {MAX_LWPS} LWPs, not {lwps} of at most {most}"
+                "`max_lwps` is {lwps}, for the {lwps} LWPs at the start, to {MAX_LWPS}, not {most}"
             ));
         }
         if self.name_prefix.contains('\0') {

@@ -195,6 +195,32 @@ fn large_closures_and_results_come_through() {
     end(rt);
 }
 
+/// As with std's threads, whose stacks are larger.
+#[test]
+fn large_closures_and_results_get_a_larger_stack() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    const SIZE: usize = 60_000;
+    let bytes = [1u8; SIZE];
+    let sum = |bytes: [u8; SIZE]| bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>();
+    let builder = || Builder::new().on(&rt);
+    let full = builder().spawn(move || sum(bytes)).unwrap();
+    let fresh = builder().fresh(true).spawn(move || (sum(bytes), bytes));
+    // SAFETY: the closure touches no thread-local.
+    let light = unsafe { builder().spawn_light(move || (sum(bytes), bytes)) };
+    assert_eq!(full.join().unwrap(), SIZE);
+    for (counted, bytes) in [fresh, light].map(|thread| thread.unwrap().join().unwrap()) {
+        assert_eq!((counted, sum(bytes)), (SIZE, SIZE));
+    }
+    thread::scope(|scope| {
+        assert_eq!(scope.spawn(|| sum(bytes)).join().unwrap(), SIZE);
+    });
+    // Beyond the largest stack.
+    let refused = builder().spawn(|| [0u8; 6 << 20]);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+    end(rt);
+}
+
 #[test]
 fn what_does_not_fit_is_an_error_and_is_dropped() {
     let _dog = watchdog();

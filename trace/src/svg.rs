@@ -58,6 +58,15 @@ pub(crate) fn link_colour(link: Link) -> &'static str {
     }
 }
 
+/// The beginning of a text that has no room.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// For markup.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -86,6 +95,7 @@ struct Drawing<'a> {
     /// Where the lines begin.
     begin: f64,
     top: f64,
+    width: f64,
     out: String,
 }
 
@@ -119,6 +129,7 @@ pub fn picture(history: &History, style: &Style) -> String {
         layout,
         begin,
         top,
+        width: 520.0,
         out: String::new(),
     };
     drawing.draw();
@@ -143,10 +154,12 @@ impl Drawing<'_> {
     }
 
     fn draw(&mut self) {
-        let width = self.begin + (f64::from(self.layout.width) + 0.6) * self.style.step + LEFT;
-        let width = width.max(520.0);
         let rows = self.layout.rows.len() as f64;
         let height = self.top + rows * self.style.row + 44.0;
+        let (legend, legend_ends) = self.legend(height);
+        let steps = self.begin + (f64::from(self.layout.width) + 0.6) * self.style.step;
+        let width = (steps.max(legend_ends) + LEFT).max(self.width);
+        self.width = width;
         let _ = writeln!(
             self.out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
@@ -164,7 +177,7 @@ impl Drawing<'_> {
         self.lines(width);
         self.arrows();
         self.dots();
-        self.legend(height);
+        self.out.push_str(&legend);
         self.out.push_str("</svg>\n");
     }
 
@@ -301,10 +314,10 @@ impl Drawing<'_> {
                 if !self.style.labels || kind != Kind::Local {
                     continue;
                 }
-                let label = history.label(event);
+                let label = shortened(history.label(event));
                 let half = label.chars().count() as f64 * 3.0 + 2.0;
                 // On the side from which no arrow comes, if there is room.
-                let x = x.max(self.begin + half);
+                let x = x.min(self.width - half).max(self.begin + half);
                 let mut sides = [(&mut free_above, -10.0), (&mut free_below, 18.0)];
                 if above[event.process as usize].contains(&event.index) {
                     sides.reverse();
@@ -318,14 +331,15 @@ impl Drawing<'_> {
                     self.out,
                     "<text x=\"{x:.1}\" y=\"{:.1}\" font-size=\"10.5\" text-anchor=\"middle\" fill=\"#3b4657\" stroke=\"#ffffff\" stroke-width=\"3\" paint-order=\"stroke\">{}</text>",
                     y + dy,
-                    escaped(label)
+                    escaped(&label)
                 );
             }
         }
     }
 
-    fn legend(&mut self, height: f64) {
-        let history = self.history;
+    /// The legend, and where it ends.
+    fn legend(&self, height: f64) -> (String, f64) {
+        let (history, mut out) = (self.history, String::new());
         let mut seen = [false; Kind::ALL.len()];
         for event in history.graph().events() {
             if self.is_drawn(event) {
@@ -337,7 +351,7 @@ impl Drawing<'_> {
         for kind in Kind::ALL {
             if seen[kind as usize] {
                 let _ = writeln!(
-                    self.out,
+                    out,
                     "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\" fill=\"#56627a\">{}</text>",
                     colour(kind),
                     x + 9.0,
@@ -361,7 +375,7 @@ impl Drawing<'_> {
                 _ => "",
             };
             let _ = writeln!(
-                self.out,
+                out,
                 "<path d=\"M{x:.1} {y:.1}h18\" stroke=\"{}\" stroke-width=\"1.6\"{dash}/><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\" fill=\"#56627a\">{}</text>",
                 link_colour(link),
                 x + 24.0,
@@ -370,5 +384,56 @@ impl Drawing<'_> {
             );
             x += 40.0 + link.name().len() as f64 * 6.6;
         }
+        (out, x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HistoryBuilder;
+
+    fn attribute(line: &str, name: &str) -> f64 {
+        let value = line.split(&format!(" {name}=\"")).nth(1).unwrap();
+        value.split('"').next().unwrap().parse().unwrap()
+    }
+
+    /// However few events there are.
+    #[test]
+    fn legend_and_labels_are_within_the_picture() {
+        let mut builder = HistoryBuilder::new();
+        let (ada, bob) = (builder.host("Ada"), builder.host("Bob"));
+        for kind in Kind::ALL {
+            let label = "a long story ".repeat(40);
+            builder.event(ada, kind, &label, None);
+        }
+        let (from, to) = (
+            builder.event(ada, Kind::Send, "", None),
+            builder.event(bob, Kind::Receive, "", None),
+        );
+        builder.arrow(from, to, Link::Message).unwrap();
+        let style = Style {
+            step: 5.0,
+            ..Style::default()
+        };
+        let picture = picture(&builder.build().unwrap(), &style);
+        let width = attribute(&picture, "width");
+        let texts = picture.lines().flat_map(|line| line.split("<text").skip(1));
+        let mut seen = 0;
+        for text in texts {
+            let words = text.split('>').nth(1).unwrap().split('<').next().unwrap();
+            let long = words.chars().count() as f64 * 5.2;
+            let (x, middle) = (attribute(text, "x"), text.contains("middle"));
+            let (left, right) = match middle {
+                true => (x - long / 2.0, x + long / 2.0),
+                false => (x, x + long),
+            };
+            assert!(
+                left >= 0.0 && right <= width,
+                "{words}: {left}, {right}, {width}"
+            );
+            seen += usize::from(words == "message" || words.starts_with("a long story"));
+        }
+        assert!(seen >= 2, "{picture}");
     }
 }

@@ -1,6 +1,7 @@
 //! What all sockets have in common: a source, two timeouts, a mode; and the
 //! traits and methods that say so.
 
+use core::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -57,13 +58,18 @@ pub(super) fn zero_timeout() -> io::Error {
 }
 
 /// A socket in non-blocking mode, with how its handle waits.
-#[derive(Debug)]
 pub(super) struct Endpoint<T: AsFd> {
     source: Source<T>,
     pub(super) read_timeout: Timeout,
     pub(super) write_timeout: Timeout,
     /// Whether calls fail with `WouldBlock` where they would wait.
     impatient: AtomicBool,
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for Endpoint<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
 }
 
 impl<T: AsFd> Endpoint<T> {

@@ -221,7 +221,8 @@ static INSTALLED: RawLock<u64> = RawLock::new(0);
 /// handled.
 pub(crate) fn install(signal: c_int) -> io::Result<()> {
     if !(1..=64).contains(&signal) {
-        return Err(io::ErrorKind::InvalidInput.into());
+        let why = "the preemption signal must be one from 1 to 64";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     let _steady = Steady::new();
     let mut installed = INSTALLED.lock();
@@ -241,7 +242,10 @@ pub(crate) fn install(signal: c_int) -> io::Result<()> {
     // SAFETY: the set is ours to fill; the handler is async-signal-safe.
     unsafe {
         libc::sigfillset(&mut action.sa_mask);
-        sys::sigaction(signal, Some(&action))?;
+        sys::sigaction(signal, Some(&action)).map_err(|error| {
+            let why = format!("signal {signal} cannot be the preemption signal: {error}");
+            io::Error::new(error.kind(), why)
+        })?;
     }
     *installed |= 1 << (signal - 1);
     Ok(())

@@ -141,7 +141,8 @@ impl Builder {
     /// # Errors
     /// If the system refuses memory or a kernel thread; `InvalidInput` for
     /// settings that make no sense, or if closure and result would take more
-    /// than a twelfth of the stack; if the runtime has been shut down.
+    /// than a twelfth of the stack (without [`Builder::stack_size`]: of the largest there is, 64 MiB);
+    /// if the runtime has been shut down.
     ///
     /// ```
     /// use lisle_runtime::thread::Builder;
@@ -188,6 +189,10 @@ impl Builder {
         let name = self.checked_name()?;
         // SAFETY: passed on.
         unsafe {
+            if self.bound && self.cpu_limit.is_some() {
+                let why = "a bound thread has no limit of CPU time";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
             if self.bound || donor::support().is_err() {
                 bound::spawn(&self, name, f, scope)
             } else if self.fresh {
@@ -222,7 +227,8 @@ impl Builder {
     /// # Errors
     /// If the system refuses memory for stack or control block; `InvalidInput`
     /// for settings that make no sense, or if closure and result would take more
-    /// than a twelfth of the stack; if the runtime has been shut down.
+    /// than a twelfth of the stack (without [`Builder::stack_size`]: of the largest there is, 64 MiB);
+    /// if the runtime has been shut down.
     ///
     /// ```
     /// use lisle_runtime::thread::Builder;
@@ -257,7 +263,8 @@ impl Builder {
 
     pub(super) fn check_limit(&self, shared: &Shared) -> io::Result<()> {
         if self.cpu_limit.is_some() && !shared.accounts_cpu {
-            let why = "a limit of CPU time needs a runtime that accounts CPU time";
+            let why =
+                "a limit of CPU time needs a runtime that accounts CPU time: see `account_cpu`";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         Ok(())

@@ -61,7 +61,7 @@ where
 {
     let result = with_runtime(settings, |shared, me| {
         settings.check_limit(shared)?;
-        let mut donor = donors::make(class(settings, shared)?)?;
+        let mut donor = donors::make(class(settings, shared, packet::wants::<F, T>())?)?;
         let Some(block) = pool::take_shared() else {
             donors::give(donor);
             return Err(io::ErrorKind::OutOfMemory.into());

@@ -104,6 +104,9 @@ impl<T> JoinHandle<T> {
     /// [`Cancelled`](crate::cancel::Cancelled) if it was cancelled;
     /// [`ForkedError`] if it stayed behind in a fork.
     ///
+    /// A thread that its runtime did not wait for, because that was shut down with a deadline or its
+    /// last handle was dropped, never ends: do not join it.
+    ///
     /// # Panics
     /// If a thread joins itself, or the handle has given its result as a future.
     #[inline(always)]

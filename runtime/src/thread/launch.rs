@@ -37,7 +37,8 @@ where
 {
     let result = with_runtime(settings, |shared, me| {
         settings.check_limit(shared)?;
-        let (new, id) = New::take(settings, shared, me, kind)?;
+        let class = class(settings, shared, packet::wants::<F, T>())?;
+        let (new, id) = New::take(class, shared, me, kind)?;
         let (context, slot) = match packet::place(&new.footing, f, scope) {
             Ok(placed) => placed,
             Err(error) => {
@@ -107,12 +108,11 @@ impl New {
     /// A control block, something to stand on, and a number: from what the LWP
     /// has at hand if it has.
     fn take(
-        settings: &Builder,
+        class: StackSize,
         shared: &Shared,
         me: &'static Tcb,
         kind: Kind,
     ) -> io::Result<(New, u64)> {
-        let class = class(settings, shared)?;
         let entry = Entry::of(me);
         let (block, footing, id) = match entry.lwp().filter(|lwp| is_of(lwp, shared)) {
             Some(lwp) => {
@@ -187,10 +187,14 @@ fn give_back(footing: Footing) {
     }
 }
 
-pub(super) fn class(settings: &Builder, shared: &Shared) -> io::Result<StackSize> {
+/// The stack that the settings ask for, else the runtime's; that may be too small for what the thread
+/// begins with, `wants` bytes: then a larger one.
+#[inline]
+pub(super) fn class(settings: &Builder, shared: &Shared, wants: usize) -> io::Result<StackSize> {
     match settings.stack_size {
         Some(bytes) => Ok(StackSize::new(bytes)?),
-        None => Ok(shared.stack_size),
+        None if wants == 0 => Ok(shared.stack_size),
+        None => Ok(shared.stack_size.max(StackSize::new(wants)?)),
     }
 }
 

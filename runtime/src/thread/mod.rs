@@ -13,6 +13,7 @@ pub(crate) mod local;
 mod packet;
 mod scope;
 
+use core::fmt;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
@@ -57,9 +58,17 @@ impl ThreadId {
 ///
 /// The handle keeps the thread's control block, not its stack; it may outlive
 /// the thread, on which its methods then do nothing.
-#[derive(Debug)]
 pub struct Thread {
     block: &'static Tcb,
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Thread")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Clone for Thread {
@@ -159,7 +168,8 @@ impl Thread {
     }
 }
 
-/// Spawns a full thread, as `std::thread::spawn`: see [`Builder::spawn`].
+/// Spawns a full thread, as `std::thread::spawn`: see [`Builder::spawn`]. Its stack has 256 KiB unless
+/// the runtime says otherwise (`LISLE_STACK_SIZE`), where std's has 2 MiB.
 ///
 /// # Panics
 /// If the system refuses memory or a kernel thread; use [`Builder::spawn`] to

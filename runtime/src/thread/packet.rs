@@ -46,11 +46,25 @@ struct Packet<F, T> {
     body: ManuallyDrop<F>,
 }
 
+/// The part of a stack that closure and result may take: unoptimized code copies them
+/// several times.
+const SHARE: usize = 12;
+
+/// How large a stack is to be, for this closure and result to take no more of it than they may;
+/// 0 for any that there is.
+pub(super) const fn wants<F, T>() -> usize {
+    let layout = Layout::new::<Packet<F, T>>();
+    // Guard and colour are not to be used.
+    match (layout.size() + layout.align()) * (SHARE + 1) {
+        small if small < 32 << 10 => 0,
+        size => size + (16 << 10),
+    }
+}
+
 /// Puts a closure on a stack and makes the context that runs it.
 ///
 /// # Errors
-/// If closure and result would take more than a twelfth of the stack: unoptimized
-/// code copies them several times.
+/// If closure and result would take more than a twelfth of the stack.
 pub(super) fn place<F, T>(
     footing: &Footing,
     body: F,
@@ -77,7 +91,7 @@ where
 /// As for [`place`].
 pub(super) fn room(footing: &Footing, layout: Layout) -> io::Result<*mut u8> {
     let size = layout.size() + layout.align();
-    if size > footing.size() / 12 {
+    if size > footing.size() / SHARE {
         let why = format!(
             "a closure and result of {size} bytes would take more than a twelfth of a stack of \
              {} bytes: box them, or ask for a larger stack",

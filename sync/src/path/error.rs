@@ -22,7 +22,7 @@ pub enum PathErrorKind {
     /// selection, or of what is activated simultaneously. (A whole path is repeated
     /// anyhow.)
     Repetition,
-    /// There are too many operations or counters.
+    /// There are too many operations or counters, or brackets are nested too deep.
     TooLarge,
 }
 
@@ -56,7 +56,7 @@ impl PathError {
             PathErrorKind::Unknown => "unknown: no such operation was declared",
             PathErrorKind::Bound => "a bound must be from 1 to 65535",
             PathErrorKind::Repetition => "ambiguous: where this repetition ends",
-            PathErrorKind::TooLarge => "too many operations or counters",
+            PathErrorKind::TooLarge => "too many operations or counters, or brackets too deep",
         }
     }
 
