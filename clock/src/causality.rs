@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 /// How two events, or two vector times, lie to each other.
 ///
 /// ```
-/// use lisle_clock::{Causality, Clock, Vector};
+/// # use lisle_clock::__facade as lisle;
+/// use lisle::clock::{Causality, Clock, Vector};
 /// let (mut a, mut b) = (Vector::new(0), Vector::new(1));
 /// let (sent, other) = (a.stamp(), b.stamp());
 /// b.receive(&sent);

@@ -37,7 +37,8 @@ impl<K: Ord + Copy> Delta<K> {
 /// The sending end of a link: makes deltas of times.
 ///
 /// ```
-/// use lisle_clock::{Clock, DeltaDecoder, DeltaEncoder, Process, Vector, VectorStamp};
+/// # use lisle_clock::__facade as lisle;
+/// use lisle::clock::{Clock, DeltaDecoder, DeltaEncoder, Process, Vector, VectorStamp};
 ///
 /// let mut clock = Vector::new(0);
 /// (1..100).for_each(|n| clock.receive(&Vector::new(n).stamp()));

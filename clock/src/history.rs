@@ -61,7 +61,8 @@ impl Event {
 /// Events of any number of processes.
 ///
 /// ```
-/// use lisle_clock::{Clock, History, Vector};
+/// # use lisle_clock::__facade as lisle;
+/// use lisle::clock::{Clock, History, Vector};
 /// let [mut a, mut b, mut c] = [0, 1, 2].map(Vector::new);
 /// let mut history = History::new();
 ///

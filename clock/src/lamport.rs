@@ -11,7 +11,8 @@ use crate::{Clock, Process, Stamp};
 /// system", CACM 21(7), 1978.
 ///
 /// ```
-/// use lisle_clock::{Clock, Lamport};
+/// # use lisle_clock::__facade as lisle;
+/// use lisle::clock::{Clock, Lamport};
 /// let (mut a, mut b) = (Lamport::new(0), Lamport::new(1));
 /// let sent = a.stamp();
 /// b.receive(&sent);
@@ -54,7 +55,8 @@ impl Lamport {
     /// By how much each event moves the clock, from now on.
     ///
     /// ```
-    /// use lisle_clock::{Clock, Lamport};
+    /// # use lisle_clock::__facade as lisle;
+    /// use lisle::clock::{Clock, Lamport};
     /// let mut clock = Lamport::new(0);
     /// clock.set_step(std::num::NonZeroU64::new(10).unwrap());
     /// clock.tick();

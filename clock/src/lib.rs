@@ -13,7 +13,8 @@
 //! | [`Matrix`] | a vector for each process | also what everybody is known to know | O(n²) |
 //!
 //! ```
-//! use lisle_clock::{Causality, Clock, Vector};
+//! # use lisle_clock::__facade as lisle;
+//! use lisle::clock::{Causality, Clock, Vector};
 //!
 //! let (mut alice, mut bob) = (Vector::new(0), Vector::new(1));
 //! let question = alice.stamped("where?"); // a send is an event
@@ -92,3 +93,9 @@ pub use self::vector::{Vector, VectorStamp};
 /// make comparisons worthless. Against such peers, authenticate them, and compare what they
 /// claim with what you know before you [receive](Clock::receive) it.
 pub const MAX_TIME: u64 = 1 << 62;
+
+/// What the crate `lisle`, on which programs depend, calls what is here: for examples.
+#[doc(hidden)]
+pub mod __facade {
+    pub use crate as clock;
+}

@@ -19,7 +19,8 @@ use crate::{Causal, Causality, Clock, MatrixTime, Process, Stamp, VectorTime};
 /// a replicated database system", 1987.
 ///
 /// ```
-/// use lisle_clock::{Clock, Matrix, Process};
+/// # use lisle_clock::__facade as lisle;
+/// use lisle::clock::{Clock, Matrix, Process};
 /// let members = [0, 1].map(Process::new);
 /// let [mut a, mut b] = members.map(|process| Matrix::new(process, members));
 ///
@@ -128,7 +129,8 @@ impl Matrix {
     /// Whether every member is known to know of this event.
     ///
     /// ```
-    /// # use lisle_clock::{Clock, Matrix, Process};
+    /// # use lisle_clock::__facade as lisle;
+    /// # use lisle::clock::{Clock, Matrix, Process};
     /// # let mut clock = Matrix::new(0, [Process::new(1)]);
     /// let mut kept = vec![clock.stamped("news")];
     /// // Later: whoever could ask for it has it.

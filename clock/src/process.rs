@@ -10,7 +10,8 @@ use std::fmt;
 /// its own to every clock. Processes are ordered by number, then incarnation.
 ///
 /// ```
-/// use lisle_clock::Process;
+/// # use lisle_clock::__facade as lisle;
+/// use lisle::clock::Process;
 /// let before = Process::new(7);
 /// let after = before.reborn();
 /// assert_eq!((after.number(), after.incarnation()), (7, 1));

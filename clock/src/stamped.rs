@@ -66,7 +66,8 @@ pub trait Causal: Stamp {
 /// A message, or whatever else an event brought, with the stamp of that event.
 ///
 /// ```
-/// use lisle_clock::{Clock, Vector};
+/// # use lisle_clock::__facade as lisle;
+/// use lisle::clock::{Clock, Vector};
 /// let (mut a, mut b) = (Vector::new(0), Vector::new(1));
 /// let (typed, clicked) = (a.stamped('x'), b.stamped((3, 4)));
 /// assert!(typed.concurrent_with(&clicked));

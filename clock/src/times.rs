@@ -18,7 +18,8 @@ use crate::{Causality, Process};
 /// greater of each two entries: the least that both are below.
 ///
 /// ```
-/// use lisle_clock::{Causality, Process, VectorTime};
+/// # use lisle_clock::__facade as lisle;
+/// use lisle::clock::{Causality, Process, VectorTime};
 /// let [p, q] = [0, 1].map(Process::new);
 /// let a = VectorTime::from_iter([(p, 2), (q, 1)]);
 /// let b = VectorTime::from_iter([(p, 1), (q, 3)]);
@@ -187,7 +188,8 @@ impl<K: Ord + Copy> Times<K> {
     /// The entries that are later than the other's.
     ///
     /// ```
-    /// use lisle_clock::{Process, VectorTime};
+    /// # use lisle_clock::__facade as lisle;
+    /// use lisle::clock::{Process, VectorTime};
     /// let [p, q] = [0, 1].map(Process::new);
     /// let message = VectorTime::from_iter([(p, 2), (q, 5)]);
     /// let known = VectorTime::from_iter([(p, 2), (q, 3)]);

@@ -34,7 +34,8 @@ use crate::{Causal, Causality, Clock, Process, Stamp, VectorTime};
 /// systems", 1989.
 ///
 /// ```
-/// use lisle_clock::{Causal, Clock, Vector};
+/// # use lisle_clock::__facade as lisle;
+/// use lisle::clock::{Causal, Clock, Vector};
 /// let (mut a, mut b) = (Vector::new(0), Vector::new(1));
 /// let sent = a.stamp();
 /// b.receive(&sent);

@@ -17,8 +17,9 @@
 //! is believed, its stamp too: see [`MAX_TIME`](crate::MAX_TIME).
 //!
 //! ```
-//! use lisle_clock::wire::{Reader, Writer};
-//! use lisle_clock::{Clock, Stamped, Vector, VectorStamp};
+//! # use lisle_clock::__facade as lisle;
+//! use lisle::clock::wire::{Reader, Writer};
+//! use lisle::clock::{Clock, Stamped, Vector, VectorStamp};
 //!
 //! let mut stream = Vec::new(); // a socket, rather
 //! let mut here = Vector::new(0);
@@ -30,7 +31,7 @@
 //!     there.receive(&hello.stamp);
 //!     assert_eq!(hello.message, "hello");
 //! }
-//! # Ok::<(), lisle_clock::wire::WireError>(())
+//! # Ok::<(), lisle::clock::wire::WireError>(())
 //! ```
 
 use std::fmt;

@@ -84,7 +84,8 @@ pub fn deliver() -> ! {
 /// cancel and poisons nothing. For who has caught a payload, or joined with one.
 ///
 /// ```
-/// use lisle_runtime::{cancel, thread};
+/// # use lisle_runtime as lisle;
+/// use lisle::{cancel, thread};
 /// let thread = thread::spawn(|| {
 ///     let waits = || thread::park();
 ///     std::panic::catch_unwind(waits).unwrap_or_else(|payload| {

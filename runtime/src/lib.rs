@@ -110,8 +110,9 @@ pub(crate) use crate::sched::make_ready as sched_make_ready;
 /// when the closure returns; a program that wants to wait joins.
 ///
 /// ```
-/// let sum = lisle_runtime::run(|| {
-///     let spawn = |n: u32| lisle_runtime::thread::spawn(move || n * n);
+/// # use lisle_runtime as lisle;
+/// let sum = lisle::run(|| {
+///     let spawn = |n: u32| lisle::thread::spawn(move || n * n);
 ///     let handles: Vec<_> = (1..=3).map(spawn).collect();
 ///     handles.into_iter().map(|handle| handle.join().unwrap()).sum::<u32>()
 /// });

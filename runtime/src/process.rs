@@ -6,8 +6,9 @@
 //! by a helper kernel thread per child.
 //!
 //! ```
+//! # use lisle_runtime as lisle;
 //! use std::process::Command;
-//! use lisle_runtime::process;
+//! use lisle::process;
 //!
 //! let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn()?;
 //! assert_eq!(process::wait(&mut child)?.code(), Some(3));

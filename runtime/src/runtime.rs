@@ -326,8 +326,9 @@ fn stopped() -> io::Error {
 /// if by `shutdown(Duration::ZERO)`.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::time::Duration;
-/// use lisle_runtime::{Runtime, thread};
+/// use lisle::{Runtime, thread};
 ///
 /// let rt = Runtime::builder().lwps(1).build()?;
 /// // SAFETY: the closure touches no thread-local.
@@ -417,7 +418,8 @@ impl Runtime {
     /// [`retired`](watch::Kind::Retired) tell when it is done.
     ///
     /// ```
-    /// use lisle_runtime::Runtime;
+    /// # use lisle_runtime as lisle;
+    /// use lisle::Runtime;
     ///
     /// let rt = Runtime::builder().lwps(1).max_lwps(4).build()?;
     /// rt.set_lwps(3)?;
@@ -492,7 +494,8 @@ impl Runtime {
     /// work for each that a thread keeps.
     ///
     /// ```
-    /// let rt = lisle_runtime::Runtime::builder().lwps(2).build()?;
+    /// # use lisle_runtime as lisle;
+    /// let rt = lisle::Runtime::builder().lwps(2).build()?;
     /// while rt.kernel_threads().lwps < 2 {}
     /// let threads = rt.kernel_threads();
     /// assert!(threads.left.is_empty() && threads.waiting.is_empty());

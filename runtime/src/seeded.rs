@@ -14,10 +14,11 @@
 //! particular steps among many, and come with a bound on how many seeds it takes.
 //!
 //! ```
+//! # use lisle_runtime as lisle;
 //! use std::sync::Arc;
 //! use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-//! use lisle_runtime::seeded::{self, Schedules};
-//! use lisle_runtime::thread;
+//! use lisle::seeded::{self, Schedules};
+//! use lisle::thread;
 //!
 //! /// One thread looks whether a service is open and then uses it; another one
 //! /// closes it, after a long time.
@@ -169,7 +170,8 @@ impl Schedules {
 /// As [`Schedules::run`].
 ///
 /// ```
-/// use lisle_runtime::{seeded, thread};
+/// # use lisle_runtime as lisle;
+/// use lisle::{seeded, thread};
 /// // SAFETY: the closures touch no thread-local.
 /// unsafe {
 ///     seeded::check(0..100, || {

@@ -16,10 +16,11 @@ static SLEEPING: Reason = Reason::new("sleep");
 /// [`Instant::now`] where deadlines are computed.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::time::Duration;
-/// let before = lisle_runtime::time::now();
-/// lisle_runtime::thread::sleep(Duration::from_millis(1));
-/// assert!(lisle_runtime::time::now() >= before + Duration::from_millis(1));
+/// let before = lisle::time::now();
+/// lisle::thread::sleep(Duration::from_millis(1));
+/// assert!(lisle::time::now() >= before + Duration::from_millis(1));
 /// ```
 pub fn now() -> Instant {
     let own = crate::sched::running().map(|me| me.shared.load(Ordering::Relaxed));

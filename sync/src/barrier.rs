@@ -25,7 +25,8 @@ static REASON: Reason = Reason::new("barrier");
 /// cancel or a timeout, does not count: the others go on waiting for their number.
 ///
 /// ```
-/// use lisle_sync::Barrier;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::Barrier;
 /// static BARRIER: Barrier = Barrier::new(3);
 ///
 /// let threads = [(); 3].map(|()| std::thread::spawn(|| BARRIER.wait().is_leader()));
@@ -102,7 +103,8 @@ impl Barrier {
     /// thread does not count. A cancellation point.
     ///
     /// ```
-    /// let barrier = lisle_sync::Barrier::new(2);
+    /// # use lisle_sync::__facade as lisle;
+    /// let barrier = lisle::sync::Barrier::new(2);
     /// assert!(barrier.wait_timeout(std::time::Duration::from_millis(1)).is_none());
     /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Option<BarrierWaitResult> {

@@ -64,3 +64,13 @@ pub use wait_group::WaitGroup;
 pub use path::for_macro as __path;
 
 pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+
+/// What the crate `lisle`, on which programs depend, calls what is here: for examples.
+#[doc(hidden)]
+#[cfg(not(lisle_loom))]
+pub mod __facade {
+    pub use crate as sync;
+    pub use crate::{channel, delivery};
+    pub use lisle_clock as clock;
+    pub use lisle_runtime::*;
+}

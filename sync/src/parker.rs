@@ -25,12 +25,14 @@ static REASON: Reason = Reason::new("parker");
 /// The token is taken by one thread at a time:
 ///
 /// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
 /// fn shared<T: Sync>(_: &T) {}
-/// shared(&lisle_sync::Parker::new());
+/// shared(&lisle::sync::Parker::new());
 /// ```
 ///
 /// ```
-/// use lisle_sync::Parker;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::Parker;
 /// let parker = Parker::new();
 /// let unparker = parker.unparker().clone();
 /// std::thread::spawn(move || unparker.unpark());
@@ -147,7 +149,8 @@ impl Unparker {
     /// The unparker as a pointer, for foreign code.
     ///
     /// ```
-    /// # use lisle_sync::{Parker, Unparker};
+    /// # use lisle_sync::__facade as lisle;
+    /// # use lisle::sync::{Parker, Unparker};
     /// let parker = Parker::new();
     /// let raw = Unparker::into_raw(parker.unparker().clone());
     /// // SAFETY: the pointer comes from `into_raw`, and is used once.

@@ -51,7 +51,8 @@ static REASON: Reason = Reason::new("priority mutex");
 /// nor lend more than the default priority.
 ///
 /// ```
-/// use lisle_sync::PriorityMutex;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::PriorityMutex;
 /// static COUNT: PriorityMutex<u32> = PriorityMutex::new(0);
 /// *COUNT.lock().unwrap() += 1;
 /// assert_eq!(*COUNT.lock().unwrap(), 1);
@@ -317,7 +318,8 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for PriorityMutex<T> {
 /// thread, which has the priority:
 ///
 /// ```compile_fail,E0277
-/// let mutex = lisle_sync::PriorityMutex::new(0);
+/// # use lisle_sync::__facade as lisle;
+/// let mutex = lisle::sync::PriorityMutex::new(0);
 /// let guard = mutex.lock().unwrap();
 /// std::thread::scope(|scope| {
 ///     scope.spawn(move || drop(guard));

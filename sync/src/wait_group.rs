@@ -22,7 +22,8 @@ static REASON: Reason = Reason::new("wait group");
 /// *Cancellation*: waiting is a cancellation point; a cancelled waiter has left.
 ///
 /// ```
-/// use lisle_sync::WaitGroup;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::WaitGroup;
 /// let group = WaitGroup::new();
 /// for _ in 0..4 {
 ///     let member = group.clone();
@@ -78,8 +79,9 @@ impl WaitGroup {
     /// If the time is up; the error is a member again.
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// # use std::time::Duration;
-    /// # use lisle_sync::WaitGroup;
+    /// # use lisle::sync::WaitGroup;
     /// let group = WaitGroup::new();
     /// let other = group.clone();
     /// let group = group.wait_timeout(Duration::from_millis(1)).unwrap_err();

@@ -14,7 +14,8 @@ use crate::svg::{colour, escaped, link_colour};
 /// ten thousand events and more.
 ///
 /// ```
-/// use lisle_trace::{HistoryBuilder, Kind, html};
+/// # use lisle_trace::__facade as lisle;
+/// use lisle::trace::{HistoryBuilder, Kind, html};
 ///
 /// let mut builder = HistoryBuilder::new();
 /// let ada = builder.host("Ada");

@@ -7,10 +7,11 @@
 //! * logs of other systems, read and written: [`shiviz`]
 //!
 //! ```
-//! let recording = lisle_trace::record()?;
-//! lisle_runtime::thread::spawn(|| ()).join().unwrap();
+//! # use lisle_trace::__facade as lisle;
+//! let recording = lisle::trace::record()?;
+//! lisle::thread::spawn(|| ()).join().unwrap();
 //! let trace = recording.stop()?;
-//! let page = lisle_trace::html::page(trace.history(), "one thread");
+//! let page = lisle::trace::html::page(trace.history(), "one thread");
 //! assert!(page.starts_with("<!doctype html>"));
 //! # Ok::<(), std::io::Error>(())
 //! ```
@@ -32,3 +33,10 @@ pub mod svg;
 pub use self::decode::{Loss, Trace};
 pub use self::history::{History, HistoryBuilder, Kind, Process, ProcessKind, Stamp};
 pub use self::record::{Raw, Recorder, Recording, event, event_stamped, is_recording, record};
+
+/// What the crate `lisle`, on which programs depend, calls what is here: for examples.
+#[doc(hidden)]
+pub mod __facade {
+    pub use crate as trace;
+    pub use lisle_runtime::*;
+}

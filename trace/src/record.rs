@@ -22,13 +22,14 @@ const WORDS: usize = 4 << 20;
 /// [`io::ErrorKind::OutOfMemory`].
 ///
 /// ```
-/// let recording = lisle_trace::record()?;
-/// let thread = lisle_runtime::thread::spawn(|| lisle_trace::event("hello"));
+/// # use lisle_trace::__facade as lisle;
+/// let recording = lisle::trace::record()?;
+/// let thread = lisle::thread::spawn(|| lisle::trace::event("hello"));
 /// thread.join().unwrap();
 /// let trace = recording.stop()?;
 /// let (history, graph) = (trace.history(), trace.history().graph());
 /// let hello = history.find("hello").expect("it was recorded");
-/// assert!(graph.past(hello)?.any(|e| history.kind(e) == lisle_trace::Kind::Spawn));
+/// assert!(graph.past(hello)?.any(|e| history.kind(e) == lisle::trace::Kind::Spawn));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn record() -> io::Result<Recording> {

@@ -102,7 +102,8 @@ struct Drawing<'a> {
 /// The diagram of a history.
 ///
 /// ```
-/// use lisle_trace::{HistoryBuilder, Kind, graph::Link, svg};
+/// # use lisle_trace::__facade as lisle;
+/// use lisle::trace::{HistoryBuilder, Kind, graph::Link, svg};
 ///
 /// let mut builder = HistoryBuilder::new();
 /// let (ada, bob) = (builder.host("Ada"), builder.host("Bob"));

@@ -106,9 +106,10 @@ pub enum ThreadKind {
 /// system refuses one, there are no backtraces. Not a cancellation point.
 ///
 /// ```
-/// let waiting = lisle_runtime::thread::spawn(|| lisle_runtime::thread::park());
+/// # use lisle_runtime as lisle;
+/// let waiting = lisle::thread::spawn(|| lisle::thread::park());
 /// let id = waiting.thread().id();
-/// let dump = lisle_runtime::debug::dump();
+/// let dump = lisle::debug::dump();
 /// assert!(dump.threads.iter().any(|thread| thread.info.id == id));
 /// eprint!("{dump}");
 /// # waiting.thread().unpark();

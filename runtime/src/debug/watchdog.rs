@@ -27,8 +27,9 @@ type OnHog = Box<dyn FnMut(&Hog) + Send>;
 /// works while all LWPs are kept from working.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::time::Duration;
-/// use lisle_runtime::debug::Watchdog;
+/// use lisle::debug::Watchdog;
 ///
 /// let watching = Watchdog::new()
 ///     .every(Duration::from_millis(100))

@@ -61,8 +61,9 @@ impl From<Elapsed> for std::io::Error {
 /// If the future does.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::time::Duration;
-/// use lisle_runtime::{future::block_on, thread};
+/// use lisle::{future::block_on, thread};
 ///
 /// // SAFETY: the closure touches no thread-local.
 /// let worker = unsafe {
@@ -93,9 +94,10 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
 /// If the future does.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::future;
 /// use std::time::{Duration, Instant};
-/// use lisle_runtime::future::block_on_deadline;
+/// use lisle::future::block_on_deadline;
 ///
 /// let soon = Instant::now() + Duration::from_millis(5);
 /// assert_eq!(block_on_deadline(future::ready(3), soon), Ok(3));

@@ -21,10 +21,11 @@ use crate::net::unix::UnixStream;
 /// must not block, as wakers should not anyway.
 ///
 /// ```
+/// # mod lisle { pub mod os { pub mod unix { pub use lisle_runtime::net::unix as net; } } pub use lisle_runtime::*; }
 /// use std::future::poll_fn;
 /// use std::io::Write;
-/// use lisle_runtime::future::{AsyncStream, block_on};
-/// use lisle_runtime::net::unix::UnixStream;
+/// use lisle::future::{AsyncStream, block_on};
+/// use lisle::os::unix::net::UnixStream;
 ///
 /// let (near, mut far) = UnixStream::pair()?;
 /// far.write_all(b"hello")?;

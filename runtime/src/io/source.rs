@@ -151,8 +151,9 @@ impl Drop for Registration {
 /// calls that would have to wait fail.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::io::{ErrorKind, Read, Write};
-/// use lisle_runtime::io::{Interest, Source};
+/// use lisle::io::{Interest, Source};
 /// use std::os::unix::net::UnixStream;
 ///
 /// let (near, mut far) = UnixStream::pair()?;

@@ -16,7 +16,8 @@ use super::{Scope, scope};
 /// them goes on in the caller.
 ///
 /// ```
-/// use lisle_runtime::jobs::cobegin;
+/// # use lisle_runtime as lisle;
+/// use lisle::jobs::cobegin;
 ///
 /// let words = ["to", "be", "or", "not"];
 /// let lengths = cobegin(words.iter().map(|word| || word.len()));
@@ -63,7 +64,8 @@ fn run<F: FnOnce() -> T + Send, T: Send>(s: &Scope, branches: &mut [Branch<F, T>
 /// [`join`](fn@crate::jobs::join) of the first and the others.
 ///
 /// ```
-/// use lisle_runtime::cobegin;
+/// # use lisle_runtime as lisle;
+/// use lisle::cobegin;
 ///
 /// let text = "nine words, or so, in one string of text";
 /// let (words, longest, vowels) = cobegin!(

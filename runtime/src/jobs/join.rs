@@ -33,7 +33,8 @@ use crate::current::me;
 /// [`ForkedError`](crate::thread::ForkedError) if `b` had been taken before.
 ///
 /// ```
-/// use lisle_runtime::jobs::join;
+/// # use lisle_runtime as lisle;
+/// use lisle::jobs::join;
 ///
 /// fn sort<T: Ord + Send>(items: &mut [T]) {
 ///     if items.len() < 2 {
@@ -59,12 +60,14 @@ use crate::current::me;
 /// What may not go to another thread is refused, and so are two that change the same:
 ///
 /// ```compile_fail,E0277
+/// # use lisle_runtime as lisle;
 /// let count = std::rc::Rc::new(1);
-/// lisle_runtime::jobs::join(|| (), || drop(count));
+/// lisle::jobs::join(|| (), || drop(count));
 /// ```
 /// ```compile_fail,E0499
+/// # use lisle_runtime as lisle;
 /// let mut sum = 0;
-/// lisle_runtime::jobs::join(|| sum += 1, || sum += 2);
+/// lisle::jobs::join(|| sum += 1, || sum += 2);
 /// ```
 #[inline]
 pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)

@@ -27,7 +27,8 @@ static NOBODY: AtomicU32 = AtomicU32::new(0);
 /// A scope cannot leave its thread:
 ///
 /// ```compile_fail
-/// lisle_runtime::jobs::scope(|s| {
+/// # use lisle_runtime as lisle;
+/// lisle::jobs::scope(|s| {
 ///     std::thread::scope(|threads| threads.spawn(|| s.join(|_| (), |_| ())).join())
 /// });
 /// ```
@@ -90,7 +91,8 @@ impl Scope {
     /// the thread that runs them.
     ///
     /// ```
-    /// use lisle_runtime::jobs::{self, Scope};
+    /// # use lisle_runtime as lisle;
+    /// use lisle::jobs::{self, Scope};
     ///
     /// fn fib(s: &Scope, n: u32) -> u64 {
     ///     if n < 2 {

@@ -11,7 +11,8 @@ use super::resolver;
 /// names looked up by [`resolver`], so that no LWP waits.
 ///
 /// ```
-/// use lisle_runtime::net::ToSocketAddrs;
+/// # use lisle_runtime as lisle;
+/// use lisle::net::ToSocketAddrs;
 /// let mut addresses = "127.0.0.1:80".to_socket_addrs()?;
 /// assert_eq!(addresses.next(), Some(([127, 0, 0, 1], 80).into()));
 /// assert!(("localhost", 443).to_socket_addrs()?.all(|a| a.port() == 443));

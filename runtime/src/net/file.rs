@@ -20,8 +20,9 @@ const PIECE: u64 = 256 << 10;
 /// Streams that can send a piece of a file by themselves: `sendfile`.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::io::{Read, Write};
-/// use lisle_runtime::net::{SendFile, unix::UnixStream};
+/// use lisle::net::{SendFile, unix::UnixStream};
 ///
 /// let mut file = std::env::current_exe().and_then(std::fs::File::open)?;
 /// let mut expected = [0; 100];

@@ -25,7 +25,8 @@ static RESOLVERS: Helpers = Helpers::new(MOST);
 /// a kernel thread when there is no helper yet.
 ///
 /// ```
-/// let mut addresses = lisle_runtime::net::resolver::lookup("localhost", 80)?;
+/// # use lisle_runtime as lisle;
+/// let mut addresses = lisle::net::resolver::lookup("localhost", 80)?;
 /// assert!(addresses.any(|address| address.ip().is_loopback()));
 /// # Ok::<(), std::io::Error>(())
 /// ```

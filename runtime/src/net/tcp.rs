@@ -16,14 +16,15 @@ use crate::io::Interest;
 /// A listening TCP socket: [`std::net::TcpListener`], on user threads.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::io::{Read, Write};
-/// use lisle_runtime::net::{TcpListener, TcpStream};
+/// use lisle::net::{TcpListener, TcpStream};
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let address = listener.local_addr()?;
 /// // SAFETY: the closure touches no thread-local.
 /// let client = unsafe {
-///     lisle_runtime::thread::Builder::new().spawn_light(move || {
+///     lisle::thread::Builder::new().spawn_light(move || {
 ///         let mut stream = TcpStream::connect(address)?;
 ///         stream.write_all(b"hello")
 ///     })

@@ -22,9 +22,10 @@ use crate::io::{Interest, Source};
 /// socket takes only a part.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::io::{Read, Write};
 /// use std::time::{Duration, Instant};
-/// use lisle_runtime::net::{TcpListener, TcpStream};
+/// use lisle::net::{TcpListener, TcpStream};
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let mut near = TcpStream::connect(listener.local_addr()?)?;

@@ -15,7 +15,8 @@ use super::endpoint::{Endpoint, common, descriptor, waiting};
 /// cancellation points; a cancelled one has neither taken nor sent a datagram.
 ///
 /// ```
-/// use lisle_runtime::net::UdpSocket;
+/// # use lisle_runtime as lisle;
+/// use lisle::net::UdpSocket;
 ///
 /// let near = UdpSocket::bind("127.0.0.1:0")?;
 /// let far = UdpSocket::bind("127.0.0.1:0")?;

@@ -29,7 +29,8 @@ use self::unix::{SignalKind, signal};
 /// If the system refuses the handler or a descriptor.
 ///
 /// ```no_run
-/// lisle_runtime::signal::ctrl_c()?;
+/// # use lisle_runtime as lisle;
+/// lisle::signal::ctrl_c()?;
 /// println!("interrupted");
 /// # Ok::<(), std::io::Error>(())
 /// ```

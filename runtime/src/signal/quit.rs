@@ -21,7 +21,8 @@ use super::unix::{SignalKind, duplicate_of_kick, install, take};
 /// If the system refuses the handler, a descriptor or the kernel thread.
 ///
 /// ```no_run
-/// lisle_runtime::signal::dump_on_quit()?;
+/// # use lisle_runtime as lisle;
+/// lisle::signal::dump_on_quit()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn dump_on_quit() -> io::Result<()> {

@@ -115,7 +115,8 @@ impl Signal {
 /// A listener for several kinds of signals.
 ///
 /// ```
-/// use lisle_runtime::signal::unix::{SignalKind, Signals};
+/// # use lisle_runtime as lisle;
+/// use lisle::signal::unix::{SignalKind, Signals};
 ///
 /// let mut signals = Signals::new([SignalKind::user_defined1(), SignalKind::hangup()])?;
 /// # rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP)?;

@@ -145,7 +145,8 @@ impl Builder {
     /// if the runtime has been shut down.
     ///
     /// ```
-    /// use lisle_runtime::thread::Builder;
+    /// # use lisle_runtime as lisle;
+    /// use lisle::thread::Builder;
     /// let handle = Builder::new().name("adder".into()).spawn(|| 6 * 7)?;
     /// assert_eq!(handle.join().unwrap(), 42);
     /// # Ok::<(), std::io::Error>(())
@@ -231,7 +232,8 @@ impl Builder {
     /// if the runtime has been shut down.
     ///
     /// ```
-    /// use lisle_runtime::thread::Builder;
+    /// # use lisle_runtime as lisle;
+    /// use lisle::thread::Builder;
     /// // SAFETY: the closure touches no thread-local.
     /// let handle = unsafe { Builder::new().name("adder".into()).spawn_light(|| 1 + 1) }?;
     /// assert_eq!(handle.join().unwrap(), 2);

@@ -80,7 +80,8 @@ impl<T: 'static> LocalKey<T> {
     /// A reference does not get out of it:
     ///
     /// ```compile_fail
-    /// lisle_runtime::local!(static NUMBER: u32 = 1);
+    /// # use lisle_runtime as lisle;
+    /// lisle::local!(static NUMBER: u32 = 1);
     /// let kept: &u32 = NUMBER.with(|number| number);
     /// ```
     ///
@@ -180,8 +181,9 @@ pub(crate) fn destroy_all(thread: &Tcb) {
 /// is `thread_local!`'s.
 ///
 /// ```
+/// # use lisle_runtime as lisle;
 /// use std::cell::Cell;
-/// lisle_runtime::local! {
+/// lisle::local! {
 ///     static VISITS: Cell<u32> = Cell::new(0);
 /// }
 /// VISITS.with(|visits| visits.set(visits.get() + 1));

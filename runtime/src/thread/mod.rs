@@ -176,22 +176,26 @@ impl Thread {
 /// handle that.
 ///
 /// ```
-/// let handle = lisle_runtime::thread::spawn(|| 6 * 7);
+/// # use lisle_runtime as lisle;
+/// let handle = lisle::thread::spawn(|| 6 * 7);
 /// assert_eq!(handle.join().unwrap(), 42);
 /// ```
 ///
 /// What may not go to another thread, or does not live long enough, is refused:
 ///
 /// ```compile_fail,E0277
+/// # use lisle_runtime as lisle;
 /// let count = std::rc::Rc::new(1);
-/// lisle_runtime::thread::spawn(move || drop(count));
+/// lisle::thread::spawn(move || drop(count));
 /// ```
 /// ```compile_fail,E0277
-/// let guard = lisle_runtime::thread::spawn(|| std::rc::Rc::new(1));
+/// # use lisle_runtime as lisle;
+/// let guard = lisle::thread::spawn(|| std::rc::Rc::new(1));
 /// ```
 /// ```compile_fail,E0373
+/// # use lisle_runtime as lisle;
 /// let list = vec![1, 2, 3];
-/// lisle_runtime::thread::spawn(|| println!("{list:?}"));
+/// lisle::thread::spawn(|| println!("{list:?}"));
 /// ```
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where

@@ -112,7 +112,8 @@ impl fmt::Debug for Scope<'_, '_> {
 /// not count.
 ///
 /// ```
-/// use lisle_runtime::thread;
+/// # use lisle_runtime as lisle;
+/// use lisle::thread;
 ///
 /// let mut words = vec!["in", "order"];
 /// let (first, rest) = words.split_at_mut(1);
@@ -127,11 +128,13 @@ impl fmt::Debug for Scope<'_, '_> {
 /// is made before it:
 ///
 /// ```compile_fail,E0521
+/// # use lisle_runtime as lisle;
 /// let mut kept = None;
-/// lisle_runtime::thread::scope(|s| kept = Some(s.spawn(|| ())));
+/// lisle::thread::scope(|s| kept = Some(s.spawn(|| ())));
 /// ```
 /// ```compile_fail,E0373
-/// lisle_runtime::thread::scope(|s| {
+/// # use lisle_runtime as lisle;
+/// lisle::thread::scope(|s| {
 ///     let inside = 5;
 ///     s.spawn(|| println!("{inside}"));
 /// });

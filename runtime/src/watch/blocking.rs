@@ -16,7 +16,8 @@ use crate::sched;
 /// said.
 ///
 /// ```
-/// let text = lisle_runtime::blocking(|| std::fs::read_to_string("Cargo.toml"))?;
+/// # use lisle_runtime as lisle;
+/// let text = lisle::blocking(|| std::fs::read_to_string("Cargo.toml"))?;
 /// assert!(text.contains("[package]"));
 /// # Ok::<(), std::io::Error>(())
 /// ```

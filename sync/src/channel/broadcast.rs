@@ -11,7 +11,8 @@
 //! message must be `Sync` to be sent to another thread, as with tokio's it need not.
 //!
 //! ```
-//! use lisle_sync::channel::broadcast;
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::channel::broadcast;
 //! let (sender, mut first) = broadcast::channel(16);
 //! let mut second = sender.subscribe();
 //! assert_eq!(sender.send("all"), Ok(2));

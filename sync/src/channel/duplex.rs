@@ -7,7 +7,8 @@
 //! | half duplex | [`half`] | in turn: a request, then its reply |
 //!
 //! ```
-//! use lisle_sync::channel::duplex;
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::channel::duplex;
 //!
 //! let (mut client, mut server) = duplex::half();
 //! let thread = std::thread::spawn(move || {
@@ -39,7 +40,8 @@ pub struct Duplex<S, R> {
 /// with `None`, without a bound.
 ///
 /// ```
-/// use lisle_sync::channel::duplex;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::channel::duplex;
 /// let (a, b) = duplex::full(Some(1));
 /// a.send(1).unwrap();
 /// b.send("one").unwrap();

@@ -14,7 +14,8 @@ use super::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvErr
 /// The sending end of a channel. It goes where its messages may go:
 ///
 /// ```compile_fail,E0277
-/// let (sender, _receiver) = lisle_sync::channel::unbounded();
+/// # use lisle_sync::__facade as lisle;
+/// let (sender, _receiver) = lisle::channel::unbounded();
 /// std::thread::spawn(move || sender.send(std::rc::Rc::new(0)));
 /// ```
 pub struct Sender<T> {
@@ -24,7 +25,8 @@ pub struct Sender<T> {
 /// The receiving end of a channel. It goes where its messages may go:
 ///
 /// ```compile_fail,E0277
-/// let (_sender, receiver) = lisle_sync::channel::unbounded::<std::rc::Rc<u8>>();
+/// # use lisle_sync::__facade as lisle;
+/// let (_sender, receiver) = lisle::channel::unbounded::<std::rc::Rc<u8>>();
 /// std::thread::spawn(move || receiver.recv());
 /// ```
 pub struct Receiver<T> {
@@ -71,7 +73,8 @@ impl<T> Sender<T> {
     /// If there is no receiver; the message is in the error.
     ///
     /// ```
-    /// let (sender, receiver) = lisle_sync::channel::unbounded();
+    /// # use lisle_sync::__facade as lisle;
+    /// let (sender, receiver) = lisle::channel::unbounded();
     /// sender.send(1).unwrap();
     /// drop(receiver);
     /// assert_eq!(sender.send(2).unwrap_err().into_inner(), 2);
@@ -92,7 +95,8 @@ impl<T> Sender<T> {
     /// If there is no room or no receiver; the message is in the error.
     ///
     /// ```
-    /// use lisle_sync::channel::{TrySendError, bounded};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::channel::{TrySendError, bounded};
     /// let (sender, _receiver) = bounded(1);
     /// assert_eq!(sender.try_send(1), Ok(()));
     /// assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)));
@@ -108,7 +112,8 @@ impl<T> Sender<T> {
     /// If the time is up or there is no receiver; the message is in the error.
     ///
     /// ```
-    /// use lisle_sync::channel::{SendTimeoutError, bounded};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::channel::{SendTimeoutError, bounded};
     /// let (sender, _receiver) = bounded(0);
     /// let late = sender.send_timeout(1, std::time::Duration::from_millis(1));
     /// assert_eq!(late, Err(SendTimeoutError::Timeout(1)));
@@ -163,7 +168,8 @@ impl<T> Receiver<T> {
     /// If nothing is buffered and there is no sender.
     ///
     /// ```
-    /// use lisle_sync::channel::{RecvError, unbounded};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::channel::{RecvError, unbounded};
     /// let (sender, receiver) = unbounded();
     /// sender.send(1).unwrap();
     /// drop(sender);
@@ -185,7 +191,8 @@ impl<T> Receiver<T> {
     /// If there is none, with or without senders left.
     ///
     /// ```
-    /// use lisle_sync::channel::{TryRecvError, unbounded};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::channel::{TryRecvError, unbounded};
     /// let (sender, receiver) = unbounded::<u8>();
     /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
     /// drop(sender);
@@ -206,7 +213,8 @@ impl<T> Receiver<T> {
     /// If the time is up, or as [`Receiver::recv`].
     ///
     /// ```
-    /// use lisle_sync::channel::{RecvTimeoutError, unbounded};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::channel::{RecvTimeoutError, unbounded};
     /// let (_sender, receiver) = unbounded::<u8>();
     /// let late = receiver.recv_timeout(std::time::Duration::from_millis(1));
     /// assert_eq!(late, Err(RecvTimeoutError::Timeout));
@@ -269,7 +277,8 @@ impl<T> Receiver<T> {
     /// The messages, waiting for each, until there is no sender left.
     ///
     /// ```
-    /// let (sender, receiver) = lisle_sync::channel::unbounded();
+    /// # use lisle_sync::__facade as lisle;
+    /// let (sender, receiver) = lisle::channel::unbounded();
     /// (1..=3).for_each(|n| sender.send(n).unwrap());
     /// drop(sender);
     /// assert_eq!(receiver.iter().sum::<i32>(), 6);

@@ -78,8 +78,9 @@ impl<T> Sender<T> {
     /// As [`Sender::send`].
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
-    /// let (sender, receiver) = lisle_sync::channel::bounded(1);
+    /// let (sender, receiver) = lisle::channel::bounded(1);
     /// let mut future = pin!(sender.send_async(1));
     /// let ready = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     /// assert_eq!(ready, Poll::Ready(Ok(())));
@@ -107,8 +108,9 @@ impl<T> Receiver<T> {
     /// As [`Receiver::recv`].
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
-    /// let (sender, receiver) = lisle_sync::channel::unbounded();
+    /// let (sender, receiver) = lisle::channel::unbounded();
     /// let mut context = Context::from_waker(Waker::noop());
     /// let mut future = pin!(receiver.recv_async());
     /// assert_eq!(future.as_mut().poll(&mut context), Poll::Pending);

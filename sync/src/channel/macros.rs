@@ -106,8 +106,9 @@ pub fn select<'a, const N: usize>(
 /// cancellation point.
 ///
 /// ```
+/// # use lisle_sync::__facade as lisle;
 /// use std::time::Duration;
-/// use lisle_sync::channel::{never, select, unbounded};
+/// use lisle::channel::{never, select, unbounded};
 ///
 /// let (sender1, receiver1) = unbounded();
 /// let (sender2, receiver2) = unbounded::<u8>();
@@ -127,7 +128,7 @@ pub fn select<'a, const N: usize>(
 ///     default => println!("nothing there"),
 /// }
 /// // Never ready, if there is none.
-/// let perhaps: Option<&lisle_sync::channel::Receiver<u8>> = None;
+/// let perhaps: Option<&lisle::channel::Receiver<u8>> = None;
 /// select! {
 ///     recv(perhaps.unwrap_or(&never())) -> _ => unreachable!(),
 ///     default(Duration::from_millis(1)) => println!("the time is up"),
@@ -142,7 +143,8 @@ macro_rules! select {
 /// is chosen.
 ///
 /// ```
-/// use lisle_sync::channel::{select_biased, unbounded};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::channel::{select_biased, unbounded};
 /// let (urgent, urgently) = unbounded();
 /// let (sender, receiver) = unbounded();
 /// sender.send("when there is time").unwrap();

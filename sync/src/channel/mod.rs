@@ -17,7 +17,8 @@
 //! message, a cancelled send drops its own.
 //!
 //! ```
-//! use lisle_sync::channel;
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::channel;
 //! let (sender, receiver) = channel::unbounded();
 //! std::thread::spawn(move || (1..=3).for_each(|n| sender.send(n).unwrap()));
 //! assert_eq!(receiver.iter().sum::<i32>(), 6);
@@ -68,7 +69,8 @@ use self::timer::Timer;
 /// A channel without a bound: sends never wait.
 ///
 /// ```
-/// let (sender, receiver) = lisle_sync::channel::unbounded();
+/// # use lisle_sync::__facade as lisle;
+/// let (sender, receiver) = lisle::channel::unbounded();
 /// (0..1000).for_each(|n| sender.send(n).unwrap());
 /// assert_eq!(receiver.len(), 1000);
 /// ```
@@ -79,12 +81,13 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// A channel that buffers at most `capacity` messages; with 0, a rendezvous.
 ///
 /// ```
-/// let (sender, receiver) = lisle_sync::channel::bounded(1);
+/// # use lisle_sync::__facade as lisle;
+/// let (sender, receiver) = lisle::channel::bounded(1);
 /// sender.send(1).unwrap();
 /// assert!(sender.try_send(2).is_err());
 /// assert_eq!(receiver.recv(), Ok(1));
 ///
-/// let (sender, receiver) = lisle_sync::channel::bounded(0);
+/// let (sender, receiver) = lisle::channel::bounded(0);
 /// let thread = std::thread::spawn(move || sender.send("met"));
 /// assert_eq!(receiver.recv(), Ok("met"));
 /// thread.join().unwrap().unwrap();
@@ -106,8 +109,9 @@ fn timer(due: Option<Instant>, period: Option<Duration>) -> Receiver<Instant> {
 /// It is never disconnected.
 ///
 /// ```
+/// # use lisle_sync::__facade as lisle;
 /// use std::time::Duration;
-/// use lisle_sync::channel::{after, select, unbounded};
+/// use lisle::channel::{after, select, unbounded};
 /// let (_sender, receiver) = unbounded::<u8>();
 /// select! {
 ///     recv(receiver) -> _ => unreachable!(),
@@ -121,8 +125,9 @@ pub fn after(time: Duration) -> Receiver<Instant> {
 /// A receiver that gets one message at this instant. It is never disconnected.
 ///
 /// ```
-/// let now = lisle_runtime::time::now();
-/// let receiver = lisle_sync::channel::at(now);
+/// # use lisle_sync::__facade as lisle;
+/// let now = lisle::time::now();
+/// let receiver = lisle::channel::at(now);
 /// assert_eq!(receiver.recv(), Ok(now));
 /// assert!(receiver.try_recv().is_err());
 /// ```
@@ -135,8 +140,9 @@ pub fn at(instant: Instant) -> Receiver<Instant> {
 /// It is never disconnected.
 ///
 /// ```
+/// # use lisle_sync::__facade as lisle;
 /// use std::time::Duration;
-/// let ticks = lisle_sync::channel::tick(Duration::from_millis(1));
+/// let ticks = lisle::channel::tick(Duration::from_millis(1));
 /// let [first, second] = [(); 2].map(|()| ticks.recv().unwrap());
 /// assert!(second >= first + Duration::from_millis(1));
 /// ```
@@ -147,7 +153,8 @@ pub fn tick(interval: Duration) -> Receiver<Instant> {
 /// A receiver that never gets anything and is never disconnected.
 ///
 /// ```
-/// use lisle_sync::channel::{TryRecvError, never};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::channel::{TryRecvError, never};
 /// assert_eq!(never::<u8>().try_recv(), Err(TryRecvError::Empty));
 /// ```
 pub fn never<T>() -> Receiver<T> {

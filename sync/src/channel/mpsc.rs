@@ -2,7 +2,8 @@
 //! a user thread that waits lets others run.
 //!
 //! ```
-//! use lisle_sync::channel::mpsc;
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::channel::mpsc;
 //! let (sender, receiver) = mpsc::sync_channel(1);
 //! std::thread::spawn(move || (1..=3).for_each(|n| sender.send(n).unwrap()));
 //! assert_eq!(receiver.iter().sum::<i32>(), 6);
@@ -28,8 +29,9 @@ pub struct SyncSender<T> {
 /// another thread and not be shared.
 ///
 /// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
 /// fn shared<T: Sync>(_: T) {}
-/// shared(lisle_sync::channel::mpsc::channel::<u8>().1);
+/// shared(lisle::channel::mpsc::channel::<u8>().1);
 /// ```
 pub struct Receiver<T> {
     inner: super::Receiver<T>,

@@ -4,7 +4,8 @@
 //! future, too.
 //!
 //! ```
-//! use lisle_sync::channel::oneshot;
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::channel::oneshot;
 //! let (sender, receiver) = oneshot::channel();
 //! let thread = std::thread::spawn(move || receiver.recv());
 //! sender.send(42).unwrap();

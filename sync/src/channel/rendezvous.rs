@@ -20,7 +20,8 @@
 //! server, and the caller gets [`CallError::Panicked`].
 //!
 //! ```
-//! use lisle_sync::channel::rendezvous::entry;
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::channel::rendezvous::entry;
 //! let (square, squares) = entry();
 //! let server = std::thread::spawn(move || while squares.accept(|n: u32| n * n).is_ok() {});
 //! assert_eq!(square.call(7), Ok(49));
@@ -282,7 +283,8 @@ enum Otherwise {
 /// Several callers at several entries: a random one is chosen.
 ///
 /// ```
-/// use lisle_sync::channel::rendezvous::{Accept, Chosen, entry};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::channel::rendezvous::{Accept, Chosen, entry};
 ///
 /// // A bounded buffer as a server.
 /// let (put, puts) = entry();

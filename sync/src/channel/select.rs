@@ -24,7 +24,8 @@ use super::{
 /// until it is completed, others may find the channel full and empty at once.
 ///
 /// ```
-/// use lisle_sync::channel::{Select, unbounded};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::channel::{Select, unbounded};
 ///
 /// let (_sender1, receiver1) = unbounded::<u8>();
 /// let (sender2, receiver2) = unbounded();
@@ -42,7 +43,8 @@ use super::{
 /// A list with as many receivers as there are:
 ///
 /// ```
-/// use lisle_sync::channel::{Receiver, RecvError, Select};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::channel::{Receiver, RecvError, Select};
 ///
 /// fn receive_any<T>(receivers: &[Receiver<T>]) -> Result<T, RecvError> {
 ///     let mut select = Select::new();
@@ -53,7 +55,7 @@ use super::{
 ///     let index = operation.index();
 ///     operation.recv(&receivers[index])
 /// }
-/// # let (sender, receiver) = lisle_sync::channel::unbounded();
+/// # let (sender, receiver) = lisle::channel::unbounded();
 /// # sender.send(1).unwrap();
 /// # assert_eq!(receive_any(&[receiver]), Ok(1));
 /// ```
@@ -83,7 +85,8 @@ impl<'a> Select<'a> {
     /// chosen.
     ///
     /// ```
-    /// use lisle_sync::channel::{Select, unbounded};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::channel::{Select, unbounded};
     /// let (sender, receiver) = unbounded();
     /// sender.send(1).unwrap();
     /// let mut select = Select::new_biased();
@@ -124,7 +127,8 @@ impl<'a> Select<'a> {
     /// If there is no operation of this index, any more.
     ///
     /// ```
-    /// use lisle_sync::channel::{Select, never, unbounded};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::channel::{Select, never, unbounded};
     /// let (gone, receiver) = unbounded::<u8>();
     /// drop(gone);
     /// let silent = never::<u8>();

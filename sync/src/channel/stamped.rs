@@ -2,8 +2,9 @@
 //! its sending, by a clock of [`lisle_clock`], and a receive merges it.
 //!
 //! ```
-//! use lisle_clock::{Clock, Vector};
-//! use lisle_sync::channel::stamped;
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::clock::{Clock, Vector};
+//! use lisle::channel::stamped;
 //!
 //! let (mut alice, mut bob) = (Vector::new(0), Vector::new(1));
 //! let (sender, receiver) = stamped::unbounded();
@@ -24,8 +25,9 @@
 //! are those of every channel; only the stamping is left to the caller then:
 //!
 //! ```
-//! # use lisle_clock::{Clock, Vector};
-//! # use lisle_sync::channel::{select, stamped};
+//! # use lisle_sync::__facade as lisle;
+//! # use lisle::clock::{Clock, Vector};
+//! # use lisle::channel::{select, stamped};
 //! # let (mut alice, mut bob) = (Vector::new(0), Vector::new(1));
 //! # let (asks, asked) = stamped::unbounded::<u32, Vector>();
 //! # let (answers, answered) = stamped::unbounded::<u32, Vector>();
@@ -86,8 +88,9 @@ pub fn unbounded<T, C: Clock>() -> (Sender<T, C>, Receiver<T, C>) {
 /// As [`channel::bounded`](super::bounded), with stamps; with 0, a rendezvous.
 ///
 /// ```
-/// use lisle_clock::{Lamport, LamportStamp};
-/// use lisle_sync::channel::stamped;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::clock::{Lamport, LamportStamp};
+/// use lisle::channel::stamped;
 /// let mut process = Lamport::new(3);
 /// let (sender, receiver) = stamped::bounded(1);
 /// sender.try_send(&mut process, 'a').unwrap();
@@ -309,8 +312,9 @@ impl<C: Clock> Drop for Attempt<'_, C> {
 /// The clock of a process of several threads. Clones share it.
 ///
 /// ```
-/// use lisle_clock::{Clock, Lamport};
-/// use lisle_sync::channel::stamped::{self, Shared};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::clock::{Clock, Lamport};
+/// use lisle::channel::stamped::{self, Shared};
 ///
 /// let process = Shared::new(Lamport::new(0));
 /// let (sender, receiver) = stamped::unbounded();

@@ -9,7 +9,8 @@
 //! `changed` blocks the calling thread, `changed_async` the calling task.
 //!
 //! ```
-//! use lisle_sync::channel::watch;
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::channel::watch;
 //! let (sender, mut receiver) = watch::channel(0);
 //! let thread = std::thread::spawn(move || {
 //!     receiver.wait_for(|value| *value == 3).map(|value| *value)

@@ -26,7 +26,8 @@ use crate::mutex::MutexGuard;
 /// unwinds.
 ///
 /// ```
-/// use lisle_sync::{Condvar, Mutex};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::{Condvar, Mutex};
 /// static READY: Mutex<bool> = Mutex::new(false);
 /// static CHANGED: Condvar = Condvar::new();
 ///

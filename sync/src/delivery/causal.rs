@@ -18,7 +18,8 @@ use super::{Broadcast, MessageId};
 /// multicast", ACM TOCS 9(3), 1991.
 ///
 /// ```
-/// use lisle_sync::delivery::{Arrival, Causal};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::delivery::{Arrival, Causal};
 ///
 /// let [mut alice, mut bob, mut carol] = [0, 1, 2].map(Causal::new);
 /// let question = alice.broadcast("where?");

@@ -10,7 +10,8 @@ use super::{Broadcast, MessageId};
 /// refused.
 ///
 /// ```
-/// use lisle_sync::delivery::{Arrival, Broadcast, Fifo};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::delivery::{Arrival, Broadcast, Fifo};
 ///
 /// let (mut alice, mut bob) = (Fifo::new(0), Fifo::new(1));
 /// let [first, second] = ["first", "second"].map(|m| alice.broadcast(m));

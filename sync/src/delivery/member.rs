@@ -19,9 +19,10 @@ use crate::channel::RecvTimeoutError;
 /// cancellation point; a cancelled receive loses nothing.
 ///
 /// ```
+/// # use lisle_sync::__facade as lisle;
 /// use std::time::Duration;
-/// use lisle_clock::Process;
-/// use lisle_sync::delivery::{Causal, Faults, Member, Network};
+/// use lisle::clock::Process;
+/// use lisle::delivery::{Causal, Faults, Member, Network};
 ///
 /// let slow = Faults::new(1).delay(Duration::ZERO..Duration::from_millis(2));
 /// let network = Network::with(slow);
@@ -69,7 +70,8 @@ pub fn causal<T: Clone, const N: usize>() -> [Member<Causal<T>>; N] {
 /// Members with causal delivery of messages to single receivers, at a reliable network.
 ///
 /// ```
-/// use lisle_sync::delivery;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::delivery;
 /// let [mut alice, mut bob] = delivery::point_to_point();
 /// alice.send(bob.process(), "for you");
 /// assert_eq!(bob.recv().unwrap().message, "for you");
@@ -81,7 +83,8 @@ pub fn point_to_point<T: Clone, const N: usize>() -> [Member<PointToPoint<T>>; N
 /// Members with total order, at a reliable network.
 ///
 /// ```
-/// use lisle_sync::delivery;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::delivery;
 /// let [mut alice, mut bob] = delivery::total();
 /// let other = std::thread::spawn(move || {
 ///     bob.broadcast("b");
@@ -225,7 +228,8 @@ impl<T: Clone> Member<Causal<T>> {
     /// delivered to it.
     ///
     /// ```
-    /// use lisle_sync::delivery::{self, Member};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::delivery::{self, Member};
     /// let [mut alice, mut bob] = delivery::causal();
     /// alice.broadcast("before");
     /// let mut carol = Member::<delivery::Causal<_>>::join(alice.network(), 2);

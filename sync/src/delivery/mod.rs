@@ -2,7 +2,8 @@
 //! can choose in which order they are delivered to it.
 //!
 //! ```
-//! use lisle_sync::delivery;
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::delivery;
 //!
 //! let [mut alice, mut bob] = delivery::causal();
 //! alice.broadcast("hello");

@@ -29,8 +29,9 @@ use crate::{Mutex, MutexGuard};
 /// What a network does to messages. Chances are from 0 to 1.
 ///
 /// ```
+/// # use lisle_sync::__facade as lisle;
 /// use std::time::Duration;
-/// use lisle_sync::delivery::{Faults, Network};
+/// use lisle::delivery::{Faults, Network};
 ///
 /// let faults = Faults::new(7)
 ///     .delay(Duration::from_millis(1)..Duration::from_millis(20))
@@ -185,8 +186,9 @@ pub struct Traffic {
 /// Clones are the same network.
 ///
 /// ```
-/// use lisle_clock::Process;
-/// use lisle_sync::delivery::Network;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::clock::Process;
+/// use lisle::delivery::Network;
 ///
 /// let [a, b] = [0, 1].map(Process::new);
 /// let network = Network::reliable();
@@ -316,8 +318,9 @@ impl<E> Network<E> {
     /// lost; what is on its way arrives. Processes that are not named are one more part.
     ///
     /// ```
-    /// use lisle_clock::Process;
-    /// use lisle_sync::delivery::Network;
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::clock::Process;
+    /// use lisle::delivery::Network;
     ///
     /// let [a, b] = [0, 1].map(Process::new);
     /// let network = Network::reliable();

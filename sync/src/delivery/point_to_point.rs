@@ -16,8 +16,9 @@ use super::hold_back::{Envelope, HoldBack, Rule, Verdict};
 /// to implement it", Information Processing Letters 39(6), 1991.
 ///
 /// ```
-/// use lisle_clock::Process;
-/// use lisle_sync::delivery::{Arrival, PointToPoint};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::clock::Process;
+/// use lisle::delivery::{Arrival, PointToPoint};
 ///
 /// let [mut alice, mut bob, mut carol] = [0, 1, 2].map(PointToPoint::new);
 /// let slow = alice.send(2, "by post");

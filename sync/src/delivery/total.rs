@@ -26,8 +26,9 @@ use super::{Arrival, Broadcast, Delivery, MessageId, Missing, Protocol, Refused}
 /// CACM 21(7), 1978.
 ///
 /// ```
-/// use lisle_clock::Process;
-/// use lisle_sync::delivery::{Broadcast, Protocol, Total};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::clock::Process;
+/// use lisle::delivery::{Broadcast, Protocol, Total};
 ///
 /// let members = [0, 1].map(Process::new);
 /// let [mut alice, mut bob] = members.map(|process| Total::new(process, members));

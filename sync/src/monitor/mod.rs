@@ -68,7 +68,8 @@ static REASON: Reason = Reason::new("monitor");
 /// *Recursion*: entering it from inside waits for ever.
 ///
 /// ```
-/// use lisle_sync::Monitor;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::Monitor;
 ///
 /// const NOT_EMPTY: usize = 0;
 /// static BUFFER: Monitor<Vec<u32>, 1> = Monitor::new(Vec::new());
@@ -371,7 +372,8 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
     /// As [`MonitorGuard::wait`].
     ///
     /// ```
-    /// use lisle_sync::Monitor;
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::Monitor;
     /// const TICK: usize = 0;
     /// static CLOCK: Monitor<u64> = Monitor::new(0);
     ///
@@ -402,8 +404,9 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
     /// As [`MonitorGuard::wait`].
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// use std::time::Duration;
-    /// let monitor = lisle_sync::Monitor::<()>::new(());
+    /// let monitor = lisle::sync::Monitor::<()>::new(());
     /// assert!(!monitor.enter().wait_ranked_timeout(0, 7, Duration::from_millis(1)));
     /// ```
     #[track_caller]
@@ -446,8 +449,9 @@ impl<T, const N: usize> MonitorGuard<'_, T, N> {
     /// As [`MonitorGuard::wait_while`].
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// use std::time::Duration;
-    /// let items = lisle_sync::Monitor::<Vec<u8>>::new(Vec::new());
+    /// let items = lisle::sync::Monitor::<Vec<u8>>::new(Vec::new());
     /// let (mut inside, patience) = (items.enter(), Duration::from_millis(1));
     /// assert!(!inside.wait_while_timeout(0, patience, |items| items.is_empty()));
     /// assert!(inside.wait_while_timeout(0, patience, |items| !items.is_empty()));

@@ -33,12 +33,14 @@ use crate::poison::{Panicking, Poison};
 /// Threads share it if the value can go from thread to thread:
 ///
 /// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
 /// fn shared<T: Sync>(_: &T) {}
-/// shared(&lisle_sync::Mutex::new(std::rc::Rc::new(0)));
+/// shared(&lisle::sync::Mutex::new(std::rc::Rc::new(0)));
 /// ```
 ///
 /// ```
-/// use lisle_sync::Mutex;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::Mutex;
 /// static COUNT: Mutex<u32> = Mutex::new(0);
 /// *COUNT.lock().unwrap() += 1;
 /// assert_eq!(*COUNT.lock().unwrap(), 1);
@@ -113,8 +115,9 @@ impl<T: ?Sized> Mutex<T> {
     /// `WouldBlock` if the time is up; `Poisoned` as for [`Mutex::lock`].
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// use std::time::Duration;
-    /// use lisle_sync::{Mutex, TryLockError};
+    /// use lisle::sync::{Mutex, TryLockError};
     ///
     /// let mutex = Mutex::new(());
     /// let held = mutex.lock().unwrap();
@@ -215,7 +218,8 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 /// does not outlive the mutex:
 ///
 /// ```compile_fail,E0277
-/// let mutex = lisle_sync::Mutex::new(0);
+/// # use lisle_sync::__facade as lisle;
+/// let mutex = lisle::sync::Mutex::new(0);
 /// let guard = mutex.lock().unwrap();
 /// std::thread::scope(|scope| {
 ///     scope.spawn(move || drop(guard));
@@ -223,8 +227,9 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 /// ```
 ///
 /// ```compile_fail,E0597
+/// # use lisle_sync::__facade as lisle;
 /// let guard = {
-///     let mutex = lisle_sync::Mutex::new(0);
+///     let mutex = lisle::sync::Mutex::new(0);
 ///     mutex.lock().unwrap()
 /// };
 /// ```
@@ -244,7 +249,8 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// before. After the manner of parking_lot.
     ///
     /// ```
-    /// use lisle_sync::{Mutex, MutexGuard};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::{Mutex, MutexGuard};
     /// let mutex = Mutex::new(1);
     /// MutexGuard::unlock_fair(mutex.lock().unwrap());
     /// assert_eq!(*mutex.lock().unwrap(), 1);

@@ -16,7 +16,8 @@ use super::Once;
 /// initializer is shielded from cancels, because it can run only once.
 ///
 /// ```
-/// use lisle_sync::LazyLock;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::LazyLock;
 /// static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| "a b c".split(' ').collect());
 /// assert_eq!(WORDS.len(), 3);
 /// ```
@@ -90,7 +91,8 @@ impl<T, F> LazyLock<T, F> {
     /// The value, if it has been made.
     ///
     /// ```
-    /// use lisle_sync::LazyLock;
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::LazyLock;
     /// let lazy = LazyLock::new(|| 7);
     /// assert_eq!(LazyLock::get(&lazy), None);
     /// assert_eq!(*lazy, 7);

@@ -45,7 +45,8 @@ static REASON: Reason = Reason::new("once");
 /// its own `Once` waits for ever. *Size*: four bytes.
 ///
 /// ```
-/// use lisle_sync::Once;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::Once;
 /// static START: Once = Once::new();
 /// START.call_once(|| println!("once"));
 /// START.call_once(|| unreachable!());

@@ -15,7 +15,8 @@ use super::Once;
 /// panics or is cancelled leaves the value unwritten, for the next one.
 ///
 /// ```
-/// use lisle_sync::OnceLock;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::OnceLock;
 /// static NAME: OnceLock<String> = OnceLock::new();
 /// assert_eq!(NAME.get(), None);
 /// assert_eq!(NAME.get_or_init(|| "Ada".into()), "Ada");
@@ -25,8 +26,9 @@ use super::Once;
 /// It is shared between threads if its value can be, and can go from one to another:
 ///
 /// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
 /// fn shared<T: Sync>(_: &T) {}
-/// shared(&lisle_sync::OnceLock::<std::cell::Cell<u8>>::new());
+/// shared(&lisle::sync::OnceLock::<std::cell::Cell<u8>>::new());
 /// ```
 pub struct OnceLock<T> {
     once: Once,

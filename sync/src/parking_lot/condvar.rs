@@ -12,7 +12,8 @@ use crate::condvar::raw::RawCondvar;
 /// waits are cancellation points; a cancelled waiter holds the mutex while it unwinds.
 ///
 /// ```
-/// use lisle_sync::parking_lot::{Condvar, Mutex};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::parking_lot::{Condvar, Mutex};
 /// static READY: Mutex<bool> = Mutex::new(false);
 /// static CHANGED: Condvar = Condvar::new();
 ///

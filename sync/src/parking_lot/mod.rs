@@ -9,7 +9,8 @@
 //! *Cancellation*: no cancellation points, but for the condition variable's waits.
 //!
 //! ```
-//! use lisle_sync::parking_lot::{Mutex, MutexGuard};
+//! # use lisle_sync::__facade as lisle;
+//! use lisle::sync::parking_lot::{Mutex, MutexGuard};
 //! static PAIR: Mutex<(u8, u8)> = Mutex::new((1, 2));
 //!
 //! let mut second = MutexGuard::map(PAIR.lock(), |pair| &mut pair.1);

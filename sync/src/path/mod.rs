@@ -96,7 +96,8 @@ const QUEUED: u64 = 1 << 63;
 /// cancelled, ends; nothing is poisoned, because the paths protect no data.
 ///
 /// ```
-/// use lisle_sync::{PathExpression, path};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::{PathExpression, path};
 /// static DISK: PathExpression = path!("{read} , write");
 ///
 /// let found = DISK.perform("read", || DISK.perform("read", || 7));
@@ -121,7 +122,8 @@ impl RefUnwindSafe for PathExpression {}
 /// `a ; b`, `a , b`; `path … end` around each of several.
 ///
 /// ```
-/// use lisle_sync::{PathExpression, path};
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::{PathExpression, path};
 /// static BUFFER: PathExpression = path!("3:(put ; get)"; "put", "get");
 /// BUFFER.perform("put", || ());
 /// assert!(BUFFER.try_perform("get", || ()).is_some());
@@ -131,13 +133,15 @@ impl RefUnwindSafe for PathExpression {}
 /// What is wrong is said with its position:
 ///
 /// ```compile_fail,E0080
+/// # use lisle_sync::__facade as lisle;
 /// // path expression, byte 8: ambiguous: the operation stands twice in one path
-/// let twice = lisle_sync::path!("read ;  read");
+/// let twice = lisle::sync::path!("read ;  read");
 /// ```
 ///
 /// ```compile_fail,E0080
+/// # use lisle_sync::__facade as lisle;
 /// // path expression, byte 9: unknown: no such operation was declared
-/// let unknown = lisle_sync::path!("{read} , wrte"; "read", "write");
+/// let unknown = lisle::sync::path!("{read} , wrte"; "read", "write");
 /// ```
 #[macro_export]
 macro_rules! path {
@@ -231,7 +235,8 @@ impl PathExpression {
     /// If the text is none; the error says where and why.
     ///
     /// ```
-    /// use lisle_sync::{PathErrorKind, PathExpression};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::{PathErrorKind, PathExpression};
     /// let error = PathExpression::parse("{read} , ; write").unwrap_err();
     /// assert_eq!((error.position(), error.kind()), (9, PathErrorKind::Unexpected));
     /// assert!(PathExpression::parse("path {read} , write end").is_ok());
@@ -272,7 +277,8 @@ impl PathExpression {
     /// If there is none.
     ///
     /// ```
-    /// let path = lisle_sync::path!("{read} , write");
+    /// # use lisle_sync::__facade as lisle;
+    /// let path = lisle::sync::path!("{read} , write");
     /// let read = path.operation("read").unwrap();
     /// assert_eq!(path.perform(read, || 7), 7);
     /// assert!(path.operation("raed").is_err());

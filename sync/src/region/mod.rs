@@ -58,7 +58,8 @@ static REASON: Reason = Reason::new("region");
 /// inside it waits for ever.
 ///
 /// ```
-/// use lisle_sync::Region;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::Region;
 /// static BUFFER: Region<Vec<u32>> = Region::new(Vec::new());
 ///
 /// let taker = std::thread::spawn(|| {
@@ -154,7 +155,8 @@ impl<T> Region<T> {
     /// As [`Region::enter`].
     ///
     /// ```
-    /// let region = lisle_sync::Region::new(1);
+    /// # use lisle_sync::__facade as lisle;
+    /// let region = lisle::sync::Region::new(1);
     /// assert_eq!(region.try_enter(|n| **n), Some(1));
     /// region.enter(|_| assert_eq!(region.try_enter(|n| **n), None));
     /// ```
@@ -169,8 +171,9 @@ impl<T> Region<T> {
     /// As [`Region::enter`].
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// use std::time::Duration;
-    /// let region = lisle_sync::Region::new(1);
+    /// let region = lisle::sync::Region::new(1);
     /// assert_eq!(region.enter_timeout(Duration::from_secs(1), |n| **n), Some(1));
     /// ```
     #[track_caller]
@@ -236,8 +239,9 @@ impl<T> Region<T> {
     /// As [`Region::when`].
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// use std::time::Duration;
-    /// let region = lisle_sync::Region::new(1);
+    /// let region = lisle::sync::Region::new(1);
     /// let late = region.when_timeout(Duration::from_millis(1), |n| *n == 2, |n| **n);
     /// assert_eq!(late, None);
     /// ```
@@ -375,7 +379,8 @@ impl<'a, T> Inside<'a, T> {
     /// body poisons the region.
     ///
     /// ```
-    /// use lisle_sync::Region;
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::Region;
     /// static STEP: Region<u32> = Region::new(0);
     /// let other = std::thread::spawn(|| STEP.when(|step| *step == 1, |step| **step = 2));
     /// STEP.enter(|step| {

@@ -18,7 +18,8 @@ use crate::poison::Panicking;
 /// stays with its thread, and does not outlive the lock:
 ///
 /// ```compile_fail,E0277
-/// let lock = lisle_sync::RwLock::new(0);
+/// # use lisle_sync::__facade as lisle;
+/// let lock = lisle::sync::RwLock::new(0);
 /// let guard = lock.read().unwrap();
 /// std::thread::scope(|scope| {
 ///     scope.spawn(move || drop(guard));
@@ -26,14 +27,16 @@ use crate::poison::Panicking;
 /// ```
 ///
 /// ```compile_fail,E0597
+/// # use lisle_sync::__facade as lisle;
 /// let guard = {
-///     let lock = lisle_sync::RwLock::new(0);
+///     let lock = lisle::sync::RwLock::new(0);
 ///     lock.read().unwrap()
 /// };
 /// ```
 ///
 /// ```compile_fail,E0594
-/// let lock = lisle_sync::RwLock::new(0);
+/// # use lisle_sync::__facade as lisle;
+/// let lock = lisle::sync::RwLock::new(0);
 /// *lock.read().unwrap() = 1;
 /// ```
 #[must_use = "an unused guard releases the lock at once"]
@@ -53,7 +56,8 @@ pub struct RwLockUpgradableGuard<'a, T: ?Sized, P: RwLockPolicy = Fair> {
 /// stays with its thread:
 ///
 /// ```compile_fail,E0277
-/// let lock = lisle_sync::RwLock::new(0);
+/// # use lisle_sync::__facade as lisle;
+/// let lock = lisle::sync::RwLock::new(0);
 /// let guard = lock.write().unwrap();
 /// std::thread::scope(|scope| {
 ///     scope.spawn(move || drop(guard));
@@ -178,7 +182,8 @@ impl<'a, T: ?Sized, P: RwLockPolicy> RwLockWriteGuard<'a, T, P> {
     /// Becomes a reader. Nobody writes in between.
     ///
     /// ```
-    /// use lisle_sync::{RwLock, RwLockWriteGuard};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::{RwLock, RwLockWriteGuard};
     /// let lock = RwLock::new(1);
     /// let mut writing = lock.write().unwrap();
     /// *writing = 2;

@@ -39,12 +39,14 @@ use crate::poison::Poison;
 /// Threads share it if the value can be shared and can go from thread to thread:
 ///
 /// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
 /// fn shared<T: Sync>(_: &T) {}
-/// shared(&lisle_sync::RwLock::new(std::cell::Cell::new(0)));
+/// shared(&lisle::sync::RwLock::new(std::cell::Cell::new(0)));
 /// ```
 ///
 /// ```
-/// use lisle_sync::RwLock;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::RwLock;
 /// static NAMES: RwLock<Vec<&str>> = RwLock::new(Vec::new());
 ///
 /// NAMES.write().unwrap().push("Ada");
@@ -80,7 +82,8 @@ impl<T, P> RwLock<T, P> {
         /// A free lock around a value, with the policy that the type says.
         ///
         /// ```
-        /// use lisle_sync::{PreferWriters, RwLock};
+        /// # use lisle_sync::__facade as lisle;
+        /// use lisle::sync::{PreferWriters, RwLock};
         /// static LOCK: RwLock<u8, PreferWriters> = RwLock::with_policy(1);
         /// assert_eq!(*LOCK.read().unwrap(), 1);
         /// ```
@@ -154,7 +157,8 @@ impl<T: ?Sized, P: RwLockPolicy> RwLock<T, P> {
     /// As [`RwLock::read`].
     ///
     /// ```
-    /// use lisle_sync::RwLock;
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::RwLock;
     /// let lock = RwLock::new(1);
     /// let outer = lock.read().unwrap();
     /// assert_eq!(*lock.read_recursive().unwrap(), *outer);
@@ -210,7 +214,8 @@ impl<T: ?Sized, P: RwLockPolicy> RwLock<T, P> {
     /// As [`RwLock::read`].
     ///
     /// ```
-    /// use lisle_sync::{RwLock, RwLockUpgradableGuard};
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::{RwLock, RwLockUpgradableGuard};
     /// let lock = RwLock::new(vec![1]);
     /// let reading = lock.upgradable_read().unwrap();
     /// if !reading.contains(&2) {

@@ -35,7 +35,8 @@ static REASON: Reason = Reason::new("semaphore");
 /// itself back.
 ///
 /// ```
-/// use lisle_sync::Semaphore;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::Semaphore;
 /// static SLOTS: Semaphore = Semaphore::new(2);
 ///
 /// SLOTS.p();
@@ -90,7 +91,8 @@ impl Semaphore {
         /// A binary semaphore: it holds one permit or none.
         ///
         /// ```
-        /// use lisle_sync::Semaphore;
+        /// # use lisle_sync::__facade as lisle;
+        /// use lisle::sync::Semaphore;
         /// let free = Semaphore::binary(true);
         /// assert!(free.release().is_err());
         /// free.p();
@@ -288,8 +290,9 @@ impl Semaphore {
     /// As [`Semaphore::acquire`].
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// use std::sync::Arc;
-    /// use lisle_sync::Semaphore;
+    /// use lisle::sync::Semaphore;
     /// let slots = Arc::new(Semaphore::new(1));
     /// let permit = slots.clone().acquire_owned().unwrap();
     /// std::thread::spawn(move || drop(permit)).join().unwrap();

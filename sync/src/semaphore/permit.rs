@@ -9,8 +9,9 @@ use super::Semaphore;
 /// too. Several may be held as one. It does not outlive the semaphore:
 ///
 /// ```compile_fail,E0597
+/// # use lisle_sync::__facade as lisle;
 /// let permit = {
-///     let semaphore = lisle_sync::Semaphore::new(1);
+///     let semaphore = lisle::sync::Semaphore::new(1);
 ///     semaphore.acquire().unwrap()
 /// };
 /// ```

@@ -69,7 +69,8 @@ static REASON: Reason = Reason::new("serializer");
 /// reader that reads once more waits for ever if a writer has come in between.
 ///
 /// ```
-/// use lisle_sync::Serializer;
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::sync::Serializer;
 ///
 /// const QUEUE: usize = 0;
 /// const READERS: usize = 0;
@@ -447,8 +448,9 @@ impl<'a, T, const Q: usize, const C: usize> SerializerGuard<'a, T, Q, C> {
     /// As [`SerializerGuard::enqueue`].
     ///
     /// ```
+    /// # use lisle_sync::__facade as lisle;
     /// use std::time::Duration;
-    /// let disk = lisle_sync::Serializer::<u64>::new(0);
+    /// let disk = lisle::sync::Serializer::<u64>::new(0);
     /// let (mut head, patience) = (disk.enter(), Duration::from_millis(1));
     /// assert!(!head.enqueue_ranked_timeout(0, 7, patience, |head| **head == 7));
     /// assert!(head.enqueue_ranked_timeout(0, 7, patience, |head| **head == 0));

@@ -12,7 +12,8 @@ const SPACING: u32 = 32;
 /// Collects processes, events and arrows.
 ///
 /// ```
-/// use lisle_trace::graph::{Builder, Link, Order};
+/// # use lisle_trace::__facade as lisle;
+/// use lisle::trace::graph::{Builder, Link, Order};
 ///
 /// let mut builder = Builder::new();
 /// let (p, q) = (builder.process(), builder.process());

@@ -33,10 +33,11 @@ const EXPLICIT: i32 = 3;
 /// A trace file of a recording.
 ///
 /// ```
-/// let recording = lisle_trace::record()?;
-/// lisle_runtime::thread::spawn(|| ()).join().unwrap();
-/// let file = lisle_trace::perfetto::trace(&recording.stop()?);
-/// let summary = lisle_trace::perfetto::check(&file).unwrap();
+/// # use lisle_trace::__facade as lisle;
+/// let recording = lisle::trace::record()?;
+/// lisle::thread::spawn(|| ()).join().unwrap();
+/// let file = lisle::trace::perfetto::trace(&recording.stop()?);
+/// let summary = lisle::trace::perfetto::check(&file).unwrap();
 /// assert!(summary.flows >= 2, "spawn and join");
 /// # Ok::<(), std::io::Error>(())
 /// ```

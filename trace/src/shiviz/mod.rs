@@ -10,7 +10,8 @@
 //! ShiViz accepts.
 //!
 //! ```
-//! use lisle_trace::shiviz;
+//! # use lisle_trace::__facade as lisle;
+//! use lisle::trace::shiviz;
 //!
 //! let log = "(?<event>.*)\\n(?<host>\\S*) (?<clock>{.*})\n\n\
 //!     asks\nada {\"ada\": 1}\n\

@@ -14,7 +14,8 @@ use super::super::endpoint::{Endpoint, common, descriptor, waiting};
 /// A Unix datagram socket: [`std::os::unix::net::UnixDatagram`], on user threads.
 ///
 /// ```
-/// use lisle_runtime::net::unix::UnixDatagram;
+/// # mod lisle { pub mod os { pub mod unix { pub use lisle_runtime::net::unix as net; } } pub use lisle_runtime::*; }
+/// use lisle::os::unix::net::UnixDatagram;
 ///
 /// let (near, far) = UnixDatagram::pair()?;
 /// near.send(b"hello")?;

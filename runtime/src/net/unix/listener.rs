@@ -16,7 +16,8 @@ use crate::io::Interest;
 /// A listening Unix socket: [`std::os::unix::net::UnixListener`], on user threads.
 ///
 /// ```
-/// use lisle_runtime::net::unix::{SocketAddr, UnixListener, UnixStream};
+/// # mod lisle { pub mod os { pub mod unix { pub use lisle_runtime::net::unix as net; } } pub use lisle_runtime::*; }
+/// use lisle::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 /// use std::os::linux::net::SocketAddrExt;
 ///
 /// let name = format!("lisle-example-{}", std::process::id());

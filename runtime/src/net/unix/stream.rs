@@ -15,8 +15,9 @@ use crate::io::Source;
 /// A connected Unix socket: [`std::os::unix::net::UnixStream`], on user threads.
 ///
 /// ```
+/// # mod lisle { pub mod os { pub mod unix { pub use lisle_runtime::net::unix as net; } } pub use lisle_runtime::*; }
 /// use std::io::{Read, Write};
-/// use lisle_runtime::net::unix::UnixStream;
+/// use lisle::os::unix::net::UnixStream;
 ///
 /// let (mut near, mut far) = UnixStream::pair()?;
 /// near.write_all(b"hello")?;
