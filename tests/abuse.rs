@@ -589,12 +589,12 @@ fn finish(rt: Runtime, world: World) -> (Counters, u64) {
     );
     assert_eq!(world.user_mutex.into_inner().unwrap(), user_lock);
     drop(world.rt);
-    // Those who leave and those who take count apart from each other.
-    until(|| handovers(&rt.upcalls()) == rt.upcalls().unblocked);
-    let counters = rt.upcalls();
-    let taken_back = rt.lwp_list().iter().map(|lwp| lwp.taken_back).sum();
+    let watch = rt.clone();
     rt.shutdown(Duration::from_secs(30)).unwrap();
-    (counters, taken_back)
+    // Those who leave and those who take count apart from each other, a thread that has ended
+    // after it was joined: all have when their kernel threads have ended.
+    let taken_back = watch.lwp_list().iter().map(|lwp| lwp.taken_back).sum();
+    (watch.upcalls(), taken_back)
 }
 
 /// How many LWPs went on without their kernel thread. (Who makes way in a handler leaves no kernel thread behind.)
