@@ -76,6 +76,8 @@ const QUEUED: u64 = 1 << 63;
 /// paths allow it: `{ read }` stays open to readers while a writer waits, as the authors
 /// have it.
 ///
+/// *Names* are Rust's identifiers of ASCII characters, other than `path` and `end`.
+///
 /// *Limits*. A text has 16 operations at most, 48 names, brackets, bounds and signs
 /// together, and brackets 16 deep. Its counters have 63 bits together, and are 24 at most:
 /// one for each path, each `;`, each `{ }` and each bound. A counter has the bits that its
