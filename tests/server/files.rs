@@ -406,7 +406,8 @@ fn downloads_that_are_broken_off() {
     let mut stuck = server.connect();
     stuck.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
     crate::harness::until(|| server.stats()["requests"]["broken"] == 21);
-    assert_eq!(server.stats()["connections"]["open"], 1);
+    // A connection is closed a moment after that is counted; the one that asks is open.
+    crate::harness::until(|| server.stats()["connections"]["open"] == 1);
 }
 
 /// A file that shrinks while it is sent cannot keep what its head promised.
