@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use lisle::Runtime;
 use lisle::sync::Semaphore;
 use lisle::thread::{self, Builder, JoinHandle};
 use lisle::upcall::{Event, Handler};
+use lisle::{Runtime, RuntimeBuilder};
 use lisle_lwp::sys::Call;
 use lisle_lwp::sys::fault::{self, Plan};
 
@@ -488,6 +488,13 @@ fn hogs_and_a_server_share_an_lwp() {
 
 struct Limits(Arc<Mutex<Vec<u64>>>);
 
+/// A runtime of one LWP, and of whom it tells that they have passed their limits.
+fn with_limits() -> (RuntimeBuilder, Arc<Mutex<Vec<u64>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let builder = Runtime::builder().lwps(1).account_cpu(true);
+    (builder.upcall_handler(Limits(told.clone())), told)
+}
+
 impl Handler for Limits {
     fn over_limit(&self, event: &Event) {
         let thread = event.thread.unwrap();
@@ -500,9 +507,7 @@ impl Handler for Limits {
 #[test]
 fn a_limit_of_cpu_time_is_told_without_an_lwp() {
     let _dog = watchdog();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let builder = Runtime::builder().lwps(1).account_cpu(true);
-    let builder = builder.upcall_handler(Limits(told.clone()));
+    let (builder, told) = with_limits();
     let slice = Some(Duration::from_millis(1));
     let rt = builder.time_slice(slice).build().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
@@ -543,12 +548,8 @@ fn a_limit_of_cpu_time_is_told_without_an_lwp() {
 #[test]
 fn a_limit_of_cpu_time_is_told_after_a_long_call() {
     let _dog = watchdog();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let builder = Runtime::builder().lwps(1).account_cpu(true);
-    let rt = builder
-        .upcall_handler(Limits(told.clone()))
-        .build()
-        .unwrap();
+    let (builder, told) = with_limits();
+    let rt = builder.build().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let theirs = stop.clone();
     let builder = Builder::new().on(&rt).cpu_limit(Duration::from_millis(50));
@@ -570,9 +571,7 @@ fn a_limit_of_cpu_time_is_told_after_a_long_call() {
 #[test]
 fn limits_of_two_threads_in_turn_are_both_told() {
     let _dog = watchdog();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let builder = Runtime::builder().lwps(1).account_cpu(true);
-    let builder = builder.upcall_handler(Limits(told.clone()));
+    let (builder, told) = with_limits();
     // So that they give way when they like, and to each other.
     let rt = builder.time_slice(None).build().unwrap();
     let turn = move || {
@@ -604,9 +603,7 @@ fn limits_of_two_threads_in_turn_are_both_told() {
 #[test]
 fn a_limit_of_cpu_time_is_told_once() {
     let _dog = watchdog();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let builder = Runtime::builder().lwps(1).account_cpu(true);
-    let builder = builder.upcall_handler(Limits(told.clone()));
+    let (builder, told) = with_limits();
     let rt = builder
         .time_slice(Some(Duration::from_millis(1)))
         .build()

@@ -124,7 +124,7 @@ pub(super) struct Warm {
     len: usize,
     /// The smallest `len` since the last [`look`](Warm::look).
     low: usize,
-    /// How many of the oldest nobody had needed then, and has since.
+    /// How many of the oldest nobody had needed then, nor has since.
     idle: usize,
 }
 

@@ -223,7 +223,7 @@ fn trim_idle_spares_what_is_in_use() {
     pool.give(another);
     pool.look_for_idle();
     assert_eq!(pool.trim_idle(4), 4);
-    // Those that were needed before the look are still spared, and so are others' now.
+    // Those that were needed shortly before the look are spared.
     assert!(pool.has_idle());
     assert_eq!(pool.trim_idle(100), 2);
     assert!(!pool.has_idle());

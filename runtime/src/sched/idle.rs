@@ -16,7 +16,11 @@
 //! poller, until the earliest deadline of all LWPs; the others on their own
 //! words. While some LWP is busy the poller's sleeper looks round every
 //! [`LOOK_ROUND`], so that nothing hides for long behind a thread that never
-//! calls the runtime. An idle process sleeps without any period.
+//! calls the runtime.
+//!
+//! In an idle process the poller's sleeper gets up after a second and after another one, to look which stacks
+//! and donors nobody has needed since, and gives those back, a few at a time, as long as all sleep
+//! ([`Carrier::trim`]). Then it sleeps without any period.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
