@@ -88,6 +88,29 @@ fn a_parked_threads_calls_are_named() {
 }
 
 #[test]
+fn dumps_at_once_find_each_others_threads() {
+    let _watchdog = watchdog();
+    let rt = runtime(1);
+    let light = on(&rt, || parks_three_calls_deep(3));
+    until_waiting(light.thread(), "park");
+    let dumps = many(100);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..dumps {
+                    let dump = dump();
+                    let found = of(&dump, light.thread());
+                    assert!(calls(found, "parks_three_calls_deep"), "{found}");
+                }
+            });
+        }
+    });
+    light.thread().unpark();
+    assert_eq!(light.join().unwrap(), 3);
+    end(rt);
+}
+
+#[test]
 fn a_dump_says_what_each_thread_waits_for() {
     let _watchdog = watchdog();
     let rt = runtime(2);

@@ -17,23 +17,35 @@ pub(super) struct Pinned {
     _steady: Steady,
 }
 
+/// Why a thread is not pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loose {
+    /// It could run.
+    CouldRun,
+    /// Somebody else has pinned it.
+    Taken,
+}
+
 impl Pinned {
-    /// Pins the thread, unless it could run or somebody else has pinned it.
-    pub(super) fn new(thread: &'static Tcb) -> Option<Pinned> {
+    /// Pins the thread.
+    pub(super) fn new(thread: &'static Tcb) -> Result<Pinned, Loose> {
         let steady = Steady::new();
         if !thread.is_user() {
-            return None;
+            return Err(Loose::CouldRun);
         }
         let before = thread.ask_to_hold(PINNED);
         if before & PINNED != 0 {
-            return None;
+            return Err(Loose::Taken);
         }
         let pinned = Pinned {
             thread,
             _steady: steady,
         };
         // One that is held already, because it is suspended, stays so.
-        (before & HELD != 0 || thread.wait.is_parked()).then_some(pinned)
+        match before & HELD != 0 || thread.wait.is_parked() {
+            true => Ok(pinned),
+            false => Err(Loose::CouldRun),
+        }
     }
 
     /// Where it will go on.

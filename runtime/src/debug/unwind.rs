@@ -9,6 +9,7 @@
 use core::ffi::{c_int, c_void};
 use core::ops::Range;
 use core::{ptr, slice};
+use std::time::Duration;
 
 #[cfg(target_arch = "aarch64")]
 use framehop::aarch64::{
@@ -22,7 +23,7 @@ use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder as _};
 
 use super::{Backtrace, Frame};
 use crate::debug::ask::{Asking, Copied, Silence};
-use crate::debug::pin::Pinned;
+use crate::debug::pin::{Loose, Pinned};
 use crate::tcb::Tcb;
 use crate::thread::{State, ThreadInfo};
 
@@ -31,6 +32,11 @@ const DEEPEST: usize = 256;
 
 /// How often a thread is looked for that is neither parked nor runs, or has moved.
 const ATTEMPTS: usize = 4;
+
+/// How often all threads of a dump together are waited for that will soon be parked or free,
+/// and how long each time.
+const PAUSES: usize = 1000;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Return addresses.
 pub(in crate::debug) type Own = Vec<usize>;
@@ -52,6 +58,7 @@ pub(in crate::debug) struct Unwinder {
     native: NativeUnwinder<Vec<u8>>,
     cache: Cache,
     asking: Asking,
+    pauses: usize,
 }
 
 impl Unwinder {
@@ -64,6 +71,7 @@ impl Unwinder {
             native,
             cache: Cache::new(),
             asking: Asking::new(),
+            pauses: PAUSES,
         }
     }
 
@@ -71,11 +79,21 @@ impl Unwinder {
     /// others, permits the signal.
     pub(in crate::debug) fn of(&mut self, thread: &'static Tcb, signal: Option<i32>) -> Backtrace {
         let mut addresses = Vec::with_capacity(DEEPEST);
-        for _ in 0..ATTEMPTS {
-            if self.parked(thread, &mut addresses) {
-                return named(&addresses);
-            }
+        let mut attempts = 0..ATTEMPTS;
+        while attempts.next().is_some() {
+            let loose = match self.parked(thread, &mut addresses) {
+                Ok(()) => return named(&addresses),
+                Err(loose) => loose,
+            };
             if !runs(thread) {
+                // Another reader's kernel thread, or the one that parks this thread, may
+                // have lost its processor halfway.
+                let passes = loose == Loose::Taken || waits(thread);
+                if passes && self.pauses > 0 {
+                    self.pauses -= 1;
+                    attempts = 0..ATTEMPTS;
+                    std::thread::sleep(PAUSE);
+                }
                 continue;
             }
             match self.asking.ask(thread, signal) {
@@ -92,10 +110,8 @@ impl Unwinder {
         ))
     }
 
-    fn parked(&mut self, thread: &'static Tcb, into: &mut Vec<usize>) -> bool {
-        let Some(pinned) = Pinned::new(thread) else {
-            return false;
-        };
+    fn parked(&mut self, thread: &'static Tcb, into: &mut Vec<usize>) -> Result<(), Loose> {
+        let pinned = Pinned::new(thread)?;
         // From here on nothing allocates.
         let stack = pinned.stack();
         let start = pinned.registers();
@@ -104,7 +120,7 @@ impl Unwinder {
         let at = FrameAddress::from_return_address(start.pc as u64);
         let registers = registers(start.pc, start.sp, start.fp);
         self.walk(at, registers, |address| pinned.read(&stack, address), into);
-        true
+        Ok(())
     }
 
     fn running(&mut self, copied: &Copied, into: &mut Vec<usize>) {
@@ -154,6 +170,12 @@ impl Unwinder {
 /// Whether it runs, as far as can be seen; or waits with a kernel thread of its own.
 fn runs(thread: &'static Tcb) -> bool {
     !thread.is_user() || ThreadInfo::of(thread).state == State::Running
+}
+
+/// Whether it waits or is suspended, as far as can be seen.
+fn waits(thread: &'static Tcb) -> bool {
+    let state = ThreadInfo::of(thread).state;
+    matches!(state, State::Waiting { .. } | State::Suspended)
 }
 
 /// `link`: where the function returns to that has called nothing, on processors with a register
