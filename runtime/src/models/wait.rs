@@ -36,6 +36,10 @@ const TOKENS: Interest = Interest {
     tokens: true,
     sleeps: false,
 };
+const BOTH: Interest = Interest {
+    cancellable: true,
+    ..TOKENS
+};
 
 /// A user thread as its LWPs see it.
 struct Parked {
@@ -166,13 +170,15 @@ fn cancel_against_timeout() {
         parked.leave();
         let (cancelled, timed_out) = (canceller.join().unwrap(), timer.join().unwrap());
         parked.check();
-        assert!(cancelled != timed_out, "exactly one ends the wait");
+        assert!(!(cancelled && timed_out), "one ends the wait");
+        // If neither, the request was there when the thread was parked.
         let outcome = parked.word.outcome().unwrap();
-        assert_eq!(outcome == Outcome::Cancelled, cancelled);
+        assert_eq!(outcome == Outcome::TimedOut, timed_out);
+        assert_eq!(outcome == Outcome::Cancelled, !timed_out);
         assert_eq!(parked.word().arm(CANCELLABLE), Armed::Cancelled, "sticky");
-        cancelled
+        (cancelled, timed_out)
     });
-    assert_eq!(seen.len(), 2);
+    assert_eq!(seen.len(), 3);
 }
 
 /// A cancel that comes before the wait, or in it, or to a wait that it must not
@@ -196,20 +202,24 @@ fn cancel_against_arm() {
                 Armed::TookToken => unreachable!(),
                 Armed::Waiting(epoch) => {
                     parked.leave();
+                    if parked.word.outcome().is_some() {
+                        assert_eq!(news.get(), 1);
+                    }
                     Some(epoch)
                 }
             };
             let resolution = canceller.join().unwrap();
             assert!(parked.word().is_cancelled());
-            let ended = resolution != Resolution::Stale;
-            assert_eq!(ended, armed.is_some() && interest.cancellable);
-            if let Some(epoch) = armed.filter(|_| !ended) {
-                let _ = parked.follow(parked.word().resolve(epoch, Outcome::Woken));
-            }
-            if armed.is_some() {
+            if let Some(epoch) = armed {
+                let outcome = parked.word.outcome();
+                let ends = interest.cancellable.then_some(Outcome::Cancelled);
+                assert_eq!(outcome, ends, "by the canceller, or when it was parked");
+                if ends.is_none() {
+                    let _ = parked.follow(parked.word().resolve(epoch, Outcome::Woken));
+                }
                 parked.check();
             }
-            resolution as u8
+            (armed.is_some(), resolution as u8)
         });
         assert_eq!(seen.len(), if interest.cancellable { 3 } else { 1 });
     }
@@ -254,15 +264,17 @@ fn token_against_timeout() {
         }
         let (posted, timed_out) = (poster.join().unwrap(), timer.join().unwrap());
         parked.check();
-        assert!(posted != timed_out);
+        let found = parked.word.took_token();
+        let ends = [posted, timed_out, found];
+        assert_eq!(ends.iter().filter(|ends| **ends).count(), 1);
         let next = parked.word().arm(TOKENS);
         assert_eq!(next == Armed::TookToken, timed_out);
-        posted
+        ends
     });
-    assert_eq!(seen.len(), 2);
+    assert_eq!(seen.len(), 3);
 }
 
-/// A token found by `arm` brings what its poster wrote.
+/// A token found by `arm`, or by `commit`, brings what its poster wrote.
 #[test]
 fn token_against_arm() {
     let seen = outcomes(ALL, || {
@@ -272,22 +284,66 @@ fn token_against_arm() {
             its_news.add_one();
             thread.follow(thread.word().post_token().0)
         });
-        let found = match parked.word().arm(TOKENS) {
-            Armed::TookToken => {
-                assert_eq!(news.get(), 1);
-                true
-            }
-            _ => {
-                parked.leave();
-                false
-            }
-        };
+        let early = parked.word().arm(TOKENS) == Armed::TookToken;
+        if !early {
+            parked.leave();
+        }
+        let found = early || parked.word.took_token();
+        if found {
+            assert_eq!(news.get(), 1);
+        }
         let resolution = poster.join().unwrap();
         assert_eq!(resolution == Resolution::Stale, found);
+        assert_eq!(early, parked.word.outcome() != Some(Outcome::Woken));
         assert_ne!(parked.word().arm(TOKENS), Armed::TookToken, "taken once");
-        (found, resolution as u8)
+        (early, resolution as u8)
     });
     assert_eq!(seen.len(), 3);
+}
+
+/// A cancel and a token, before the thread has left its stack or after: one ends the wait,
+/// and neither is lost.
+#[test]
+fn cancel_and_token_against_commit() {
+    for interest in [BOTH, TOKENS] {
+        let seen = outcomes(Some(4), move || {
+            let parked = Parked::new();
+            let _ = parked.arm(interest);
+            let (a, b) = (parked.clone(), parked.clone());
+            let canceller = spawn(move || a.follow(a.word().request_cancel().0));
+            let poster = spawn(move || b.follow(b.word().post_token().0));
+            parked.leave();
+            let _ = (canceller.join().unwrap(), poster.join().unwrap());
+            parked.check();
+            let outcome = parked.word.outcome().unwrap();
+            assert!(parked.word.is_cancelled());
+            let token = parked.word.arm(TOKENS) == Armed::TookToken;
+            assert_eq!(token, outcome == Outcome::Cancelled);
+            outcome as u8
+        });
+        assert_eq!(seen.len(), 1 + usize::from(interest.cancellable));
+    }
+}
+
+/// The key of a wait that was begun and then forgotten ends nothing, and does not keep the
+/// next one from being ended.
+#[test]
+fn forgotten_wait_against_next() {
+    let seen = outcomes(Some(4), || {
+        let parked = Parked::new();
+        let forgotten = parked.arm(PLAIN);
+        let late = parked.clone();
+        let late = spawn(move || late.follow(late.word().resolve(forgotten, Outcome::TimedOut)));
+        let next = parked.arm(PLAIN);
+        let waker = parked.clone();
+        let waker = spawn(move || waker.follow(waker.word().resolve(next, Outcome::Woken)));
+        parked.leave();
+        assert_ne!(waker.join().unwrap(), Resolution::Stale);
+        assert_ne!(late.join().unwrap(), Resolution::MakeReady);
+        parked.check();
+        assert_eq!(parked.word.outcome(), Some(Outcome::Woken));
+    });
+    assert_eq!(seen.len(), 1);
 }
 
 /// A wait that takes no tokens neither ends by one nor loses it.

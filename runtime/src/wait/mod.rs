@@ -261,10 +261,16 @@ pub(crate) fn for_token(
 ) -> Result<(), CancelledEarly> {
     match arm(reason, 0, true, true)? {
         None => Ok(()),
-        Some(wait) => match wait.block(deadline) {
-            Outcome::Cancelled => Err(CancelledEarly),
-            _ => Ok(()),
-        },
+        Some(wait) => {
+            let thread = wait.thread;
+            if wait.block(deadline) == Outcome::Cancelled {
+                return Err(CancelledEarly);
+            }
+            if trace::is_on() && thread.wait.took_token() {
+                trace::took_token();
+            }
+            Ok(())
+        }
     }
 }
 

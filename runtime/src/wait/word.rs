@@ -1,9 +1,8 @@
-//! The wait word: one atomic per control block that settles every race about a
-//! thread's waiting.
+//! The wait word: what settles every race about a thread's waiting.
 //!
 //! A wait can end in several ways at once (a waker, a deadline, a cancel, an
 //! unpark) while the thread is still on its way to sleep. All of them meet in
-//! this word; exactly one wins.
+//! one atomic word of the control block; exactly one wins.
 //!
 //! ```text
 //!  63      62     61 .. 8   5       4       3            2 .. 0
@@ -13,33 +12,47 @@
 //! | phase | meaning |
 //! |---|---|
 //! | `RUNNING` | has never waited |
-//! | `WAITING` | armed: may be resolved, its context is not saved yet |
 //! | `PARKED` | its context is saved: whoever resolves it must make it ready |
-//! | `WOKEN`, `TIMED_OUT`, `CANCELLED`, `ABANDONED` | how the last wait ended; running again |
+//! | `WOKEN`, `TOOK`, `TIMED_OUT`, `CANCELLED`, `ABANDONED` | how the last wait ended; running again |
 //!
 //! The epoch counts waits, so a [`WaitKey`](super::WaitKey) kept too long
 //! resolves nothing: it can be fired at any time by anybody. `CANCEL` and
 //! `TOKEN` are set by others at any time and survive every transition; `CANCEL`
 //! for ever, `TOKEN` until a wait that takes tokens finds it. `CANCELLABLE` and
-//! `TOKENS` say what else may end the current wait. `SLEEPS` says that the thread
-//! waits on its kernel thread's sleeper, not in the scheduler: the word alone
-//! tells the resolver which of the two to serve, whatever becomes of the thread
+//! `TOKENS` say what else may end the wait in which the thread is parked. `SLEEPS`
+//! says that it waits on its kernel thread's sleeper, not in the scheduler: the word
+//! alone tells the resolver which of the two to serve, whatever becomes of the thread
 //! by the time it does.
 //!
 //! *Protocol*. Waiter: `arm`, publish the key, look at the condition once more,
 //! leave the stack; then, from the destination's stack, `commit`. Resolver:
 //! make the condition true, find the key, `resolve`.
 //!
+//! *A wait begins without a word to anybody*: `arm` notes, for the thread itself and
+//! whoever commits for it, what the word is to be when it is parked. The key names the
+//! epoch after the word's. So there are three cases for who resolves an epoch:
+//!
+//! | the word's epoch | the wait | `resolve` |
+//! |---|---|---|
+//! | the one before | has begun | makes it this one, over: the thread finds it so |
+//! | this one, `PARKED` | is waited out | makes it over and the thread ready |
+//! | any other, or over | is over | does nothing |
+//!
+//! No key of an epoch is there before the wait has begun, and no wait begins while the
+//! one before has not ended: `arm` ends one that was forgotten. So "the one before" means
+//! what it says.
+//!
 //! *No wake-up is lost*: `commit` and `resolve` are read-modify-writes of one
 //! word, so one is first. If `resolve` is, `commit` fails and the committer
-//! makes the thread ready. If `commit` is, `resolve` finds `PARKED` and does.
-//! *No thread runs twice*: only one transition leaves `WAITING`/`PARKED` per
-//! epoch, and it alone says who makes the thread ready.
+//! makes the thread ready. If `commit` is, `resolve` finds `PARKED` and does. Cancels
+//! and tokens that come before `commit` are left in the word, where it finds them.
+//! *No thread runs twice*: only one transition leaves `PARKED` per epoch, and it alone
+//! says who makes the thread ready.
 //!
 //! *Ordering*: `resolve`, `post_token` and `request_cancel` release what
-//! happened before them; `outcome` and `arm` (for a token) acquire it. `commit`
-//! releases the saved context; the resolver that makes the thread ready
-//! acquires it.
+//! happened before them; `outcome` and `arm` (for a token) acquire it, through `commit`
+//! if that came between, which is a read-modify-write. `commit` releases the saved
+//! context; the resolver that makes the thread ready acquires it.
 
 use lisle_lwp::shim::{AtomicU64, Ordering};
 
@@ -52,7 +65,7 @@ const TOKENS: u64 = 1 << 4;
 const CANCELLABLE: u64 = 1 << 3;
 const PHASE: u64 = 7;
 
-const WAITING: u64 = 1;
+const TOOK: u64 = 1;
 const PARKED: u64 = 2;
 const WOKEN: u64 = 3;
 const TIMED_OUT: u64 = 4;
@@ -113,73 +126,97 @@ pub enum Resolution {
 
 /// See the module documentation.
 #[derive(Debug)]
-pub struct WaitWord(AtomicU64);
+pub struct WaitWord {
+    word: AtomicU64,
+    /// What the word is to be, but for what survives, when the wait that began last is
+    /// parked. The thread itself, and who commits for it.
+    begun: AtomicU64,
+}
 
 impl WaitWord {
     lisle_lwp::const_unless_loom! {
         /// A thread that has never waited.
         pub fn new() -> WaitWord {
-            WaitWord(AtomicU64::new(0))
+            WaitWord { word: AtomicU64::new(0), begun: AtomicU64::new(0) }
         }
     }
 
     /// Begins a wait. Only the thread itself may call it.
+    #[inline(always)]
     pub fn arm(&self, interest: Interest) -> Armed {
-        let mut word = self.0.load(Ordering::Relaxed);
-        loop {
-            if interest.cancellable && word & CANCEL != 0 {
-                return Armed::Cancelled;
-            }
-            let token = interest.tokens && word & TOKEN != 0;
-            let epoch = epoch_of(word);
-            let next = if token {
-                word & !TOKEN
-            } else {
-                let flags = if interest.cancellable { CANCELLABLE } else { 0 }
-                    | if interest.tokens { TOKENS } else { 0 }
-                    | if interest.sleeps { SLEEPS } else { 0 };
-                let epoch = epoch.wrapping_add(1) << EPOCH_SHIFT & !STICKY;
-                word & STICKY | epoch | flags | WAITING
-            };
-            // Acquire: a token taken here pairs with the Release in `post_token`.
-            match self
-                .0
-                .compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed)
-            {
-                Ok(_) if token => return Armed::TookToken,
-                Ok(_) => return Armed::Waiting(epoch_of(next)),
-                Err(now) => word = now,
-            }
+        let word = self.word.load(Ordering::Relaxed);
+        if interest.cancellable && word & CANCEL != 0 {
+            return Armed::Cancelled;
         }
+        if interest.tokens && word & TOKEN != 0 {
+            self.take_token();
+            return Armed::TookToken;
+        }
+        let last = self.epoch();
+        if epoch_of(word) != last {
+            self.forget(last);
+        }
+        let flags = if interest.cancellable { CANCELLABLE } else { 0 }
+            | if interest.tokens { TOKENS } else { 0 }
+            | if interest.sleeps { SLEEPS } else { 0 };
+        let epoch = after(last);
+        self.begun
+            .store(epoch << EPOCH_SHIFT | flags | PARKED, Ordering::Relaxed);
+        Armed::Waiting(epoch)
+    }
+
+    /// Takes the token that is there. Nobody else takes it.
+    #[cold]
+    fn take_token(&self) {
+        // Acquire: pairs with the Release in `post_token`.
+        self.word.fetch_and(!TOKEN, Ordering::Acquire);
+    }
+
+    /// Ends a wait that its thread has begun and forgotten: its key must not end another.
+    #[cold]
+    fn forget(&self, epoch: u64) {
+        let _ = self.resolve(epoch, Outcome::Abandoned);
     }
 
     /// The thread's context is saved. Returns `false` if the wait was resolved
-    /// before: then the caller makes the thread ready. Called on behalf of the
-    /// thread, from the stack that replaced it.
+    /// before, or a cancel or token was there for it: then the caller makes the thread
+    /// ready. Called on behalf of the thread, from the stack that replaced it.
     #[must_use]
     pub fn commit(&self) -> bool {
-        let mut word = self.0.load(Ordering::Relaxed);
+        let begun = self.begun.load(Ordering::Relaxed);
+        let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            if word & PHASE != WAITING {
+            if epoch_of(word) == epoch_of(begun) {
                 return false;
             }
-            let next = word & !PHASE | PARKED;
+            let next = if begun & CANCELLABLE != 0 && word & CANCEL != 0 {
+                word & STICKY | begun & !PHASE | CANCELLED
+            } else if begun & TOKENS != 0 && word & TOKEN != 0 {
+                word & CANCEL | begun & !PHASE | TOOK
+            } else {
+                word & STICKY | begun
+            };
             // Release: the saved context; pairs with the Acquire in `settle`.
             match self
-                .0
+                .word
                 .compare_exchange_weak(word, next, Ordering::Release, Ordering::Relaxed)
             {
-                Ok(_) => return true,
+                Ok(_) => return is_parked(next),
                 Err(now) => word = now,
             }
         }
     }
 
     /// Ends the wait of this epoch, if it still lasts.
+    #[inline]
     pub fn resolve(&self, epoch: u64, outcome: Outcome) -> Resolution {
+        let over = epoch << EPOCH_SHIFT | outcome as u64;
         let (resolution, _) = self.settle(|word| {
-            let current = epoch_of(word) == epoch;
-            (current && waits(word)).then_some(word & !PHASE | outcome as u64)
+            let lasts = match epoch_of(word) {
+                now if now == epoch => is_parked(word),
+                now => after(now) == epoch,
+            };
+            lasts.then_some(word & STICKY | over)
         });
         resolution
     }
@@ -188,7 +225,7 @@ impl WaitWord {
     /// wait it ended: by the time the caller could ask, the next may have begun.
     pub fn post_token(&self) -> (Resolution, u64) {
         self.settle(|word| {
-            let takes = waits(word) && word & TOKENS != 0;
+            let takes = is_parked(word) && word & TOKENS != 0;
             // Even a second token is written: it must release again.
             Some(if takes {
                 word & !PHASE | WOKEN
@@ -202,7 +239,7 @@ impl WaitWord {
     /// [`WaitWord::post_token`] does.
     pub fn request_cancel(&self) -> (Resolution, u64) {
         self.settle(|word| {
-            let ends = waits(word) && word & CANCELLABLE != 0;
+            let ends = is_parked(word) && word & CANCELLABLE != 0;
             Some(
                 CANCEL
                     | if ends {
@@ -214,39 +251,47 @@ impl WaitWord {
         })
     }
 
+    #[inline(always)]
     fn settle(&self, step: impl Fn(u64) -> Option<u64>) -> (Resolution, u64) {
-        let mut word = self.0.load(Ordering::Relaxed);
+        let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let Some(next) = step(word) else {
                 return (Resolution::Stale, epoch_of(word));
             };
             // Release: what happened before; pairs with the Acquire in `outcome`
-            // and `arm`. Acquire: the context released by `commit`.
-            let resolution =
-                match self
-                    .0
-                    .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
-                {
-                    Ok(_) if !waits(word) || waits(next) => Resolution::Stale,
-                    Ok(_) if word & PHASE == PARKED && word & SLEEPS != 0 => {
-                        Resolution::WakeSleeper
-                    }
-                    Ok(_) if word & PHASE == PARKED => Resolution::MakeReady,
-                    Ok(_) => Resolution::Noticed,
-                    Err(now) => {
-                        word = now;
-                        continue;
-                    }
-                };
+            // and `take_token`. Acquire: the context released by `commit`.
+            let resolution = match self.word.compare_exchange_weak(
+                word,
+                next,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) if is_parked(word) && !is_parked(next) => match word & SLEEPS {
+                    0 => Resolution::MakeReady,
+                    _ => Resolution::WakeSleeper,
+                },
+                Ok(_) if epoch_of(word) != epoch_of(next) => Resolution::Noticed,
+                Ok(_) => Resolution::Stale,
+                Err(now) => {
+                    word = now;
+                    continue;
+                }
+            };
             return (resolution, epoch_of(word));
         }
     }
 
-    /// How the current wait ended; `None` while it lasts.
+    /// How the wait that began last ended; `None` while it lasts. Only the thread itself may
+    /// call it, or who has made it ready.
+    #[inline]
     pub fn outcome(&self) -> Option<Outcome> {
         // Acquire: pairs with the Release in `settle`.
-        match self.0.load(Ordering::Acquire) & PHASE {
-            WOKEN => Some(Outcome::Woken),
+        let word = self.word.load(Ordering::Acquire);
+        if epoch_of(word) != self.epoch() {
+            return None;
+        }
+        match word & PHASE {
+            WOKEN | TOOK => Some(Outcome::Woken),
             TIMED_OUT => Some(Outcome::TimedOut),
             CANCELLED => Some(Outcome::Cancelled),
             ABANDONED => Some(Outcome::Abandoned),
@@ -254,28 +299,34 @@ impl WaitWord {
         }
     }
 
+    /// Whether the last wait ended with a token that was there before the thread was parked.
+    pub fn took_token(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & PHASE == TOOK
+    }
+
     /// Whether a cancel was requested.
     pub fn is_cancelled(&self) -> bool {
         // Acquire: pairs with the Release in `settle`.
-        self.0.load(Ordering::Acquire) & CANCEL != 0
+        self.word.load(Ordering::Acquire) & CANCEL != 0
     }
 
-    /// Which wait it is that lasts, or lasted last.
+    /// Which wait it is that began last. Exact only for the thread itself.
+    #[inline(always)]
     pub fn epoch(&self) -> u64 {
-        epoch_of(self.0.load(Ordering::Relaxed))
+        epoch_of(self.begun.load(Ordering::Relaxed))
     }
 
     /// Whether the thread is parked in the scheduler. If so, its saved context is
     /// seen, and whoever makes the thread ready later sees what the caller did
     /// before.
     pub fn is_parked(&self) -> bool {
-        let mut word = self.0.load(Ordering::Relaxed);
-        while word & PHASE == PARKED && word & SLEEPS == 0 {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while is_parked(word) && word & SLEEPS == 0 {
             // A write, so that it has a place among those of the resolvers. Release:
             // pairs with the Acquire in `settle`. Acquire: the context; pairs with
             // the Release in `commit`.
             match self
-                .0
+                .word
                 .compare_exchange_weak(word, word, Ordering::AcqRel, Ordering::Relaxed)
             {
                 Ok(_) => return true,
@@ -289,20 +340,20 @@ impl WaitWord {
     pub fn parked_epoch(&self) -> Option<u64> {
         // Acquire: what the thread said of this wait before; pairs with the Release
         // in `commit`.
-        let word = self.0.load(Ordering::Acquire);
-        (word & PHASE == PARKED).then_some(epoch_of(word))
+        let word = self.word.load(Ordering::Acquire);
+        is_parked(word).then_some(epoch_of(word))
     }
 
     /// Whether the thread is waiting, as far as a bystander can tell.
     pub fn is_waiting(&self) -> bool {
-        waits(self.0.load(Ordering::Relaxed))
+        is_parked(self.word.load(Ordering::Relaxed))
     }
 
     /// Forgets cancel and token, for the next thread in this control block. The
     /// epoch goes on, so that old keys stay stale. The caller owns the block.
     pub fn reset(&self) {
-        let word = self.0.load(Ordering::Relaxed);
-        self.0.store(word & !STICKY & !PHASE, Ordering::Relaxed);
+        self.word
+            .store(self.epoch() << EPOCH_SHIFT, Ordering::Relaxed);
     }
 }
 
@@ -312,8 +363,13 @@ impl Default for WaitWord {
     }
 }
 
-fn waits(word: u64) -> bool {
-    matches!(word & PHASE, WAITING | PARKED)
+fn is_parked(word: u64) -> bool {
+    word & PHASE == PARKED
+}
+
+/// The epoch after this one.
+fn after(epoch: u64) -> u64 {
+    epoch_of((epoch + 1) << EPOCH_SHIFT)
 }
 
 fn epoch_of(word: u64) -> u64 {
@@ -374,6 +430,58 @@ mod tests {
         assert!(word.commit());
         assert_eq!(word.resolve(old, Outcome::Woken), Resolution::Stale);
         assert_eq!(word.resolve(new, Outcome::Woken), Resolution::MakeReady);
+    }
+
+    #[test]
+    fn keys_of_forgotten_waits_are_stale() {
+        let word = WaitWord::new();
+        let forgotten = arm(&word, PLAIN);
+        let next = arm(&word, PLAIN);
+        assert_eq!(word.resolve(forgotten, Outcome::Woken), Resolution::Stale);
+        assert_eq!(word.outcome(), None);
+        assert_eq!(word.resolve(next, Outcome::Woken), Resolution::Noticed);
+        let forgotten = arm(&word, PLAIN);
+        // The block is another thread's.
+        word.reset();
+        let next = arm(&word, PLAIN);
+        assert_eq!(word.resolve(forgotten, Outcome::Woken), Resolution::Stale);
+        assert!(word.commit());
+        assert_eq!(word.resolve(next, Outcome::Woken), Resolution::MakeReady);
+    }
+
+    #[test]
+    fn epochs_begin_anew() {
+        let word = WaitWord::new();
+        let last = epoch_of(u64::MAX);
+        word.begun.store(last << EPOCH_SHIFT, Ordering::Relaxed);
+        word.reset();
+        let first = arm(&word, PLAIN);
+        assert_eq!(first, 0);
+        assert_eq!(word.resolve(first, Outcome::Woken), Resolution::Noticed);
+        assert_eq!(word.outcome(), Some(Outcome::Woken));
+        assert_eq!(word.resolve(last, Outcome::Woken), Resolution::Stale);
+    }
+
+    #[test]
+    fn what_comes_before_commit_is_found_by_it() {
+        let word = WaitWord::new();
+        let epoch = arm(&word, PARK);
+        assert_eq!(word.post_token().0, Resolution::Stale);
+        assert!(!word.commit());
+        assert_eq!(word.outcome(), Some(Outcome::Woken));
+        assert!(word.took_token());
+        assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::Stale);
+        let _ = arm(&word, PARK);
+        assert_eq!(word.request_cancel().0, Resolution::Stale);
+        assert_eq!(word.post_token().0, Resolution::Stale);
+        assert!(!word.commit());
+        assert_eq!(word.outcome(), Some(Outcome::Cancelled));
+        // The token is still there.
+        let tokens = Interest {
+            cancellable: false,
+            ..PARK
+        };
+        assert_eq!(word.arm(tokens), Armed::TookToken);
     }
 
     #[test]
