@@ -29,7 +29,7 @@ impl Thread {
     }
 
     fn arm(&self) -> u64 {
-        match self.block.wait.arm(Interest::default()) {
+        match self.block.wait.arm(Interest::PLAIN) {
             Armed::Waiting(epoch) => epoch,
             other => panic!("{other:?}"),
         }

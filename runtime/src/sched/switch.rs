@@ -672,24 +672,43 @@ unsafe fn free_in_pools(ended: &'static Tcb) {
 
 /// Makes a thread ready whose wait the caller has resolved, or whose hold it
 /// has ended.
+///
+/// Never inlined, because it touches a thread-local itself.
+#[inline(never)]
 pub(crate) fn make_ready(thread: &'static Tcb) {
     debug_assert!(thread.is_user());
-    let of_shared = |lwp: &Lwp| ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed));
-    let Some(me) = running() else {
-        return inject(thread);
-    };
-    // Inside, or in the idle context, it is the LWP's and stays so.
-    let idle = me.kind() == Kind::Idle;
-    let entry = Entry::of(me);
-    match me.own_lwp().filter(|lwp| of_shared(lwp)) {
-        // SAFETY: this kernel thread owns the LWP inside the runtime.
-        Some(lwp) if idle => unsafe { lwp.push(thread) },
-        // SAFETY: as above.
-        Some(lwp) if me.is_user() => unsafe { lwp.push_next(thread) },
-        _ => {
-            drop(entry);
-            inject(thread);
+    // SAFETY: the word holds null or a control block, and those live for ever.
+    let me = unsafe { current::get_inlined().cast::<Tcb>().as_ref() };
+    if let Some(me) = me
+        && me.is_user()
+        && !is_inside(me)
+        && let Some(lwp) = enter(me)
+    {
+        let own = ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed));
+        if own {
+            // SAFETY: this kernel thread owns the LWP inside the runtime.
+            unsafe { lwp.push_next(thread) };
         }
+        leave(me);
+        if own {
+            return;
+        }
+    }
+    make_ready_otherwise(me, thread);
+}
+
+/// From inside the runtime, from an idle context, or for another runtime.
+#[cold]
+#[inline(never)]
+fn make_ready_otherwise(me: Option<&'static Tcb>, thread: &'static Tcb) {
+    let inside = me.filter(|me| me.kind() == Kind::Idle || me.is_user() && is_inside(me));
+    let lwp = inside.and_then(Tcb::own_lwp);
+    match lwp.filter(|lwp| ptr::eq(lwp.shared, thread.shared.load(Ordering::Relaxed))) {
+        // SAFETY: this kernel thread owns the LWP inside the runtime, and so it stays.
+        Some(lwp) if inside.is_some_and(Tcb::is_user) => unsafe { lwp.push_next(thread) },
+        // SAFETY: as above.
+        Some(lwp) => unsafe { lwp.push(thread) },
+        None => inject(thread),
     }
 }
 

@@ -45,7 +45,7 @@ impl Waiter {
 
 /// See the real one.
 pub fn is_on() -> bool {
-    false
+    TOLD.with_borrow(Option::is_some)
 }
 
 /// See the real one.

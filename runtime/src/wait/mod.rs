@@ -134,6 +134,17 @@ impl WaitKey {
     /// Ends the wait and makes the thread ready. Returns whether this call
     /// ended it.
     pub fn fire(self, outcome: Outcome) -> bool {
+        if trace::is_on() {
+            return self.fire_and_tell(outcome);
+        }
+        let resolution = self.thread.wait.resolve(self.epoch, outcome);
+        carry_out(self.thread, resolution);
+        resolution != Resolution::Stale
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fire_and_tell(self, outcome: Outcome) -> bool {
         let whom = trace::whom(self.thread);
         let resolution = self.thread.wait.resolve(self.epoch, outcome);
         tell(whom, self.epoch, outcome, resolution);
@@ -195,6 +206,7 @@ fn tell(whom: Option<u64>, epoch: u64, outcome: Outcome, resolution: Resolution)
 }
 
 /// Does what a resolving transition asks for.
+#[inline(always)]
 pub(crate) fn carry_out(thread: &'static Tcb, resolution: Resolution) {
     match resolution {
         Resolution::MakeReady => crate::sched_make_ready(thread),
@@ -244,6 +256,7 @@ pub struct Wait {
 /// Begins a wait of the calling thread. `detail` says to observers which
 /// semaphore, descriptor or thread is meant. A cancellable wait fails at once
 /// if the thread is cancelled; shielded and unwinding threads are not.
+#[inline]
 pub fn begin(
     reason: &'static Reason,
     detail: usize,
@@ -295,14 +308,10 @@ pub struct Caller {
 
 impl Caller {
     /// The calling thread.
-    #[inline(always)]
+    #[inline(never)]
     #[allow(clippy::new_without_default)] // not a value that one invents
     pub fn new() -> Caller {
-        Caller {
-            thread: me(),
-            unwinding: crate::cancel::is_unwinding(),
-            _not_send: PhantomData,
-        }
+        Caller::of_leaf()
     }
 
     /// As [`Caller::new`], inlined: only for functions that are never inlined
@@ -319,7 +328,11 @@ impl Caller {
                 unwinding: std::thread::panicking(),
                 _not_send: PhantomData,
             },
-            None => Caller::new(),
+            None => Caller {
+                thread: me(),
+                unwinding: crate::cancel::is_unwinding(),
+                _not_send: PhantomData,
+            },
         }
     }
 
@@ -350,11 +363,11 @@ impl Caller {
         let sleeps = !thread.is_user() || unwinding && thread.is_light();
         let cancellable = cancellable && !unwinding && crate::cancel::is_deliverable_to(thread);
         thread.set_reason(reason, detail);
-        match thread.wait.arm(Interest {
-            cancellable,
-            tokens,
-            sleeps,
-        }) {
+        let interest = Interest::CANCELLABLE
+            .when(cancellable)
+            .and(Interest::TOKENS.when(tokens))
+            .and(Interest::SLEEPS.when(sleeps));
+        match thread.wait.arm(interest) {
             Armed::Waiting(epoch) => Ok(Some(Wait {
                 thread,
                 epoch,

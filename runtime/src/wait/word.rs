@@ -5,8 +5,8 @@
 //! one atomic word of the control block; exactly one wins.
 //!
 //! ```text
-//!  63      62     61 .. 8   5       4       3            2 .. 0
-//!  CANCEL  TOKEN  epoch     SLEEPS  TOKENS  CANCELLABLE  phase
+//!  63      62     61 .. 8   5            4       3       2 .. 0
+//!  CANCEL  TOKEN  epoch     CANCELLABLE  TOKENS  SLEEPS  phase
 //! ```
 //!
 //! | phase | meaning |
@@ -60,9 +60,12 @@ const CANCEL: u64 = 1 << 63;
 const TOKEN: u64 = 1 << 62;
 const STICKY: u64 = CANCEL | TOKEN;
 const EPOCH_SHIFT: u32 = 8;
-const SLEEPS: u64 = 1 << 5;
-const TOKENS: u64 = 1 << 4;
-const CANCELLABLE: u64 = 1 << 3;
+const BELOW_EPOCH: u64 = (1 << EPOCH_SHIFT) - 1;
+/// What may end a wait, so far below what does.
+const CANCELLABLE: u64 = CANCEL >> STICKY_SHIFT;
+const TOKENS: u64 = TOKEN >> STICKY_SHIFT;
+const STICKY_SHIFT: u32 = 58;
+const SLEEPS: u64 = 1 << 3;
 const PHASE: u64 = 7;
 
 const TOOK: u64 = 1;
@@ -86,15 +89,32 @@ pub enum Outcome {
     Abandoned = ABANDONED,
 }
 
-/// What besides a resolver may end a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Interest {
+/// What besides a resolver may end a wait, and where it is waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interest(u64);
+
+impl Interest {
+    /// Resolvers only; in the scheduler.
+    pub const PLAIN: Interest = Interest(0);
     /// A cancel ends it.
-    pub cancellable: bool,
+    pub const CANCELLABLE: Interest = Interest(CANCELLABLE);
     /// A token (unpark) ends it.
-    pub tokens: bool,
+    pub const TOKENS: Interest = Interest(TOKENS);
     /// The thread waits on its sleeper.
-    pub sleeps: bool,
+    pub const SLEEPS: Interest = Interest(SLEEPS);
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Interest) -> Interest {
+        Interest(self.0 | other.0)
+    }
+
+    /// This, or nothing.
+    #[must_use]
+    #[inline(always)]
+    pub fn when(self, condition: bool) -> Interest {
+        Interest(self.0 * u64::from(condition))
+    }
 }
 
 /// What [`WaitWord::arm`] found.
@@ -145,24 +165,21 @@ impl WaitWord {
     #[inline(always)]
     pub fn arm(&self, interest: Interest) -> Armed {
         let word = self.word.load(Ordering::Relaxed);
-        if interest.cancellable && word & CANCEL != 0 {
-            return Armed::Cancelled;
+        match found(word, interest.0) {
+            0 => {}
+            TOKENS => {
+                self.take_token();
+                return Armed::TookToken;
+            }
+            _ => return Armed::Cancelled,
         }
-        if interest.tokens && word & TOKEN != 0 {
-            self.take_token();
-            return Armed::TookToken;
-        }
-        let last = self.epoch();
-        if epoch_of(word) != last {
+        let last = self.begun.load(Ordering::Relaxed);
+        if !is_same_epoch(word, last) {
             self.forget(last);
         }
-        let flags = if interest.cancellable { CANCELLABLE } else { 0 }
-            | if interest.tokens { TOKENS } else { 0 }
-            | if interest.sleeps { SLEEPS } else { 0 };
-        let epoch = after(last);
-        self.begun
-            .store(epoch << EPOCH_SHIFT | flags | PARKED, Ordering::Relaxed);
-        Armed::Waiting(epoch)
+        let begun = next_epoch(last) | interest.0 | PARKED;
+        self.begun.store(begun, Ordering::Relaxed);
+        Armed::Waiting(epoch_of(begun))
     }
 
     /// Takes the token that is there. Nobody else takes it.
@@ -174,8 +191,8 @@ impl WaitWord {
 
     /// Ends a wait that its thread has begun and forgotten: its key must not end another.
     #[cold]
-    fn forget(&self, epoch: u64) {
-        let _ = self.resolve(epoch, Outcome::Abandoned);
+    fn forget(&self, begun: u64) {
+        let _ = self.resolve(epoch_of(begun), Outcome::Abandoned);
     }
 
     /// The thread's context is saved. Returns `false` if the wait was resolved
@@ -186,15 +203,13 @@ impl WaitWord {
         let begun = self.begun.load(Ordering::Relaxed);
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            if epoch_of(word) == epoch_of(begun) {
+            if is_same_epoch(word, begun) {
                 return false;
             }
-            let next = if begun & CANCELLABLE != 0 && word & CANCEL != 0 {
-                word & STICKY | begun & !PHASE | CANCELLED
-            } else if begun & TOKENS != 0 && word & TOKEN != 0 {
-                word & CANCEL | begun & !PHASE | TOOK
-            } else {
-                word & STICKY | begun
+            let next = match found(word, begun) {
+                0 => word & STICKY | begun,
+                TOKENS => word & CANCEL | begun & !PHASE | TOOK,
+                _ => word & STICKY | begun & !PHASE | CANCELLED,
             };
             // Release: the saved context; pairs with the Acquire in `settle`.
             match self
@@ -212,9 +227,10 @@ impl WaitWord {
     pub fn resolve(&self, epoch: u64, outcome: Outcome) -> Resolution {
         let over = epoch << EPOCH_SHIFT | outcome as u64;
         let (resolution, _) = self.settle(|word| {
-            let lasts = match epoch_of(word) {
-                now if now == epoch => is_parked(word),
-                now => after(now) == epoch,
+            let lasts = if is_same_epoch(word, over) {
+                is_parked(word)
+            } else {
+                is_same_epoch(next_epoch(word), over)
             };
             lasts.then_some(word & STICKY | over)
         });
@@ -270,7 +286,7 @@ impl WaitWord {
                     0 => Resolution::MakeReady,
                     _ => Resolution::WakeSleeper,
                 },
-                Ok(_) if epoch_of(word) != epoch_of(next) => Resolution::Noticed,
+                Ok(_) if !is_same_epoch(word, next) => Resolution::Noticed,
                 Ok(_) => Resolution::Stale,
                 Err(now) => {
                     word = now;
@@ -287,7 +303,7 @@ impl WaitWord {
     pub fn outcome(&self) -> Option<Outcome> {
         // Acquire: pairs with the Release in `settle`.
         let word = self.word.load(Ordering::Acquire);
-        if epoch_of(word) != self.epoch() {
+        if !is_same_epoch(word, self.begun.load(Ordering::Relaxed)) {
             return None;
         }
         match word & PHASE {
@@ -367,9 +383,21 @@ fn is_parked(word: u64) -> bool {
     word & PHASE == PARKED
 }
 
-/// The epoch after this one.
-fn after(epoch: u64) -> u64 {
-    epoch_of((epoch + 1) << EPOCH_SHIFT)
+/// What of what may end a wait is there.
+#[inline(always)]
+fn found(word: u64, interest: u64) -> u64 {
+    word >> STICKY_SHIFT & interest & (CANCELLABLE | TOKENS)
+}
+
+#[inline(always)]
+fn is_same_epoch(one: u64, other: u64) -> bool {
+    (one ^ other) & !STICKY & !BELOW_EPOCH == 0
+}
+
+/// The epoch after that of this word, where it stands in a word.
+#[inline(always)]
+fn next_epoch(word: u64) -> u64 {
+    (word | BELOW_EPOCH).wrapping_add(1) & !STICKY
 }
 
 fn epoch_of(word: u64) -> u64 {
@@ -380,16 +408,8 @@ fn epoch_of(word: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const PLAIN: Interest = Interest {
-        cancellable: false,
-        tokens: false,
-        sleeps: false,
-    };
-    const PARK: Interest = Interest {
-        cancellable: true,
-        tokens: true,
-        sleeps: false,
-    };
+    const PLAIN: Interest = Interest::PLAIN;
+    const PARK: Interest = Interest::CANCELLABLE.and(Interest::TOKENS);
 
     fn arm(word: &WaitWord, interest: Interest) -> u64 {
         match word.arm(interest) {
@@ -477,11 +497,7 @@ mod tests {
         assert!(!word.commit());
         assert_eq!(word.outcome(), Some(Outcome::Cancelled));
         // The token is still there.
-        let tokens = Interest {
-            cancellable: false,
-            ..PARK
-        };
-        assert_eq!(word.arm(tokens), Armed::TookToken);
+        assert_eq!(word.arm(Interest::TOKENS), Armed::TookToken);
     }
 
     #[test]
