@@ -22,7 +22,7 @@ modelled="
 lwp/src/lock.rs              models::
 lwp/src/sleep.rs             models::
 lwp/src/owner.rs             models::
-runtime/src/wait/word.rs     models::wait models::park models::list
+runtime/src/wait/word.rs     models::wait models::park models::list models::pin
 runtime/src/wait/mod.rs      models::wait models::park models::list
 runtime/src/wait/list.rs     models::list
 runtime/src/join.rs          models::join

@@ -350,6 +350,28 @@ fn token_against_other_wait() {
     });
 }
 
+/// Whoever sees that a thread is parked sees what it said of its wait before.
+#[test]
+fn look_against_commit() {
+    let seen = outcomes(ALL, || {
+        let (parked, said) = (Parked::new(), Data::new());
+        let epoch = parked.arm(PLAIN);
+        let (thread, its_news) = (parked.clone(), said.clone());
+        let looks = spawn(move || {
+            let seen = thread.word().parked_epoch();
+            if seen.is_some() {
+                assert_eq!((seen, its_news.get()), (Some(epoch), 1));
+            }
+            seen.is_some()
+        });
+        said.add_one();
+        parked.context.add_one();
+        assert!(parked.word().commit(), "nobody has ended the wait");
+        looks.join().unwrap()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
 /// The timer of an earlier wait fires whenever it likes: it may end that wait,
 /// never the next.
 #[test]

@@ -48,6 +48,7 @@ pub struct Node<T> {
 
 impl<T> Node<T> {
     /// A node for a wait that has begun.
+    #[inline]
     pub fn new(wait: &Wait, data: T) -> Node<T> {
         Self::with_key(Some(wait.key()), data)
     }
@@ -74,6 +75,7 @@ impl<T> Node<T> {
     ///
     /// # Panics
     /// If the waiter is no thread.
+    #[inline]
     pub fn key(&self) -> WaitKey {
         self.key.expect("the waiter is a thread")
     }

@@ -244,11 +244,8 @@ pub struct CancelledEarly;
 #[derive(Debug)]
 #[must_use = "a wait must be blocked on or abandoned"]
 pub struct Wait {
+    /// All else is in its wait word.
     thread: &'static Tcb,
-    epoch: u64,
-    /// Whether it waits on its sleeper: a kernel thread, or a light thread that
-    /// unwinds (the panic count belongs to the kernel thread).
-    sleeps: bool,
     /// A wait is that of the thread that began it.
     _not_send: PhantomData<*mut ()>,
 }
@@ -368,10 +365,8 @@ impl Caller {
             .and(Interest::TOKENS.when(tokens))
             .and(Interest::SLEEPS.when(sleeps));
         match thread.wait.arm(interest) {
-            Armed::Waiting(epoch) => Ok(Some(Wait {
+            Armed::Waiting(_) => Ok(Some(Wait {
                 thread,
-                epoch,
-                sleeps,
                 _not_send: PhantomData,
             })),
             Armed::TookToken => {
@@ -426,22 +421,28 @@ pub fn choose(_: usize) -> usize {
 
 impl Wait {
     /// The key that ends this wait.
+    #[inline]
     pub fn key(&self) -> WaitKey {
         WaitKey {
             thread: self.thread,
-            epoch: self.epoch,
+            epoch: self.epoch(),
         }
+    }
+
+    #[inline]
+    fn epoch(&self) -> u64 {
+        self.thread.wait.epoch()
     }
 
     /// Ends the wait without blocking. Returns how it had ended if somebody was
     /// faster: then something has been handed over.
     pub fn abandon(self) -> Option<Outcome> {
-        match self.thread.wait.resolve(self.epoch, Outcome::Abandoned) {
+        match self.thread.wait.resolve(self.epoch(), Outcome::Abandoned) {
             Resolution::Noticed => None,
             Resolution::Stale => {
                 let outcome = self.thread.wait.outcome();
                 if let (true, Some(outcome)) = (trace::is_on(), outcome) {
-                    trace::over_at_once(self.thread, self.epoch, outcome);
+                    trace::over_at_once(self.thread, self.epoch(), outcome);
                 }
                 outcome
             }
@@ -456,7 +457,7 @@ impl Wait {
     #[inline(always)]
     pub fn block(self, deadline: Option<Instant>) -> Outcome {
         #[cfg(not(lisle_loom))]
-        if deadline.is_none() && !self.sleeps {
+        if deadline.is_none() && !self.thread.wait.sleeps() {
             let thread = self.thread;
             crate::sched::prepare_park(thread).go();
             return thread.wait.outcome().unwrap_or(Outcome::Abandoned);
@@ -468,7 +469,7 @@ impl Wait {
     fn block_otherwise(self, deadline: Option<Instant>) -> Outcome {
         if let Some(outcome) = self.thread.wait.outcome() {
             if trace::is_on() {
-                trace::over_at_once(self.thread, self.epoch, outcome);
+                trace::over_at_once(self.thread, self.epoch(), outcome);
             }
             return outcome;
         }
@@ -484,7 +485,7 @@ impl Wait {
         use crate::sched::{handover, prepare_park};
         use crate::time::with_timer;
         let (thread, key) = (self.thread, self.key());
-        if !self.sleeps {
+        if !thread.wait.sleeps() {
             let deadline = deadline.expect("without one, `block` parks");
             with_timer(thread, deadline, key, || prepare_park(thread).go());
         } else if !handover::detach(thread) {
@@ -508,7 +509,7 @@ impl Wait {
         #[cfg(not(lisle_loom))]
         {
             if let Some(deadline) = deadline {
-                thread.set_until(self.epoch, crate::clock::nanos(deadline));
+                thread.set_until(self.epoch(), crate::clock::nanos(deadline));
             }
             thread.jobs.before_wait();
         }
@@ -519,14 +520,14 @@ impl Wait {
         loop {
             if let Some(outcome) = thread.wait.outcome() {
                 if trace::is_on() {
-                    trace::resumed(self.epoch, outcome);
+                    trace::resumed(self.epoch(), outcome);
                 }
                 return outcome;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
             if left.is_some_and(|left| left.is_zero()) {
                 // Whoever was faster decides the outcome.
-                let _ = thread.wait.resolve(self.epoch, Outcome::TimedOut);
+                let _ = thread.wait.resolve(self.epoch(), Outcome::TimedOut);
             } else {
                 thread.sleeper.sleep(left);
             }

@@ -332,6 +332,14 @@ impl WaitWord {
         epoch_of(self.begun.load(Ordering::Relaxed))
     }
 
+    /// Whether the wait that began last is waited on the thread's sleeper: a kernel thread's, or
+    /// that of a light thread that unwinds (the panic count belongs to the kernel thread).
+    /// Exact only for the thread itself.
+    #[inline(always)]
+    pub fn sleeps(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) & SLEEPS != 0
+    }
+
     /// Whether the thread is parked in the scheduler. If so, its saved context is
     /// seen, and whoever makes the thread ready later sees what the caller did
     /// before.
