@@ -40,20 +40,35 @@ impl Thread {
     /// Puts the events in order, and those on its behalf behind the wait.
     pub(super) fn sort(&mut self) {
         self.items.sort_by_key(|item| (item.turn, item.outside));
+        let first_turn = self.items.first().map(|item| item.turn);
+        let mut first_wait = None;
         let mut sorted = Vec::with_capacity(self.items.len());
         for item in self.items.drain(..) {
             let wait = match item.what {
-                What::Park { epoch, .. } => self.behalf.remove(&epoch),
+                What::Park { epoch, .. } => {
+                    first_wait = first_wait.or(Some(epoch));
+                    self.behalf.remove(&epoch)
+                }
                 _ => None,
             };
             sorted.push(item);
             sorted.extend(wait.into_iter().flatten());
         }
-        // A wait that is not told of had begun when the recording began.
-        let mut rest: Vec<(u64, Vec<Item>)> = self.behalf.drain().collect();
-        rest.sort_by_key(|(epoch, _)| *epoch);
-        let first = rest.into_iter().flat_map(|(_, items)| items);
-        self.items = first.chain(sorted).collect();
+        // A wait that is not told of had begun when the recording began; or the recording
+        // ended before the thread, which had begun to wait, could tell.
+        let had_begun = |epoch: u64, turn: i64| match (first_wait, first_turn) {
+            (Some(first), _) => epoch < first,
+            // It has gone on since: that was a switch.
+            (None, Some(first)) => turn < first,
+            (None, None) => true,
+        };
+        let mut untold: Vec<(u64, Vec<Item>)> = self.behalf.drain().collect();
+        untold.sort_unstable_by_key(|(epoch, _)| *epoch);
+        let (before, after): (Vec<_>, Vec<_>) = untold
+            .into_iter()
+            .partition(|(epoch, items)| had_begun(*epoch, items[0].turn));
+        let all = |waits: Vec<(u64, Vec<Item>)>| waits.into_iter().flat_map(|(_, items)| items);
+        self.items = all(before).chain(sorted).chain(all(after)).collect();
     }
 }
 
@@ -220,5 +235,81 @@ impl Schedule {
                 ended: time,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(turn: i64, what: What) -> Item {
+        Item {
+            turn,
+            outside: false,
+            time: 0,
+            what,
+        }
+    }
+
+    fn park(turn: i64, epoch: u64) -> Item {
+        let (reason, detail) = ("", 0);
+        item(
+            turn,
+            What::Park {
+                reason,
+                detail,
+                epoch,
+            },
+        )
+    }
+
+    fn received(turn: i64, epoch: u64) -> (u64, Vec<Item>) {
+        let message = Message {
+            channel: 1,
+            token: epoch,
+            epoch: Some(epoch),
+        };
+        (epoch, vec![item(turn, What::Receive(message))])
+    }
+
+    /// What became of it: waits as they are, and what was received in them as negative
+    /// numbers.
+    fn sorted(items: Vec<Item>, behalf: Vec<(u64, Vec<Item>)>) -> Vec<i64> {
+        let mut thread = Thread {
+            items,
+            behalf: behalf.into_iter().collect(),
+            ..Thread::default()
+        };
+        thread.sort();
+        let seen = thread.items.iter().map(|item| match &item.what {
+            What::Park { epoch, .. } => *epoch as i64,
+            What::Receive(message) => -(message.token as i64),
+            _ => 0,
+        });
+        seen.collect()
+    }
+
+    #[test]
+    fn what_others_did_stands_behind_the_wait() {
+        let items = vec![park(7, 3), item(8, What::Switch), park(8, 4)];
+        let behalf = vec![received(7, 3), received(8, 4)];
+        assert_eq!(sorted(items, behalf), [3, -3, 0, 4, -4]);
+    }
+
+    #[test]
+    fn waits_from_before_the_recording_come_first() {
+        let items = vec![item(8, What::Switch), park(8, 4)];
+        assert_eq!(sorted(items, vec![received(7, 3)]), [-3, 0, 4]);
+        let items = vec![item(8, What::Switch)];
+        assert_eq!(sorted(items, vec![received(7, 3)]), [-3, 0]);
+        assert_eq!(sorted(Vec::new(), vec![received(7, 3)]), [-3]);
+    }
+
+    #[test]
+    fn waits_into_which_the_recording_ended_come_last() {
+        let items = vec![park(7, 3), item(8, What::Switch)];
+        assert_eq!(sorted(items, vec![received(8, 4)]), [3, 0, -4]);
+        let items = vec![item(8, What::Switch)];
+        assert_eq!(sorted(items, vec![received(8, 4)]), [0, -4]);
     }
 }
