@@ -99,6 +99,24 @@ impl Barrier {
         }
     }
 
+    /// As [`Barrier::wait`], if the calling thread is the only one that is still awaited:
+    /// then it is the leader. `None` otherwise: then it does not count.
+    ///
+    /// ```
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::Barrier;
+    /// assert!(Barrier::new(1).try_wait().unwrap().is_leader());
+    /// assert!(Barrier::new(2).try_wait().is_none());
+    /// ```
+    pub fn try_wait(&self) -> Option<BarrierWaitResult> {
+        let mut round = self.state.lock();
+        let last = Round::enter(&mut round);
+        if !last {
+            round.leave();
+        }
+        last.then_some(BarrierWaitResult(true))
+    }
+
     /// As [`Barrier::wait`], at most this long; `None` if the time is up: then the
     /// thread does not count. A cancellation point.
     ///

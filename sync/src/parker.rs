@@ -91,6 +91,11 @@ impl Parker {
         self.park_until(None);
     }
 
+    /// Takes the token if it is there; returns whether it was.
+    pub fn try_park(&self) -> bool {
+        Token::enter(&mut self.unparker.state.lock())
+    }
+
     /// As [`Parker::park`], at most this long. A cancellation point.
     pub fn park_timeout(&self, timeout: Duration) {
         self.park_until(time::now().checked_add(timeout));

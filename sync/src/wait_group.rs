@@ -73,6 +73,29 @@ impl WaitGroup {
         wait_in(&state, &REASON, None);
     }
 
+    /// As [`WaitGroup::wait`], if all others have left.
+    ///
+    /// # Errors
+    /// If not; the error is the member.
+    ///
+    /// ```
+    /// # use lisle_sync::__facade as lisle;
+    /// # use lisle::sync::WaitGroup;
+    /// let group = WaitGroup::new();
+    /// let other = group.clone();
+    /// let group = group.try_wait().unwrap_err();
+    /// drop(other);
+    /// assert!(group.try_wait().is_ok());
+    /// ```
+    pub fn try_wait(self) -> Result<(), WaitGroup> {
+        // The only member stays the only one: who has left cannot make another.
+        if self.state.lock().count == 1 {
+            Ok(())
+        } else {
+            Err(self)
+        }
+    }
+
     /// As [`WaitGroup::wait`], at most this long. A cancellation point.
     ///
     /// # Errors

@@ -229,6 +229,24 @@ fn a_wait_ends_when_its_time_is_up() {
         .wait_timeout_while(guard, LONG, |count| *count != 0)
         .unwrap();
     assert!(!result.timed_out(), "it did not have to wait");
+    let late = time::now();
+    let waited = tokens
+        .more
+        .wait_deadline_while(guard, late, |count| *count != 0);
+    let (guard, result) = waited.unwrap();
+    assert!(!result.timed_out(), "nor this time, though it was late");
+    let mut asked = 0;
+    let waited = tokens.more.wait_deadline_while(guard, late, |_| {
+        asked += 1;
+        asked < 2
+    });
+    let (guard, result) = waited.unwrap();
+    assert!(!result.timed_out() && asked == 2, "asked again at the end");
+    let (guard, result) = tokens
+        .more
+        .wait_deadline_while(guard, late, |count| *count == 0)
+        .unwrap();
+    assert!(result.timed_out());
     assert!(tokens.count.try_lock().is_err(), "held again");
     drop(guard);
     assert!(!tokens.take_within(TICK));
@@ -248,6 +266,34 @@ fn a_notify_in_time_is_no_timeout() {
         tokens.add();
         assert!(waiter.join().unwrap());
     }
+    end(rt);
+}
+
+/// Each of the notifies finds the condition unchanged, but for the last.
+#[test]
+fn a_notify_does_not_end_a_wait_while_with_a_deadline() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let tokens = Tokens::new();
+    let same = tokens.clone();
+    let waiter = on(&rt, move || {
+        let (count, deadline) = (same.count.lock().unwrap(), time::now() + LONG);
+        let mut asked = Vec::new();
+        let waited = same.more.wait_deadline_while(count, deadline, |count| {
+            asked.push(*count);
+            *count < 2
+        });
+        let (count, result) = waited.unwrap();
+        assert!(!result.timed_out() && *count == 2);
+        asked
+    });
+    for _ in 0..2 {
+        until_waiting(waiter.thread(), REASON);
+        let mut count = tokens.count.lock().unwrap();
+        *count += 1;
+        tokens.more.notify_one();
+    }
+    assert_eq!(waiter.join().unwrap(), [0, 1, 2]);
     end(rt);
 }
 

@@ -51,6 +51,28 @@ fn a_barrier_for_none_or_one_holds_up_nobody() {
 }
 
 #[test]
+fn a_try_completes_a_round_or_does_not_count() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let barrier = Arc::new(Barrier::new(3));
+    let arrive = || {
+        let barrier = barrier.clone();
+        let thread = on(&rt, move || barrier.wait().is_leader());
+        until_waiting(thread.thread(), "barrier");
+        thread
+    };
+    for _ in 0..2 {
+        assert_eq!(barrier.try_wait(), None);
+        let one = arrive();
+        assert_eq!((barrier.try_wait(), barrier.try_wait()), (None, None));
+        let other = arrive();
+        assert!(barrier.try_wait().unwrap().is_leader());
+        assert!(!one.join().unwrap() && !other.join().unwrap());
+    }
+    end(rt);
+}
+
+#[test]
 fn who_gives_up_does_not_count() {
     let _dog = watchdog();
     let rt = runtime(2);
@@ -131,9 +153,10 @@ fn a_wait_group_gives_the_membership_back_when_the_time_is_up() {
     let other = group.clone();
     let group = group.wait_timeout(TICK).unwrap_err();
     let group = group.wait_deadline(lisle::time::now()).unwrap_err();
+    let group = group.try_wait().unwrap_err();
     let waiter = on(&rt, move || other.wait());
     until_waiting(waiter.thread(), "wait group");
-    drop(group);
+    group.try_wait().unwrap();
     waiter.join().unwrap();
     end(rt);
 }
@@ -147,6 +170,9 @@ fn a_parker_has_one_token() {
     unparker.unpark();
     unparker.unpark();
     parker.park();
+    assert!(!parker.try_park(), "two tokens are one");
+    unparker.unpark();
+    assert!(parker.try_park() && !parker.try_park());
     parker.park_timeout(TICK);
     parker.park_deadline(lisle::time::now());
     let waiter = on(&rt, move || {

@@ -48,10 +48,27 @@ fn a_panic_poisons_and_force_heals() {
     let again = std::panic::catch_unwind(|| once.call_once(|| {})).unwrap_err();
     assert!(message(&*again).contains("poisoned"));
     std::panic::catch_unwind(|| once.wait_timeout(TICK)).unwrap_err();
+    assert!(!once.wait_force_timeout(TICK) && !once.wait_force_deadline(lisle::time::now()));
     once.call_once_force(|state| assert!(state.is_poisoned()));
     assert!(once.is_completed());
     once.call_once_force(|_| unreachable!("it has happened"));
     once.wait();
+    assert!(once.wait_force_timeout(TICK) && once.wait_force_deadline(lisle::time::now()));
+}
+
+#[test]
+fn a_wait_through_panics_ends_when_it_has_happened() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let once = Arc::new(Once::new());
+    let same = once.clone();
+    let waiter = on(&rt, move || same.wait_force_timeout(LONG));
+    until_waiting(waiter.thread(), "once");
+    let attempt = || once.call_once(|| panic!("expected: in the closure"));
+    std::panic::catch_unwind(attempt).unwrap_err();
+    once.call_once_force(|_| {});
+    assert!(waiter.join().unwrap());
+    end(rt);
 }
 
 #[test]

@@ -260,6 +260,11 @@ fn locks_with_a_deadline_give_up() {
     let writer = lock.write().unwrap();
     assert!(would_block(lock.read_timeout(TICK)) && would_block(lock.write_timeout(TICK)));
     assert!(would_block(lock.read_deadline(lisle::time::now())));
+    assert!(would_block(lock.read_recursive_timeout(TICK)));
+    assert!(would_block(
+        lock.read_recursive_deadline(lisle::time::now())
+    ));
+    assert!(would_block(lock.upgradable_read_timeout(TICK)));
     assert!(would_block(
         lock.upgradable_read_deadline(lisle::time::now())
     ));
@@ -285,6 +290,52 @@ fn a_cancel_ends_a_cancellable_lock_only() {
     assert_eq!(reader.join().unwrap(), 0);
     drop(held);
     assert!(lock.try_write().is_ok());
+    end(rt);
+}
+
+#[test]
+fn a_cancelled_recursive_reader_keeps_nobody_out() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let lock = Arc::new(RwLock::new(0));
+    let held = lock.write().unwrap();
+    let same = lock.clone();
+    let reader = on(&rt, move || *same.read_recursive_cancellable().unwrap());
+    until_waiting(reader.thread(), READ);
+    let same = lock.clone();
+    let writer = on(&rt, move || *same.write().unwrap() = 1);
+    until_waiting(writer.thread(), WRITE);
+    reader.thread().cancel();
+    assert!(is_cancelled(reader.join()));
+    drop(held);
+    writer.join().unwrap();
+    assert_eq!(*lock.read_recursive_cancellable().unwrap(), 1);
+    assert!(lock.try_write().is_ok());
+    end(rt);
+}
+
+/// An upgrade that ends early is still a read lock: for who gets it back, or for nobody.
+#[test]
+fn an_upgrade_ends_with_the_time_or_a_cancel() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let lock = Arc::new(RwLock::new(0));
+    let held = lock.read().unwrap();
+    let upgradable = lock.upgradable_read().unwrap();
+    let late = RwLockUpgradableGuard::upgrade_deadline(upgradable, lisle::time::now());
+    drop(late.unwrap_err());
+    let same = lock.clone();
+    let upgrader = on(&rt, move || {
+        let upgradable = same.upgradable_read().unwrap();
+        *RwLockUpgradableGuard::upgrade_cancellable(upgradable) = 1;
+    });
+    until_waiting(upgrader.thread(), "upgrade of a read lock");
+    assert!(would_block(lock.try_read()), "an upgrade lets nobody in");
+    upgrader.thread().cancel();
+    assert!(is_cancelled(upgrader.join()));
+    assert!(lock.try_read().is_ok() && lock.try_upgradable_read().is_ok());
+    drop(held);
+    assert_eq!(*lock.try_write().unwrap(), 0);
     end(rt);
 }
 

@@ -51,6 +51,52 @@ fn a_timeout_takes_nothing() {
     assert_eq!(permits.available_permits(), 2);
 }
 
+/// All forms with a deadline, for as many permits as are there, and for more.
+#[test]
+fn all_that_is_asked_for_in_time_or_nothing() {
+    let _dog = watchdog();
+    let slots = Arc::new(Semaphore::new(2));
+    let soon = || time::now() + TICK;
+    for (permits, outcome) in [(2, Ok(2)), (3, Err(AcquireTimeoutError::Timeout))] {
+        let one = slots.acquire_many_timeout(permits, TICK);
+        assert_eq!(one.map(|taken| taken.num_permits()), outcome);
+        let other = slots.acquire_many_deadline(permits, soon());
+        assert_eq!(other.map(|taken| taken.num_permits()), outcome);
+        let one = slots.clone().acquire_many_owned_timeout(permits, TICK);
+        assert_eq!(one.map(|taken| taken.num_permits()), outcome);
+        let other = slots.clone().acquire_many_owned_deadline(permits, soon());
+        assert_eq!(other.map(|taken| taken.num_permits()), outcome);
+        assert_eq!(slots.available_permits(), 2);
+    }
+    let one = slots.clone().acquire_owned_timeout(TICK).unwrap();
+    let other = slots.clone().acquire_owned_deadline(soon()).unwrap();
+    assert_eq!((one.num_permits(), other.num_permits()), (1, 1));
+    let timeout = AcquireTimeoutError::Timeout;
+    let late = slots.clone().acquire_owned_timeout(TICK);
+    assert_eq!(late.unwrap_err(), timeout);
+    let late = slots.clone().acquire_owned_deadline(soon());
+    assert_eq!(late.unwrap_err(), timeout);
+    drop((one, other));
+    slots.close();
+    let closed = slots.clone().acquire_owned_timeout(TICK);
+    assert_eq!(closed.unwrap_err(), AcquireTimeoutError::Closed);
+    assert_eq!(slots.available_permits(), 2);
+}
+
+#[test]
+fn a_cancel_ends_an_owned_wait_and_takes_nothing() {
+    let _dog = watchdog();
+    let rt = runtime(2);
+    let slots = Arc::new(Semaphore::new(1));
+    let same = slots.clone();
+    let waiter = on(&rt, move || same.acquire_many_owned_timeout(2, LONG));
+    until_waiting(waiter.thread(), "semaphore");
+    waiter.thread().cancel();
+    assert!(is_cancelled(waiter.join()));
+    assert_eq!(Arc::into_inner(slots).unwrap().available_permits(), 1);
+    end(rt);
+}
+
 #[test]
 fn a_timeout_beyond_the_clock_is_none() {
     let _dog = watchdog();

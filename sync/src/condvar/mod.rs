@@ -132,11 +132,43 @@ impl Condvar {
     /// As [`Condvar::wait`].
     pub fn wait_timeout_while<'a, T: ?Sized>(
         &self,
-        mut guard: MutexGuard<'a, T>,
+        guard: MutexGuard<'a, T>,
         timeout: Duration,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        self.wait_until_while(guard, time::now().checked_add(timeout), condition)
+    }
+
+    /// As [`Condvar::wait_while`], at most until the deadline. A cancellation
+    /// point.
+    ///
+    /// # Errors
+    /// As [`Condvar::wait`].
+    ///
+    /// ```
+    /// # use lisle_sync::__facade as lisle;
+    /// use lisle::sync::{Condvar, Mutex};
+    /// let (ready, changed) = (Mutex::new(false), Condvar::new());
+    /// let deadline = lisle::time::now() + std::time::Duration::from_millis(1);
+    /// let waited = changed.wait_deadline_while(ready.lock().unwrap(), deadline, |ready| !*ready);
+    /// let (ready, result) = waited.unwrap();
+    /// assert!(result.timed_out() && !*ready);
+    /// ```
+    pub fn wait_deadline_while<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Instant,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        self.wait_until_while(guard, Some(deadline), condition)
+    }
+
+    fn wait_until_while<'a, T: ?Sized>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
-        let deadline = time::now().checked_add(timeout);
         loop {
             if !condition(&mut guard) {
                 return Ok((guard, WaitTimeoutResult(false)));

@@ -123,7 +123,7 @@ impl Once {
         self.wait_until(false, None);
     }
 
-    /// As [`Once::wait`], through panics of closures.
+    /// As [`Once::wait`], through panics of closures. A cancellation point.
     pub fn wait_force(&self) {
         self.wait_until(true, None);
     }
@@ -145,6 +145,17 @@ impl Once {
     #[track_caller]
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
         self.wait_until(false, Some(deadline))
+    }
+
+    /// As [`Once::wait_force`], at most this long; returns whether it has happened. A
+    /// cancellation point.
+    pub fn wait_force_timeout(&self, timeout: Duration) -> bool {
+        self.wait_until(true, time::now().checked_add(timeout))
+    }
+
+    /// As [`Once::wait_force_timeout`], until the deadline.
+    pub fn wait_force_deadline(&self, deadline: Instant) -> bool {
+        self.wait_until(true, Some(deadline))
     }
 
     #[cold]

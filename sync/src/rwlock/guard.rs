@@ -11,7 +11,7 @@ use lisle_runtime::wait::Outcome;
 
 use super::policy::{Fair, RwLockPolicy};
 use super::raw::{Mode, Patience};
-use super::{RwLock, by, within};
+use super::{CANCELLABLE, RwLock, by, within};
 use crate::poison::Panicking;
 
 /// Access for reading to an `RwLock`'s value; dropping it releases the lock. It
@@ -143,11 +143,7 @@ impl<'a, T: ?Sized, P: RwLockPolicy> RwLockUpgradableGuard<'a, T, P> {
     /// As [`RwLockUpgradableGuard::upgrade`], and a cancellation point if it waits:
     /// then the lock is released.
     pub fn upgrade_cancellable(guard: Self) -> RwLockWriteGuard<'a, T, P> {
-        let patience = Patience {
-            deadline: None,
-            cancellable: true,
-        };
-        Self::upgrade_until(guard, patience).unwrap_or_else(|guard| {
+        Self::upgrade_until(guard, CANCELLABLE).unwrap_or_else(|guard| {
             drop(guard);
             cancel::deliver()
         })

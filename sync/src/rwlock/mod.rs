@@ -198,6 +198,17 @@ impl<T: ?Sized, P: RwLockPolicy> RwLock<T, P> {
         self.recursive(by(deadline))
     }
 
+    /// As [`RwLock::read_recursive`], and a cancellation point if it waits.
+    ///
+    /// # Errors
+    /// As [`RwLock::read`].
+    pub fn read_recursive_cancellable(&self) -> LockResult<RwLockReadGuard<'_, T, P>> {
+        if self.raw.acquire_recursive(CANCELLABLE) != Outcome::Woken {
+            cancel::deliver();
+        }
+        self.poison.wrap(RwLockReadGuard::new(self))
+    }
+
     fn recursive(&self, patience: Patience) -> TryLockResult<RwLockReadGuard<'_, T, P>> {
         let outcome = self.raw.acquire_recursive(patience);
         self.tried(outcome == Outcome::Woken, RwLockReadGuard::new)
@@ -342,11 +353,7 @@ impl<T: ?Sized, P: RwLockPolicy> RwLock<T, P> {
     }
 
     fn cancellable(&self, mode: Mode) {
-        let patience = Patience {
-            deadline: None,
-            cancellable: true,
-        };
-        if self.raw.acquire_until(mode, patience) != Outcome::Woken {
+        if self.raw.acquire_until(mode, CANCELLABLE) != Outcome::Woken {
             cancel::deliver();
         }
     }
@@ -374,6 +381,11 @@ impl<T: ?Sized, P> RwLock<T, P> {
         self.poison.wrap(value)
     }
 }
+
+const CANCELLABLE: Patience = Patience {
+    deadline: None,
+    cancellable: true,
+};
 
 /// A deadline beyond the clock's range never comes.
 fn within(timeout: Duration) -> Patience {

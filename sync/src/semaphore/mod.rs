@@ -251,8 +251,7 @@ impl Semaphore {
         &self,
         timeout: Duration,
     ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
-        self.take(1, time::now().checked_add(timeout))?;
-        Ok(SemaphorePermit::new(self, 1))
+        self.acquire_many_timeout(1, timeout)
     }
 
     /// Takes a permit, waiting at most until the deadline. A cancellation point if it
@@ -267,8 +266,32 @@ impl Semaphore {
         self.acquire_many_deadline(1, deadline)
     }
 
-    /// Takes several permits, waiting at most until the deadline. A cancellation point
-    /// if it waits.
+    /// Takes several permits at once, waiting at most this long. A cancellation point if
+    /// it waits.
+    ///
+    /// # Errors
+    /// As [`Semaphore::acquire_timeout`]; then it has taken none.
+    ///
+    /// ```
+    /// # use lisle_sync::__facade as lisle;
+    /// use std::time::Duration;
+    /// use lisle::sync::{AcquireTimeoutError, Semaphore};
+    /// let slots = Semaphore::new(2);
+    /// let late = slots.acquire_many_timeout(3, Duration::from_millis(1));
+    /// assert_eq!(late.unwrap_err(), AcquireTimeoutError::Timeout);
+    /// assert_eq!(slots.available_permits(), 2);
+    /// ```
+    pub fn acquire_many_timeout(
+        &self,
+        permits: u32,
+        timeout: Duration,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.take(permits as usize, time::now().checked_add(timeout))?;
+        Ok(SemaphorePermit::new(self, permits as usize))
+    }
+
+    /// Takes several permits at once, waiting at most until the deadline. A cancellation
+    /// point if it waits.
     ///
     /// # Errors
     /// As [`Semaphore::acquire_timeout`].
@@ -332,6 +355,41 @@ impl Semaphore {
         permits: u32,
     ) -> Result<OwnedSemaphorePermit, TryAcquireError> {
         self.core.try_take(permits as usize)?;
+        Ok(OwnedSemaphorePermit::new(self, permits as usize))
+    }
+
+    /// As [`Semaphore::acquire_timeout`].
+    ///
+    /// # Errors
+    /// As [`Semaphore::acquire_timeout`].
+    pub fn acquire_owned_timeout(
+        self: Arc<Self>,
+        timeout: Duration,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.acquire_many_owned_timeout(1, timeout)
+    }
+
+    /// As [`Semaphore::acquire_deadline`].
+    ///
+    /// # Errors
+    /// As [`Semaphore::acquire_timeout`].
+    pub fn acquire_owned_deadline(
+        self: Arc<Self>,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.acquire_many_owned_deadline(1, deadline)
+    }
+
+    /// As [`Semaphore::acquire_many_timeout`].
+    ///
+    /// # Errors
+    /// As [`Semaphore::acquire_timeout`].
+    pub fn acquire_many_owned_timeout(
+        self: Arc<Self>,
+        permits: u32,
+        timeout: Duration,
+    ) -> Result<OwnedSemaphorePermit, AcquireTimeoutError> {
+        self.take(permits as usize, time::now().checked_add(timeout))?;
         Ok(OwnedSemaphorePermit::new(self, permits as usize))
     }
 
