@@ -73,7 +73,35 @@ fn they_can_be_shared() {
     is_shared::<lisle::sync::RwLock<u8>>();
     is_shared::<lisle::sync::Once>();
     is_shared::<lisle::sync::OnceLock<u8>>();
+    is_shared::<lisle::sync::LazyLock<u8>>();
     is_shared::<lisle::sync::Barrier>();
     is_shared::<lisle::sync::WaitGroup>();
     is_shared::<lisle::sync::Unparker>();
+}
+
+fn unwinds<T: Unpin + UnwindSafe + RefUnwindSafe>() {}
+
+/// As std's: whatever the value is, where a panic poisons.
+#[test]
+fn they_can_be_caught_with_and_moved() {
+    use lisle::sync::*;
+    type Any = std::cell::Cell<u8>;
+    unwinds::<Mutex<Any>>();
+    unwinds::<MutexGuard<'_, Any>>();
+    unwinds::<PriorityMutex<Any>>();
+    unwinds::<PriorityMutexGuard<'_, Any>>();
+    unwinds::<RwLock<Any>>();
+    unwinds::<RwLockReadGuard<'_, Any>>();
+    unwinds::<RwLockUpgradableGuard<'_, Any>>();
+    unwinds::<RwLockWriteGuard<'_, Any>>();
+    unwinds::<Condvar>();
+    unwinds::<Once>();
+    unwinds::<OnceLock<u8>>();
+    unwinds::<LazyLock<u8>>();
+    unwinds::<Barrier>();
+    unwinds::<WaitGroup>();
+    unwinds::<Parker>();
+    unwinds::<Semaphore>();
+    unwinds::<SemaphorePermit<'_>>();
+    unwinds::<OwnedSemaphorePermit>();
 }

@@ -149,6 +149,16 @@ fn a_lazy_lock_is_like_std_s() {
         (7, 1)
     );
     assert_eq!(format!("{LAZY:?}"), "LazyLock(7)");
+    let mut lazy = LazyLock::new(|| vec![1]);
+    assert_eq!(LazyLock::get_mut(&mut lazy), None);
+    lazy.push(2);
+    LazyLock::force_mut(&mut lazy).push(3);
+    assert_eq!(*lazy, [1, 2, 3]);
+    let mut made: LazyLock<u8> = LazyLock::from(4);
+    assert_eq!(LazyLock::get(&made), Some(&4));
+    *made += 1;
+    assert_eq!((*made, format!("{made:?}")), (5, "LazyLock(5)".into()));
+    assert_eq!(*LazyLock::<u8>::default(), 0);
     let broken: LazyLock<u8> = LazyLock::new(|| panic!("expected: in the initializer"));
     for _ in 0..2 {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| *broken)).unwrap_err();

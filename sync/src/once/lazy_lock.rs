@@ -2,7 +2,7 @@
 //! behaviour.
 
 use core::fmt;
-use core::ops::Deref;
+use core::ops::{Deref, DerefMut};
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use lisle_lwp::shim::Cell;
@@ -124,6 +124,24 @@ impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
     #[inline]
     fn deref(&self) -> &T {
         LazyLock::force(self)
+    }
+}
+
+impl<T, F: FnOnce() -> T> DerefMut for LazyLock<T, F> {
+    fn deref_mut(&mut self) -> &mut T {
+        LazyLock::force_mut(self)
+    }
+}
+
+/// A value that has been made.
+impl<T, F> From<T> for LazyLock<T, F> {
+    fn from(value: T) -> Self {
+        let once = Once::new();
+        once.call_once(|| {});
+        LazyLock {
+            once,
+            state: Cell::new(State::Value(value)),
+        }
     }
 }
 
