@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lisle::sync::PreferWriters;
 use lisle::sync::parking_lot::{
-    Condvar, MappedMutexGuard, Mutex, MutexGuard, ReentrantMutex, RwLock,
-    RwLockUpgradableReadGuard, RwLockWriteGuard, const_mutex,
+    ArcReentrantMutexGuard, Condvar, MappedMutexGuard, Mutex, MutexGuard, ReentrantMutex, RwLock,
+    RwLockUpgradableReadGuard, RwLockWriteGuard, const_mutex, const_reentrant_mutex,
 };
 use lisle::thread;
 
@@ -65,6 +65,8 @@ fn a_guard_can_let_others_in_for_a_while() {
 fn a_reentrant_mutex_belongs_to_its_thread_wherever_that_runs() {
     let _dog = watchdog();
     let rt = runtime(2);
+    static FIXED: ReentrantMutex<u8> = const_reentrant_mutex(1);
+    assert_eq!(*FIXED.lock() + *FIXED.try_lock().unwrap(), 2);
     let mutex = Arc::new(ReentrantMutex::new(0));
     let threads: Vec<_> = (0..4)
         .map(|_| {
@@ -82,7 +84,7 @@ fn a_reentrant_mutex_belongs_to_its_thread_wherever_that_runs() {
     threads
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
-    let guard = mutex.lock();
+    let guard: ArcReentrantMutexGuard<i32> = mutex.lock_arc();
     let same = mutex.clone();
     let other = on(&rt, move || same.try_lock().is_none());
     assert!(other.join().unwrap());

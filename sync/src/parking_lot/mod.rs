@@ -44,6 +44,8 @@ pub type ReentrantMutexGuard<'a, T> = lock_api::ReentrantMutexGuard<'a, RawMutex
 /// See `parking_lot::MappedReentrantMutexGuard`.
 pub type MappedReentrantMutexGuard<'a, T> =
     lock_api::MappedReentrantMutexGuard<'a, RawMutex, RawThreadId, T>;
+/// See `parking_lot::ArcReentrantMutexGuard`.
+pub type ArcReentrantMutexGuard<T> = lock_api::ArcReentrantMutexGuard<RawMutex, RawThreadId, T>;
 
 /// See `parking_lot::RwLock`. It is fair; for other policies name them.
 pub type RwLock<T, P = crate::Fair> = lock_api::RwLock<RawRwLock<P>, T>;
@@ -71,6 +73,15 @@ pub type ArcRwLockUpgradableReadGuard<T, P = crate::Fair> =
 /// See `parking_lot::const_mutex`.
 pub const fn const_mutex<T>(value: T) -> Mutex<T> {
     Mutex::new(value)
+}
+
+/// See `parking_lot::const_reentrant_mutex`.
+pub const fn const_reentrant_mutex<T>(value: T) -> ReentrantMutex<T> {
+    ReentrantMutex::const_new(
+        <RawMutex as lock_api::RawMutex>::INIT,
+        <RawThreadId as lock_api::GetThreadId>::INIT,
+        value,
+    )
 }
 
 /// See `parking_lot::const_rwlock`.
