@@ -50,6 +50,14 @@ static REASON: Reason = Reason::new("priority mutex");
 /// `Mutex`. The priorities of kernel threads are the kernel's: they neither inherit
 /// nor lend more than the default priority.
 ///
+/// Threads share it if the value can go from thread to thread:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// shared(&lisle::sync::PriorityMutex::new(std::rc::Rc::new(0)));
+/// ```
+///
 /// ```
 /// # use lisle_sync::__facade as lisle;
 /// use lisle::sync::PriorityMutex;
@@ -315,7 +323,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for PriorityMutex<T> {
 }
 
 /// Access to a [`PriorityMutex`]'s value; dropping it unlocks. It stays with its
-/// thread, which has the priority:
+/// thread, which has the priority, and does not outlive the mutex:
 ///
 /// ```compile_fail,E0277
 /// # use lisle_sync::__facade as lisle;
@@ -324,6 +332,23 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for PriorityMutex<T> {
 /// std::thread::scope(|scope| {
 ///     scope.spawn(move || drop(guard));
 /// });
+/// ```
+///
+/// ```compile_fail,E0597
+/// # use lisle_sync::__facade as lisle;
+/// let guard = {
+///     let mutex = lisle::sync::PriorityMutex::new(0);
+///     mutex.lock().unwrap()
+/// };
+/// ```
+///
+/// Threads share it if they can share the value:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// let mutex = lisle::sync::PriorityMutex::new(std::cell::Cell::new(0));
+/// shared(&mutex.lock().unwrap());
 /// ```
 #[must_use = "an unused guard unlocks at once"]
 pub struct PriorityMutexGuard<'a, T: ?Sized> {

@@ -85,6 +85,14 @@ static REASON: Reason = Reason::new("monitor");
 /// drop(items);
 /// assert_eq!(taker.join().unwrap(), Some(7));
 /// ```
+///
+/// Threads share it if the value can go from thread to thread:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// shared(&lisle::sync::Monitor::<_, 1>::new(std::rc::Rc::new(0)));
+/// ```
 pub struct Monitor<T, const N: usize = 1> {
     possession: Possession<State<T, N>, Queues<T, N>>,
 }
@@ -300,9 +308,36 @@ impl<T: fmt::Debug, const N: usize> fmt::Debug for Monitor<T, N> {
     }
 }
 
-/// Being inside a monitor; dropping it leaves.
+/// Being inside a monitor; dropping it leaves. A condition's number that is not below `N`
+/// is a panic.
 ///
-/// A condition's number that is not below `N` is a panic.
+/// It stays with its thread, and does not outlive the monitor:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// let monitor = lisle::sync::Monitor::<_, 1>::new(0);
+/// let guard = monitor.enter();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(guard));
+/// });
+/// ```
+///
+/// ```compile_fail,E0597
+/// # use lisle_sync::__facade as lisle;
+/// let guard = {
+///     let monitor = lisle::sync::Monitor::<_, 1>::new(0);
+///     monitor.enter()
+/// };
+/// ```
+///
+/// Threads share it if they can share the value:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// let monitor = lisle::sync::Monitor::<_, 1>::new(std::cell::Cell::new(0));
+/// shared(&monitor.enter());
+/// ```
 #[must_use = "an unused guard leaves at once"]
 pub struct MonitorGuard<'a, T, const N: usize> {
     monitor: &'a Monitor<T, N>,

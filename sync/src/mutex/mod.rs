@@ -233,6 +233,23 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 ///     mutex.lock().unwrap()
 /// };
 /// ```
+///
+/// ```compile_fail,E0505
+/// # use lisle_sync::__facade as lisle;
+/// let mutex = lisle::sync::Mutex::new(0);
+/// let guard = mutex.lock().unwrap();
+/// drop(mutex.into_inner());
+/// drop(guard);
+/// ```
+///
+/// Threads share it if they can share the value:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// let mutex = lisle::sync::Mutex::new(std::cell::Cell::new(0));
+/// shared(&mutex.lock().unwrap());
+/// ```
 #[must_use = "an unused guard unlocks at once"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,

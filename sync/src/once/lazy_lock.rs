@@ -21,6 +21,22 @@ use super::Once;
 /// static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| "a b c".split(' ').collect());
 /// assert_eq!(WORDS.len(), 3);
 /// ```
+///
+/// It is shared between threads if its value can be, and the initializer can go from one
+/// to another:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// shared(&lisle::sync::LazyLock::new(|| std::cell::Cell::new(0)));
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// let stays = std::rc::Rc::new(0);
+/// shared(&lisle::sync::LazyLock::new(move || *stays));
+/// ```
 pub struct LazyLock<T, F = fn() -> T> {
     once: Once,
     /// `Value` if and only if `once` is complete.

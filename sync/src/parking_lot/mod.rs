@@ -18,6 +18,26 @@
 //! drop(second);
 //! assert_eq!(*PAIR.lock(), (1, 3));
 //! ```
+//!
+//! Guards stay with their threads, as std's:
+//!
+//! ```compile_fail,E0277
+//! # use lisle_sync::__facade as lisle;
+//! let mutex = lisle::sync::parking_lot::Mutex::new(0);
+//! let guard = mutex.lock();
+//! std::thread::scope(|scope| {
+//!     scope.spawn(move || drop(guard));
+//! });
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # use lisle_sync::__facade as lisle;
+//! let lock = lisle::sync::parking_lot::RwLock::new(0);
+//! let guard = lock.read();
+//! std::thread::scope(|scope| {
+//!     scope.spawn(move || drop(guard));
+//! });
+//! ```
 
 mod condvar;
 mod raw;

@@ -68,6 +68,14 @@ static REASON: Reason = Reason::new("region");
 /// BUFFER.enter(|items| items.push(7));
 /// assert_eq!(taker.join().unwrap(), 7);
 /// ```
+///
+/// Threads share it if the value can go from thread to thread:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// shared(&lisle::sync::Region::new(std::rc::Rc::new(0)));
+/// ```
 pub struct Region<T> {
     possession: Possession<T, Order<T>>,
 }
@@ -341,7 +349,24 @@ impl<T: fmt::Debug> fmt::Debug for Region<T> {
     }
 }
 
-/// The value, for a body inside the region.
+/// The value, for a body inside the region. It stays with its thread, and the value with
+/// the body:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// lisle::sync::Region::new(0).enter(|inside| {
+///     std::thread::scope(|scope| {
+///         scope.spawn(|| **inside);
+///     });
+/// });
+/// ```
+///
+/// ```compile_fail,E0521
+/// # use lisle_sync::__facade as lisle;
+/// let region = lisle::sync::Region::new(0);
+/// let mut outside = None;
+/// region.enter(|inside| outside = Some(inside));
+/// ```
 pub struct Inside<'a, T> {
     region: &'a Region<T>,
     entered: Panicking,

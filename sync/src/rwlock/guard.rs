@@ -39,13 +39,49 @@ use crate::poison::Panicking;
 /// let lock = lisle::sync::RwLock::new(0);
 /// *lock.read().unwrap() = 1;
 /// ```
+///
+/// Threads share it if they can share the value:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// let lock = lisle::sync::RwLock::new(std::cell::Cell::new(0));
+/// shared(&lock.read().unwrap());
+/// ```
 #[must_use = "an unused guard releases the lock at once"]
 pub struct RwLockReadGuard<'a, T: ?Sized, P: RwLockPolicy = Fair> {
     lock: &'a RwLock<T, P>,
     _not_send: PhantomData<*const ()>,
 }
 
-/// As [`RwLockReadGuard`], and the one that can become the writer.
+/// As [`RwLockReadGuard`], and the one that can become the writer. It stays with its
+/// thread, and neither it nor what it becomes outlives the lock:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// let lock = lisle::sync::RwLock::new(0);
+/// let guard = lock.upgradable_read().unwrap();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(guard));
+/// });
+/// ```
+///
+/// ```compile_fail,E0597
+/// # use lisle_sync::__facade as lisle;
+/// let guard = {
+///     let lock = lisle::sync::RwLock::new(0);
+///     lisle::sync::RwLockUpgradableGuard::upgrade(lock.upgradable_read().unwrap())
+/// };
+/// ```
+///
+/// Threads share it if they can share the value:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// let lock = lisle::sync::RwLock::new(std::cell::Cell::new(0));
+/// shared(&lock.upgradable_read().unwrap());
+/// ```
 #[must_use = "an unused guard releases the lock at once"]
 pub struct RwLockUpgradableGuard<'a, T: ?Sized, P: RwLockPolicy = Fair> {
     lock: &'a RwLock<T, P>,
@@ -53,7 +89,7 @@ pub struct RwLockUpgradableGuard<'a, T: ?Sized, P: RwLockPolicy = Fair> {
 }
 
 /// Access for writing to an `RwLock`'s value; dropping it releases the lock. It
-/// stays with its thread:
+/// stays with its thread, and neither it nor what it becomes outlives the lock:
 ///
 /// ```compile_fail,E0277
 /// # use lisle_sync::__facade as lisle;
@@ -62,6 +98,23 @@ pub struct RwLockUpgradableGuard<'a, T: ?Sized, P: RwLockPolicy = Fair> {
 /// std::thread::scope(|scope| {
 ///     scope.spawn(move || drop(guard));
 /// });
+/// ```
+///
+/// ```compile_fail,E0597
+/// # use lisle_sync::__facade as lisle;
+/// let guard = {
+///     let lock = lisle::sync::RwLock::new(0);
+///     lisle::sync::RwLockWriteGuard::downgrade(lock.write().unwrap())
+/// };
+/// ```
+///
+/// Threads share it if they can share the value:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// let lock = lisle::sync::RwLock::new(std::cell::Cell::new(0));
+/// shared(&lock.write().unwrap());
 /// ```
 #[must_use = "an unused guard releases the lock at once"]
 pub struct RwLockWriteGuard<'a, T: ?Sized, P: RwLockPolicy = Fair> {

@@ -15,6 +15,16 @@ use super::Semaphore;
 ///     semaphore.acquire().unwrap()
 /// };
 /// ```
+///
+/// But it goes from thread to thread:
+///
+/// ```
+/// # use lisle_sync::__facade as lisle;
+/// static SLOTS: lisle::sync::Semaphore = lisle::sync::Semaphore::new(1);
+/// let permit = SLOTS.acquire().unwrap();
+/// std::thread::spawn(move || drop(permit)).join().unwrap();
+/// assert_eq!(SLOTS.available_permits(), 1);
+/// ```
 #[derive(Debug)]
 #[must_use = "an unused permit is given back at once"]
 pub struct SemaphorePermit<'a> {

@@ -97,6 +97,14 @@ static REASON: Reason = Reason::new("serializer");
 /// });
 /// write(|| ());
 /// ```
+///
+/// Threads share it if the value can go from thread to thread:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// shared(&lisle::sync::Serializer::<_, 1, 1>::new(std::rc::Rc::new(0)));
+/// ```
 pub struct Serializer<T, const QUEUES: usize = 1, const CROWDS: usize = 1> {
     possession: Possession<View<T, QUEUES, CROWDS>, Places<T, QUEUES, CROWDS>>,
 }
@@ -357,9 +365,36 @@ impl<T: fmt::Debug, const Q: usize, const C: usize> fmt::Debug for Serializer<T,
     }
 }
 
-/// Possession of a serializer; dropping it releases it.
+/// Possession of a serializer; dropping it releases it. The number of a queue or crowd
+/// that is not there is a panic.
 ///
-/// The number of a queue or crowd that is not there is a panic.
+/// It stays with its thread, and does not outlive the serializer:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// let serializer = lisle::sync::Serializer::<_, 1, 1>::new(0);
+/// let guard = serializer.enter();
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || drop(guard));
+/// });
+/// ```
+///
+/// ```compile_fail,E0597
+/// # use lisle_sync::__facade as lisle;
+/// let guard = {
+///     let serializer = lisle::sync::Serializer::<_, 1, 1>::new(0);
+///     serializer.enter()
+/// };
+/// ```
+///
+/// Threads share it if they can share the value:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn shared<T: Sync>(_: &T) {}
+/// let serializer = lisle::sync::Serializer::<_, 1, 1>::new(std::cell::Cell::new(0));
+/// shared(&serializer.enter());
+/// ```
 #[must_use = "an unused guard releases possession at once"]
 pub struct SerializerGuard<'a, T, const QUEUES: usize, const CROWDS: usize> {
     serializer: &'a Serializer<T, QUEUES, CROWDS>,
