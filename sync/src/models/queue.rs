@@ -42,6 +42,39 @@ fn arrival_against_timeout() {
     assert_eq!(seen.len(), 2);
 }
 
+/// Who tries in vain does not count either.
+#[test]
+fn try_against_timeout() {
+    let seen = outcomes(Some(4), || {
+        let barrier = Arc::new(Barrier::new(2));
+        let theirs = barrier.clone();
+        let thread = spawn(move || theirs.wait_deadline(time::now()).is_some());
+        let met = barrier.try_wait().is_some() || barrier.try_wait().is_some();
+        assert_eq!(thread.join().unwrap(), met);
+        met
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn last_member_against_try() {
+    let seen = outcomes(Some(4), || {
+        let (group, data) = (WaitGroup::new(), Data::new());
+        let (member, its_data) = (group.clone(), data.clone());
+        let thread = spawn(move || {
+            its_data.add_one();
+            drop(member);
+        });
+        let alone = group.try_wait().is_ok();
+        if alone {
+            assert_eq!(data.get(), 1);
+        }
+        thread.join().unwrap();
+        alone
+    });
+    assert_eq!(seen.len(), 2);
+}
+
 #[test]
 fn last_member_against_waiter() {
     model(Some(4), || {
