@@ -237,10 +237,11 @@ impl<T: ?Sized> PriorityMutex<T> {
                 0 => waiter.holder().to_number(),
                 held => held | AWAITED,
             };
-            // AcqRel: as in `take`, if it is free; else the holder's control block.
+            // Acquire: as in `take`, if it is free; else the holder's control block. No
+            // Release: only who holds the graph's lock looks at what is written here.
             match self
                 .word
-                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
+                .compare_exchange_weak(word, next, Ordering::Acquire, Ordering::Relaxed)
             {
                 Ok(0) => return true,
                 Ok(held) => {
