@@ -1,6 +1,9 @@
 //! oneshot, mpsc, broadcast, watch and duplex.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use lisle::channel::duplex::{self, CallError};
@@ -8,7 +11,7 @@ use lisle::channel::{RecvError, RecvTimeoutError, TryRecvError, broadcast, mpsc,
 use lisle::thread;
 
 use super::futures::block_on;
-use super::support::{child, end, on, runtime, until_waiting, watchdog};
+use super::support::{child, end, message, on, runtime, until_waiting, watchdog};
 use super::{LONG, TICK, is_cancelled, under_seeds};
 
 #[test]
@@ -71,6 +74,42 @@ fn a_oneshot_sender_waits_for_the_end() {
     drop(receiver);
     assert_eq!(waiter.join().unwrap(), Err(1));
     end(rt);
+}
+
+#[test]
+fn a_oneshot_has_tokios_details() {
+    let _dog = watchdog();
+    let polls = |sender: &mut oneshot::Sender<u8>| {
+        let mut context = Context::from_waker(Waker::noop());
+        sender.poll_closed(&mut context).is_ready()
+    };
+    // An end that is polled and goes leaves nothing behind.
+    let (mut sender, mut receiver) = oneshot::channel();
+    assert!(!polls(&mut sender) && !polls(&mut sender));
+    assert!(!receiver.is_terminated());
+    sender.send(1).unwrap();
+    assert!(!receiver.is_terminated());
+    assert_eq!(block_on(&mut receiver), Ok(1));
+    assert!(receiver.is_terminated());
+    let again = catch_unwind(AssertUnwindSafe(|| block_on(&mut receiver)));
+    assert_eq!(message(&*again.unwrap_err()), "called after complete");
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+
+    let (mut sender, mut receiver) = oneshot::channel();
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    assert!(!receiver.is_terminated());
+    assert!(!polls(&mut sender));
+    receiver.close();
+    assert!(polls(&mut sender));
+    assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    assert!(receiver.is_terminated());
+
+    // The task hears of it.
+    let (mut sender, receiver) = oneshot::channel::<u8>();
+    let waiter =
+        std::thread::spawn(move || block_on(poll_fn(|context| sender.poll_closed(context))));
+    drop(receiver);
+    waiter.join().unwrap();
 }
 
 #[test]
@@ -159,6 +198,30 @@ fn a_slow_receiver_learns_what_it_missed() {
     assert_eq!(receiver.try_recv(), Err(broadcast::TryRecvError::Closed));
     assert_eq!(newest.recv(), Err(broadcast::RecvError::Closed));
     assert_eq!(late.recv(), Err(broadcast::RecvError::Lagged(2)));
+}
+
+#[test]
+fn a_weak_sender_keeps_no_broadcast_open() {
+    let _dog = watchdog();
+    let (sender, mut receiver) = broadcast::channel(1);
+    let weak = sender.downgrade();
+    let copy = weak.clone();
+    let counts = [
+        weak.weak_count(),
+        sender.weak_count(),
+        receiver.sender_weak_count(),
+    ];
+    assert_eq!(counts, [2; 3]);
+    assert_eq!([weak.strong_count(), sender.strong_count()], [1; 2]);
+    let again = copy.upgrade().expect("there is a sender");
+    drop((sender, copy));
+    assert!(again.same_channel(&weak.upgrade().expect("there still is one")));
+    again.send(1).unwrap();
+    drop(again);
+    assert!(weak.upgrade().is_none());
+    assert_eq!((weak.strong_count(), weak.weak_count()), (0, 1));
+    assert_eq!(receiver.recv(), Ok(1));
+    assert_eq!(receiver.recv(), Err(broadcast::RecvError::Closed));
 }
 
 #[test]

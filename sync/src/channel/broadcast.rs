@@ -49,6 +49,7 @@ struct State<T> {
     /// The number of the first message in `kept`.
     first: u64,
     senders: usize,
+    weak_senders: usize,
     receivers: usize,
 }
 
@@ -96,6 +97,22 @@ type Shared<T> = Arc<Signal<State<T>>>;
 
 /// The sending end; see the [module](self). It can be cloned.
 pub struct Sender<T> {
+    shared: Shared<T>,
+}
+
+/// A handle that becomes a sender while there is one; see [`Sender::downgrade`].
+///
+/// ```
+/// # use lisle_sync::__facade as lisle;
+/// let (sender, mut receiver) = lisle::channel::broadcast::channel(1);
+/// let weak = sender.downgrade();
+/// weak.upgrade().expect("there is a sender").send(1).unwrap();
+/// drop(sender);
+/// assert!(weak.upgrade().is_none());
+/// assert_eq!(receiver.recv(), Ok(1));
+/// assert!(receiver.recv().is_err());
+/// ```
+pub struct WeakSender<T> {
     shared: Shared<T>,
 }
 
@@ -202,6 +219,7 @@ impl<T> Sender<T> {
             capacity,
             first: 0,
             senders: 1,
+            weak_senders: 0,
             receivers: 0,
         };
         Sender {
@@ -262,6 +280,16 @@ impl<T> Sender<T> {
         self.shared.look(|state| state.senders)
     }
 
+    /// How many weak senders there are.
+    pub fn weak_count(&self) -> usize {
+        self.shared.look(|state| state.weak_senders)
+    }
+
+    /// A handle that does not keep the channel open.
+    pub fn downgrade(&self) -> WeakSender<T> {
+        weak(&self.shared)
+    }
+
     /// Waits until there is no receiver. A cancellation point.
     pub fn closed(&self) {
         let closed = |state: &mut State<T>| (state.receivers == 0).then_some(());
@@ -277,6 +305,37 @@ impl<T> Sender<T> {
     /// Whether both belong to one channel.
     pub fn same_channel(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+fn weak<T>(shared: &Shared<T>) -> WeakSender<T> {
+    shared.look(|state| state.weak_senders += 1);
+    WeakSender {
+        shared: shared.clone(),
+    }
+}
+
+impl<T> WeakSender<T> {
+    /// A sender, unless the last one is gone: then the channel is closed for good.
+    pub fn upgrade(&self) -> Option<Sender<T>> {
+        let is_open = self.shared.look(|state| {
+            let is_open = state.senders > 0;
+            state.senders += usize::from(is_open);
+            is_open
+        });
+        is_open.then(|| Sender {
+            shared: self.shared.clone(),
+        })
+    }
+
+    /// How many senders there are.
+    pub fn strong_count(&self) -> usize {
+        self.shared.look(|state| state.senders)
+    }
+
+    /// How many weak senders there are.
+    pub fn weak_count(&self) -> usize {
+        self.shared.look(|state| state.weak_senders)
     }
 }
 
@@ -317,6 +376,11 @@ impl<T> Receiver<T> {
     /// How many senders there are.
     pub fn sender_strong_count(&self) -> usize {
         self.shared.look(|state| state.senders)
+    }
+
+    /// How many weak senders there are.
+    pub fn sender_weak_count(&self) -> usize {
+        self.shared.look(|state| state.weak_senders)
     }
 
     /// A receiver of everything that is sent from now on.
@@ -412,6 +476,18 @@ impl<T> Clone for Sender<T> {
     }
 }
 
+impl<T> Clone for WeakSender<T> {
+    fn clone(&self) -> Self {
+        weak(&self.shared)
+    }
+}
+
+impl<T> Drop for WeakSender<T> {
+    fn drop(&mut self) {
+        self.shared.look(|state| state.weak_senders -= 1);
+    }
+}
+
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.shared.change(|state| state.senders -= 1);
@@ -440,12 +516,20 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
+impl<T> fmt::Debug for WeakSender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("broadcast::WeakSender")
+    }
+}
+
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad("broadcast::Receiver")
     }
 }
 
+impl<T> std::panic::UnwindSafe for WeakSender<T> {}
+impl<T> std::panic::RefUnwindSafe for WeakSender<T> {}
 impl<T> std::panic::UnwindSafe for Sender<T> {}
 impl<T> std::panic::RefUnwindSafe for Sender<T> {}
 impl<T> std::panic::UnwindSafe for Receiver<T> {}

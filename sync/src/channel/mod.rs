@@ -14,7 +14,8 @@
 //! both mixed. When all senders are gone, what is buffered is still received;
 //! when all receivers are gone, sends fail and hand the message back. Waiting
 //! sends and receives are cancellation points; a cancelled receive loses no
-//! message, a cancelled send drops its own.
+//! message, a cancelled send drops its own. If dropping a buffered message panics,
+//! the others are dropped all the same (crossbeam-channel leaks them).
 //!
 //! ```
 //! # use lisle_sync::__facade as lisle;
@@ -157,7 +158,7 @@ pub fn tick(interval: Duration) -> Receiver<Instant> {
 /// use lisle::channel::{TryRecvError, never};
 /// assert_eq!(never::<u8>().try_recv(), Err(TryRecvError::Empty));
 /// ```
-pub fn never<T>() -> Receiver<T> {
+pub const fn never<T>() -> Receiver<T> {
     Receiver {
         source: Source::Never,
     }

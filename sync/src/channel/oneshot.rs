@@ -43,18 +43,50 @@ impl<T> State<T> {
             None => (self.sent || self.closed).then_some(Err(RecvError)),
         }
     }
+
+    fn is_closed(&mut self) -> Option<()> {
+        self.closed.then_some(())
+    }
+}
+
+/// What both ends have: the state, and where a task waits for it.
+struct End<T> {
+    shared: Arc<Signal<State<T>>>,
+    /// Boxed, so that the end can be moved while it waits.
+    place: Option<Pin<Box<Place>>>,
+}
+
+impl<T> End<T> {
+    fn poll<R>(
+        &mut self,
+        context: &Context<'_>,
+        found: impl FnOnce(&mut State<T>) -> Option<R>,
+    ) -> Poll<R> {
+        let place = self.place.get_or_insert_with(|| Box::pin(Place::new()));
+        // SAFETY: nothing is moved out of the place.
+        let place = unsafe { place.as_mut().get_unchecked_mut() };
+        // SAFETY: the place is boxed, and whoever drops the end leaves the list.
+        unsafe { self.shared.poll(place, context, found) }
+    }
+
+    /// To be called before the end is dropped: what that changes is no news to itself.
+    fn leave(&mut self) {
+        if let Some(place) = &mut self.place {
+            // SAFETY: nothing is moved out of the place.
+            self.shared
+                .leave(unsafe { place.as_mut().get_unchecked_mut() });
+        }
+    }
 }
 
 /// The sending end; see the [module](self).
-pub struct Sender<T> {
-    shared: Arc<Signal<State<T>>>,
-}
+pub struct Sender<T>(End<T>);
 
-/// The receiving end; see the [module](self). Awaiting it receives the message.
+/// The receiving end; see the [module](self). Awaiting it receives the message; to
+/// await it again panics.
 pub struct Receiver<T> {
-    shared: Arc<Signal<State<T>>>,
-    /// Boxed, so that the receiver can be moved while it waits.
-    place: Option<Pin<Box<Place>>>,
+    end: End<T>,
+    terminated: bool,
 }
 
 /// A channel for one message.
@@ -64,11 +96,15 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
         sent: false,
         closed: false,
     }));
-    let sender = Sender {
-        shared: shared.clone(),
+    let end = |shared| End {
+        shared,
+        place: None,
     };
-    let place = None;
-    (sender, Receiver { shared, place })
+    let receiver = Receiver {
+        end: end(shared.clone()),
+        terminated: false,
+    };
+    (Sender(end(shared)), receiver)
 }
 
 impl<T> Sender<T> {
@@ -77,7 +113,7 @@ impl<T> Sender<T> {
     /// # Errors
     /// The message, if the receiver is gone or closed.
     pub fn send(self, message: T) -> Result<(), T> {
-        self.shared.change(|state| {
+        self.0.shared.change(|state| {
             if state.closed {
                 return Err(message);
             }
@@ -89,24 +125,29 @@ impl<T> Sender<T> {
 
     /// Whether the receiver is gone or closed.
     pub fn is_closed(&self) -> bool {
-        self.shared.look(|state| state.closed)
+        self.0.shared.look(|state| state.closed)
     }
 
     /// Waits until the receiver is gone or closed. A cancellation point.
     pub fn closed(&mut self) {
-        let closed = |state: &mut State<T>| state.closed.then_some(());
-        let _ = self.shared.wait(&CLOSING, None, closed);
+        let _ = self.0.shared.wait(&CLOSING, None, State::is_closed);
     }
 
     /// As [`Sender::closed`], for async tasks.
     pub async fn closed_async(&mut self) {
-        self.shared.until(|state| state.closed.then_some(())).await;
+        self.0.shared.until(State::is_closed).await;
+    }
+
+    /// As [`Sender::closed_async`], for a future written by hand.
+    pub fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(context, State::is_closed)
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.shared.change(|state| state.sent = true);
+        self.0.leave();
+        self.0.shared.change(|state| state.sent = true);
     }
 }
 
@@ -116,7 +157,8 @@ impl<T> Receiver<T> {
     /// # Errors
     /// If the sender is gone without having sent.
     pub fn recv(self) -> Result<T, RecvError> {
-        self.shared
+        self.end
+            .shared
             .wait(&RECEIVING, None, State::found)
             .unwrap_or(Err(RecvError))
     }
@@ -146,7 +188,9 @@ impl<T> Receiver<T> {
     }
 
     fn recv_until(&mut self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        match self.shared.wait(&RECEIVING, deadline, State::found) {
+        let found = self.end.shared.wait(&RECEIVING, deadline, State::found);
+        self.terminated |= found.is_ok();
+        match found {
             Ok(Ok(message)) => Ok(message),
             Ok(Err(RecvError)) => Err(RecvTimeoutError::Disconnected),
             Err(_) => Err(RecvTimeoutError::Timeout),
@@ -158,7 +202,9 @@ impl<T> Receiver<T> {
     /// # Errors
     /// If it is not there yet, or will not come.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.shared.look(State::found) {
+        let found = self.end.shared.look(State::found);
+        self.terminated |= found.is_some();
+        match found {
             Some(Ok(message)) => Ok(message),
             Some(Err(RecvError)) => Err(TryRecvError::Disconnected),
             None => Err(TryRecvError::Empty),
@@ -167,12 +213,17 @@ impl<T> Receiver<T> {
 
     /// Whether the message is not there.
     pub fn is_empty(&self) -> bool {
-        self.shared.look(|state| state.message.is_none())
+        self.end.shared.look(|state| state.message.is_none())
+    }
+
+    /// Whether it has received the message, or has said that none will come.
+    pub fn is_terminated(&self) -> bool {
+        self.terminated
     }
 
     /// Prevents a later send. What has been sent can still be received.
     pub fn close(&mut self) {
-        self.shared.change(|state| state.closed = true);
+        self.end.shared.change(|state| state.closed = true);
     }
 }
 
@@ -180,23 +231,17 @@ impl<T> Future for Receiver<T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let place = this.place.get_or_insert_with(|| Box::pin(Place::new()));
-        // SAFETY: nothing is moved out of the place.
-        let place = unsafe { place.as_mut().get_unchecked_mut() };
-        // SAFETY: the place is boxed, and dropping the receiver leaves the list.
-        unsafe { this.shared.poll(place, context, State::found) }
+        assert!(!self.terminated, "called after complete");
+        let polled = self.end.poll(context, State::found);
+        self.terminated = polled.is_ready();
+        polled
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        if let Some(place) = &mut self.place {
-            // SAFETY: nothing is moved out of the place.
-            self.shared
-                .leave(unsafe { place.as_mut().get_unchecked_mut() });
-        }
-        let message = self.shared.change(|state| {
+        self.end.leave();
+        let message = self.end.shared.change(|state| {
             state.closed = true;
             state.message.take()
         });
