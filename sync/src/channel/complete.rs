@@ -47,7 +47,7 @@ impl<T> Turn<'_, T> {
                 if self.state.held[at].met {
                     self.state.tally.received_promised(promise);
                 }
-                self.state.held.remove(at);
+                self.state.held.swap_remove(at);
                 Claimed::Message(message)
             }
         }
@@ -121,18 +121,29 @@ impl<T> Turn<'_, T> {
 
 impl<T> Core<T> {
     /// Comes for a promised message. `None` if it was never made.
+    pub(super) fn claim(&self, promise: u64) -> Option<T> {
+        loop {
+            let claimed = self.turn().take_promised(promise);
+            match claimed {
+                Claimed::Message(message) => return Some(message),
+                Claimed::Gone => return None,
+                Claimed::NotYet => self.wait_for_promised(promise),
+            }
+        }
+    }
+
+    /// Waits until there is a message under a promise, or never will be.
     #[cold]
     #[inline(never)]
-    pub(super) fn claim(&self, promise: u64) -> Option<T> {
+    fn wait_for_promised(&self, promise: u64) {
         let caller = Caller::new();
         let waiting;
         let wait;
         {
             let mut turn = self.turn_of(&caller);
-            match turn.take_promised(promise) {
-                Claimed::Message(message) => return Some(message),
-                Claimed::Gone => return None,
-                Claimed::NotYet => {}
+            let at = turn.find(promise);
+            if at.is_none_or(|at| turn.state.held[at].message.is_some()) {
+                return;
             }
             // Not cancellable: the sender has been told of the meeting.
             wait = caller
@@ -143,10 +154,6 @@ impl<T> Core<T> {
             turn.set_claimant(promise, &waiting);
         }
         wait.block(None);
-        match self.turn().take_promised(promise) {
-            Claimed::Message(message) => Some(message),
-            Claimed::NotYet | Claimed::Gone => None,
-        }
     }
 
     /// Sends what room, or a receiver, was granted for. If that has gone since, it waits
@@ -191,13 +198,8 @@ impl<T> Core<T> {
                 return;
             };
             if turn.state.has_space() {
-                let held = turn.state.held.remove(at);
-                if let Some(Held {
-                    message: Some(message),
-                    age,
-                    ..
-                }) = held
-                {
+                let Held { message, age, .. } = turn.state.held.swap_remove(at);
+                if let Some(message) = message {
                     turn.give_again(message, age);
                 }
                 return;
@@ -211,9 +213,8 @@ impl<T> Core<T> {
     pub(super) fn withdraw_send(&self, grant: u64) {
         if grant != ROOM {
             let mut turn = self.turn();
-            if let Some(at) = turn.find(grant)
-                && let Some(held) = turn.state.held.remove(at)
-            {
+            if let Some(at) = turn.find(grant) {
+                let held = turn.state.held.swap_remove(at);
                 turn.call(held.claimant);
             }
             return;

@@ -101,7 +101,8 @@ pub(super) struct State<T> {
     spare: Bin<T>,
     /// The largest number if unbounded.
     capacity: usize,
-    pub(super) held: VecDeque<Held<T>>,
+    /// In no order: a promise is looked for by its number.
+    pub(super) held: Vec<Held<T>>,
     last_promise: u64,
     pub(super) grants: usize,
     pub(super) senders: Queue<Ticket>,
@@ -134,7 +135,7 @@ impl<T> State<T> {
     /// Holds a place for a receiver. `age`: what is held had come back.
     fn hold(&mut self, message: Option<T>, age: Option<Age>) -> u64 {
         let promise = self.next_age();
-        self.held.push_back(Held {
+        self.held.push(Held {
             promise,
             age: age.unwrap_or(promise),
             met: message.is_none(),
@@ -412,7 +413,7 @@ impl<T> Turn<'_, T> {
             return Ok(promise);
         }
         waiting.data.granted.set(NONE);
-        let held = self.state.held.pop_back();
+        let held = self.state.held.pop();
         Err(held.and_then(|held| held.message))
     }
 
@@ -480,7 +481,7 @@ impl<T> Turn<'_, T> {
                     if self.grant(waiting, promise) {
                         return Taken::Claim(promise);
                     }
-                    self.state.held.pop_back();
+                    self.state.held.pop();
                 }
             }
         }
@@ -701,7 +702,7 @@ impl<T> Core<T> {
             returned: VecDeque::new(),
             spare: Bin::new(),
             capacity: buffer.bound(capacity),
-            held: VecDeque::new(),
+            held: Vec::new(),
             last_promise: ROOM,
             grants: 0,
             senders: Queue::new(),
@@ -799,7 +800,7 @@ impl<T> Core<T> {
             (state.returned.len(), state.held.len())
         };
         let mut larger = VecDeque::with_capacity((returned * 2).max(FIRST_HELD));
-        let mut wider = VecDeque::with_capacity((held * 2).max(FIRST_HELD));
+        let mut wider = Vec::with_capacity((held * 2).max(FIRST_HELD));
         let mut spare = self.buffer.spare();
         let mut state = self.state.lock();
         if state.returned.capacity() < larger.capacity() {
