@@ -447,7 +447,7 @@ impl<'a> Accept<'a> {
             let index = operation.index();
             if operation.is_disconnected() {
                 // Nobody will call this one.
-                operation.forget();
+                operation.give_up();
                 self.select.remove(index);
                 self.live -= 1;
                 continue;

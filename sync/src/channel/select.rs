@@ -352,10 +352,10 @@ impl<'a> SelectedOperation<'a> {
         self.grant == Grant::Disconnected
     }
 
-    /// Leaves an operation that would fail.
-    pub(super) fn forget(self) {
-        debug_assert!(self.is_disconnected());
-        core::mem::forget(self);
+    /// Leaves the operation; what it held is given back.
+    pub(crate) fn give_up(self) {
+        let operand = self.operand;
+        operand.withdraw(self.into_grant());
     }
 
     fn into_grant(self) -> Grant {

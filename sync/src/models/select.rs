@@ -9,7 +9,9 @@ use lisle_runtime::time;
 
 use super::channel::{KINDS, Message, all, make, message, number, preemptions, send_all};
 use super::unless_cancelled;
-use crate::channel::{Receiver, Select, Sender, bounded, select_biased, unbounded};
+use crate::channel::{
+    Receiver, Select, SelectedOperation, Sender, bounded, select_biased, unbounded,
+};
 
 type End = (Sender<Message>, Receiver<Message>);
 
@@ -336,4 +338,86 @@ fn ready_against_select() {
         assert_eq!(receiver.recv().map(number), Ok(1));
         thread.join().unwrap();
     });
+}
+
+/// Room that two were granted and give up goes to a send that waits for it.
+#[test]
+fn rooms_given_up_against_send() {
+    let seen = outcomes(Some(2), || {
+        let (sender, receiver): End = make(Some(2));
+        let selecting = [(); 2].map(|()| {
+            let sender = sender.clone();
+            spawn(move || {
+                let mut select = Select::new_biased();
+                select.send(&sender);
+                select.try_select().map(SelectedOperation::give_up).is_ok()
+            })
+        });
+        send_all(&sender, 1..=2);
+        let granted = selecting.map(|thread| thread.join().unwrap());
+        assert!(sender.try_send(message(3)).is_err(), "it is full");
+        drop(sender);
+        assert_eq!(all(&receiver), [1, 2]);
+        granted.into_iter().filter(|granted| *granted).count()
+    });
+    assert_eq!(Vec::from_iter(seen), [0, 1, 2]);
+}
+
+/// Messages that two were promised and give up are received after all, each once, and
+/// in their order by whoever comes when both are back.
+#[test]
+fn messages_given_up_against_recv() {
+    let seen = outcomes(Some(2), || {
+        let (sender, receiver): End = make(None);
+        send_all(&sender, 1..=2);
+        let selecting = [(); 2].map(|()| {
+            let receiver = receiver.clone();
+            spawn(move || {
+                let mut select = Select::new_biased();
+                select.recv(&receiver);
+                let selected = select.try_select();
+                selected.map(SelectedOperation::give_up).is_ok()
+            })
+        });
+        let first = receiver.try_recv().map(number).ok();
+        let promised = selecting.map(|thread| thread.join().unwrap());
+        drop(sender);
+        let rest = all(&receiver);
+        match first {
+            Some(first) => assert_eq!(rest, [3 - first]),
+            None => {
+                assert_eq!(promised, [true; 2]);
+                assert_eq!(rest, [1, 2]);
+            }
+        }
+        first
+    });
+    assert!(seen.contains(&Some(1)) && seen.contains(&Some(2)));
+}
+
+/// A receiver meets two senders in turn that give up before they have made their
+/// messages: it goes on to the next, and nothing is left of them.
+#[test]
+fn meetings_given_up_against_recv() {
+    let seen = outcomes(Some(2), || {
+        let (sender, receiver): End = bounded(0);
+        let give_up = |sender: &Sender<Message>| {
+            let mut select = Select::new_biased();
+            select.send(sender);
+            let selected = select.select_deadline(soon());
+            selected.map(SelectedOperation::give_up).is_ok()
+        };
+        let other = sender.clone();
+        let one = spawn(move || give_up(&other));
+        let two = spawn(move || {
+            let met = give_up(&sender);
+            send_all(&sender, [1]);
+            met
+        });
+        assert_eq!(receiver.recv().map(number), Ok(1));
+        let met = [one, two].map(|thread| thread.join().unwrap());
+        assert!(receiver.try_recv().is_err());
+        met
+    });
+    assert_eq!(seen.len(), 4);
 }

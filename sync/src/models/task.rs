@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use lisle_lwp::explore::{model, outcomes};
+use lisle_lwp::shim::{AtomicUsize, Ordering};
 use lisle_runtime::thread::{self, Thread, spawn};
 
-use super::channel::{KINDS, all, make, message, number, preemptions, send_all};
-use crate::channel::{bounded, select_biased};
+use super::channel::{KINDS, Message, all, make, message, number, preemptions, send_all};
+use crate::channel::{Receiver, bounded, select_biased};
 
 /// Unparks the thread that polls.
 struct Unpark(Thread);
@@ -139,4 +140,69 @@ fn dropped_send_against_recv() {
         received
     });
     assert_eq!(seen.len(), 2);
+}
+
+/// A receive that waits, to be dropped anywhere.
+fn offer(receiver: &Receiver<Message>) -> Pin<Box<impl Future + Send + use<>>> {
+    let receiver = receiver.clone();
+    let mut offer = Box::pin(async move { receiver.recv_async().await });
+    assert!(poll(offer.as_mut(), Waker::noop()).is_pending());
+    offer
+}
+
+/// Two futures that wait are dropped while a send takes one of them for its receiver:
+/// the message stays, nothing else does.
+#[test]
+fn two_dropped_receives_against_send() {
+    for kind in KINDS {
+        let seen = outcomes(preemptions(kind, 3), move || {
+            let (sender, receiver) = make(kind);
+            let dropping = [(); 2].map(|()| {
+                let offer = offer(&receiver);
+                spawn(move || drop(offer))
+            });
+            let sent = sender.try_send(message(1)).is_ok();
+            dropping
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+            assert_eq!(receiver.try_recv().map(number).ok(), sent.then_some(1));
+            let next = sender.try_send(message(2)).is_ok();
+            assert_eq!(next, kind != Some(0), "nobody waits");
+            sent
+        });
+        assert!(seen.contains(&true));
+        assert_eq!(seen.len(), if kind == Some(0) { 2 } else { 1 });
+    }
+}
+
+/// Two futures that were promised a message each are dropped while somebody waits for
+/// one: each comes once, and in their order if both are back.
+#[test]
+fn two_dropped_promises_against_recv() {
+    for kind in [None, Some(2), Some(0)] {
+        let seen = outcomes(preemptions(kind, 3), move || {
+            let (sender, receiver) = make(kind);
+            let promised = [(); 2].map(|()| offer(&receiver));
+            send_all(&sender, 1..=2);
+            let back = Arc::new(AtomicUsize::new(0));
+            let dropping = promised.map(|promised| {
+                let back = back.clone();
+                spawn(move || {
+                    drop(promised);
+                    // Release: pairs with the Acquire below.
+                    back.fetch_add(1, Ordering::Release);
+                })
+            });
+            let both = back.load(Ordering::Acquire) == 2;
+            let first = receiver.recv().map(number).unwrap();
+            assert!(first == 1 || !both);
+            dropping
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+            assert_eq!(receiver.try_recv().map(number).ok(), Some(3 - first));
+            (both, first)
+        });
+        let expected = [(false, 1), (false, 2), (true, 1)];
+        assert_eq!(Vec::from_iter(seen), expected, "{kind:?}");
+    }
 }
