@@ -92,7 +92,7 @@ impl Unwinder {
                 if passes && self.pauses > 0 {
                     self.pauses -= 1;
                     attempts = 0..ATTEMPTS;
-                    std::thread::sleep(PAUSE);
+                    pause();
                 }
                 continue;
             }
@@ -165,6 +165,12 @@ impl Unwinder {
             }
         }
     }
+}
+
+/// There is room to unwind on kernel threads only, so no LWP stands still.
+#[allow(clippy::disallowed_methods)]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 /// Whether it runs, as far as can be seen; or waits with a kernel thread of its own.
