@@ -132,14 +132,17 @@ fn the_error_number_over_every_kind_of_wait() {
         .map(|n| {
             let body = move || {
                 let before = switches();
-                // SAFETY: the calling thread's own word.
-                unsafe { *libc::__errno_location() = n };
                 for round in 0..many(100) {
+                    // To make a thread is not to wait, and may change the number, as std's
+                    // may: the system's call is made for it.
+                    let child = (round % 4 == 3).then(|| thread::spawn(thread::yield_now));
+                    // SAFETY: the calling thread's own word.
+                    unsafe { *libc::__errno_location() = n };
                     match round % 4 {
                         0 => thread::yield_now(),
                         1 => thread::sleep(std::time::Duration::from_micros(20)),
                         2 => thread::park_timeout(std::time::Duration::from_micros(20)),
-                        _ => thread::spawn(thread::yield_now).join().unwrap(),
+                        _ => child.unwrap().join().unwrap(),
                     }
                     // SAFETY: as above.
                     assert_eq!(unsafe { *libc::__errno_location() }, n, "round {round}");
