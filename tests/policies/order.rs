@@ -7,13 +7,17 @@ use std::time::Duration;
 use lisle::Runtime;
 use lisle::policy::{Policy, PolicyKind, Priority, ReadyList, ReadyThread, RoundRobin};
 use lisle::thread::{self, Builder};
+use lisle::upcall::Source;
 
 use crate::support::{Log, child, end, on, spawn, watchdog};
 
+/// Without upcalls: an LWP that goes on without a thread whose kernel thread has lost the
+/// processor picks others meanwhile.
 fn runtime(policy: PolicyKind, lwps: usize) -> Runtime {
     Runtime::builder()
         .lwps(lwps)
         .policy(policy)
+        .upcalls(Source::Off)
         .build()
         .unwrap()
 }
