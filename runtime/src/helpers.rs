@@ -295,9 +295,7 @@ impl<T> Answer<T> {
             let mut state = self.state.lock();
             if let Some(value) = state.value.take() {
                 drop(state);
-                if wait.abandon() == Some(Outcome::Cancelled) {
-                    cancel::deliver();
-                }
+                let _ = wait.abandon();
                 return Ok(value);
             }
             // SAFETY: removed below, before the frame goes, unless popped.

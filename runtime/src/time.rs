@@ -46,12 +46,12 @@ pub fn sleep_until(deadline: Instant) {
 }
 
 /// Runs `body`, in which `thread` waits, with a deadline set that fires `key`.
-pub(crate) fn with_timer(
+pub(crate) fn with_timer<R>(
     thread: &'static Tcb,
     deadline: Instant,
     key: WaitKey,
-    body: impl FnOnce(),
-) {
+    body: impl FnOnce() -> R,
+) -> R {
     // SAFETY: a runtime outlives its threads.
     let shared = unsafe { &*thread.shared.load(Ordering::Relaxed) };
     // SAFETY: LWPs outlive what they run.
@@ -74,7 +74,8 @@ pub(crate) fn with_timer(
         // deadline only if it looks again.
         shared.announce();
     }
-    body();
+    let result = body();
     let _entry = crate::Entry::new();
     timers.remove(&timer);
+    result
 }

@@ -92,7 +92,7 @@ impl Unwinder {
                 if passes && self.pauses > 0 {
                     self.pauses -= 1;
                     attempts = 0..ATTEMPTS;
-                    pause();
+                    crate::runtime::nap(PAUSE);
                 }
                 continue;
             }
@@ -167,21 +167,14 @@ impl Unwinder {
     }
 }
 
-/// There is room to unwind on kernel threads only, so no LWP stands still.
-#[allow(clippy::disallowed_methods)]
-fn pause() {
-    std::thread::sleep(PAUSE);
-}
-
 /// Whether it runs, as far as can be seen; or waits with a kernel thread of its own.
 fn runs(thread: &'static Tcb) -> bool {
     !thread.is_user() || ThreadInfo::of(thread).state == State::Running
 }
 
-/// Whether it waits or is suspended, as far as can be seen.
+/// Whether it waits, or is about to, or is suspended, as far as can be seen.
 fn waits(thread: &'static Tcb) -> bool {
-    let state = ThreadInfo::of(thread).state;
-    matches!(state, State::Waiting { .. } | State::Suspended)
+    thread.wait.has_begun() || ThreadInfo::of(thread).state == State::Suspended
 }
 
 /// `link`: where the function returns to that has called nothing, on processors with a register

@@ -165,9 +165,7 @@ impl Notice {
             let mut state = self.state.lock();
             if std::mem::take(&mut state.woken) {
                 drop(state);
-                if wait.abandon() == Some(Outcome::Cancelled) {
-                    cancel::deliver();
-                }
+                let _ = wait.abandon();
                 return true;
             }
             // SAFETY: removed below, before the frame goes, unless popped.

@@ -326,9 +326,7 @@ impl<T: AsFd> Source<T> {
             let mut waiting = side.lock();
             if side.seen() != seen {
                 drop(waiting);
-                if wait.abandon() == Some(Outcome::Cancelled) {
-                    cancel::deliver();
-                }
+                let _ = wait.abandon();
                 return Ok(());
             }
             // SAFETY: removed below, before the frame goes, unless popped.

@@ -110,12 +110,13 @@ pub enum What {
         /// How it ends.
         outcome: Outcome,
     },
-    /// The thread leaves another one, which does not wait for it, a token.
+    /// The thread leaves another one, which does not wait for it or is yet to be parked, a
+    /// token.
     Token {
         /// Whom.
         target: u64,
     },
-    /// The thread finds a token and does not wait.
+    /// The thread finds a token, and does not wait or was not parked.
     Took,
     /// The thread makes another one.
     Spawn {

@@ -274,12 +274,13 @@ pub(crate) fn woke(whom: u64, epoch: u64, outcome: Outcome) {
     note_words(Code::Wake, [with_outcome(whom, outcome), epoch]);
 }
 
-/// The calling thread leaves a token with a thread that does not wait for it.
+/// The calling thread leaves a token with a thread that does not wait for it, or is yet to be
+/// parked.
 pub(crate) fn left_token(whom: u64) {
     note_words(Code::Token, [whom]);
 }
 
-/// The calling thread finds a token.
+/// The calling thread has found a token.
 pub(crate) fn took_token() {
     note_words(Code::Took, []);
 }

@@ -460,9 +460,22 @@ impl Wait {
         if deadline.is_none() && !self.thread.wait.sleeps() {
             let thread = self.thread;
             crate::sched::prepare_park(thread).go();
-            return thread.wait.outcome().unwrap_or(Outcome::Abandoned);
+            let outcome = thread.wait.outcome().unwrap_or(Outcome::Abandoned);
+            if outcome == Outcome::Cancelled {
+                self.tell_of_cancel();
+            }
+            return outcome;
         }
         self.block_otherwise(deadline)
+    }
+
+    /// Nobody else has told, if the cancel was there before the thread was parked.
+    #[cfg(not(lisle_loom))]
+    #[cold]
+    fn tell_of_cancel(&self) {
+        if trace::is_on() {
+            trace::resumed(self.epoch(), Outcome::Cancelled);
+        }
     }
 
     #[inline(never)]
@@ -477,6 +490,7 @@ impl Wait {
         if self.thread.is_user() {
             return self.block_user_thread(deadline);
         }
+        let _ = self.lie_down(deadline);
         self.sleep(deadline)
     }
 
@@ -488,23 +502,27 @@ impl Wait {
         if !thread.wait.sleeps() {
             let deadline = deadline.expect("without one, `block` parks");
             with_timer(thread, deadline, key, || prepare_park(thread).go());
-        } else if !handover::detach(thread) {
-            // The system refuses another kernel thread: the LWP waits too.
-            return self.sleep(deadline);
-        } else if let Some(deadline) = deadline {
-            // The LWP goes on without us, and its runtime's clock counts.
-            with_timer(thread, deadline, key, || {
-                let _ = self.sleep(None);
-            });
-        } else {
-            return self.sleep(None);
+            let outcome = thread.wait.outcome();
+            let outcome = outcome.expect("a thread goes on only when its wait is over");
+            if outcome == Outcome::Cancelled {
+                self.tell_of_cancel();
+            }
+            return outcome;
         }
-        let outcome = thread.wait.outcome();
-        outcome.expect("a thread goes on only when its wait is over")
+        // First, so that nothing is done for a wait that is over already.
+        if !self.lie_down(deadline) || !handover::detach(thread) {
+            // Or the system refuses another kernel thread: the LWP waits too.
+            return self.sleep(deadline);
+        }
+        // The LWP goes on without us, and its runtime's clock counts.
+        match deadline {
+            Some(deadline) => with_timer(thread, deadline, key, || self.sleep(None)),
+            None => self.sleep(None),
+        }
     }
 
-    /// Waits on the sleeper.
-    fn sleep(self, deadline: Option<Instant>) -> Outcome {
+    /// Says that it waits on its sleeper. `false`: the wait is over.
+    fn lie_down(&self, deadline: Option<Instant>) -> bool {
         let thread = self.thread;
         #[cfg(not(lisle_loom))]
         {
@@ -516,7 +534,12 @@ impl Wait {
         if trace::is_on() {
             trace::parked(thread);
         }
-        let _ = thread.wait.commit();
+        thread.wait.commit()
+    }
+
+    /// Waits on the sleeper, where it has lain down.
+    fn sleep(self, deadline: Option<Instant>) -> Outcome {
+        let thread = self.thread;
         loop {
             if let Some(outcome) = thread.wait.outcome() {
                 if trace::is_on() {

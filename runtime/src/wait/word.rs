@@ -12,7 +12,7 @@
 //! | phase | meaning |
 //! |---|---|
 //! | `RUNNING` | has never waited |
-//! | `PARKED` | its context is saved: whoever resolves it must make it ready |
+//! | `PARKED` | whoever resolves it must make it ready: its context is saved; or it `SLEEPS`, and must be woken |
 //! | `WOKEN`, `TOOK`, `TIMED_OUT`, `CANCELLED`, `ABANDONED` | how the last wait ended; running again |
 //!
 //! The epoch counts waits, so a [`WaitKey`](super::WaitKey) kept too long
@@ -30,7 +30,8 @@
 //!
 //! *A wait begins without a word to anybody*: `arm` notes, for the thread itself and
 //! whoever commits for it, what the word is to be when it is parked. The key names the
-//! epoch after the word's. So there are three cases for who resolves an epoch:
+//! epoch after that which the word has then. So there are three cases for who resolves an
+//! epoch:
 //!
 //! | the word's epoch | the wait | `resolve` |
 //! |---|---|---|
@@ -146,6 +147,7 @@ pub enum Resolution {
 
 /// See the module documentation.
 #[derive(Debug)]
+#[repr(C)] // a debugger reads the first: see `debug/layout.rs`
 pub struct WaitWord {
     word: AtomicU64,
     /// What the word is to be, but for what survives, when the wait that began last is
@@ -368,7 +370,15 @@ impl WaitWord {
         is_parked(word).then_some(epoch_of(word))
     }
 
-    /// Whether the thread is waiting, as far as a bystander can tell.
+    /// Whether a wait has begun that lasts, as far as a bystander can tell.
+    #[cfg(all(feature = "backtrace", not(lisle_loom)))]
+    pub fn has_begun(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        is_parked(word) || !is_same_epoch(word, self.begun.load(Ordering::Relaxed))
+    }
+
+    /// Whether the thread waits and has said so, as far as a bystander can tell: not while it
+    /// is on its way.
     pub fn is_waiting(&self) -> bool {
         is_parked(self.word.load(Ordering::Relaxed))
     }

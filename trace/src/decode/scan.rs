@@ -49,6 +49,11 @@ impl Thread {
                     first_wait = first_wait.or(Some(epoch));
                     self.behalf.remove(&epoch)
                 }
+                // Of a wait that is not told of: it had begun.
+                What::Resume { epoch, .. } => {
+                    first_wait = first_wait.or(Some(epoch + 1));
+                    None
+                }
                 _ => None,
             };
             sorted.push(item);
@@ -58,7 +63,7 @@ impl Thread {
         // ended before the thread, which had begun to wait, could tell.
         let had_begun = |epoch: u64, turn: i64| match (first_wait, first_turn) {
             (Some(first), _) => epoch < first,
-            // It has gone on since: that was a switch.
+            // It has gone on since: that was a switch, if not told of as a `Resume`.
             (None, Some(first)) => turn < first,
             (None, None) => true,
         };
@@ -240,6 +245,8 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use lisle_runtime::wait::Outcome;
+
     use super::*;
 
     fn item(turn: i64, what: What) -> Item {
@@ -303,6 +310,15 @@ mod tests {
         let items = vec![item(8, What::Switch)];
         assert_eq!(sorted(items, vec![received(7, 3)]), [-3, 0]);
         assert_eq!(sorted(Vec::new(), vec![received(7, 3)]), [-3]);
+    }
+
+    #[test]
+    fn waits_of_kernel_threads_from_before_the_recording_come_first() {
+        let (epoch, outcome) = (3, Outcome::Woken);
+        let items = vec![item(0, What::Resume { epoch, outcome })];
+        assert_eq!(sorted(items, vec![received(0, 3)]), [-3, 0]);
+        let items = vec![item(0, What::Resume { epoch, outcome })];
+        assert_eq!(sorted(items, vec![received(0, 4)]), [0, -4]);
     }
 
     #[test]
