@@ -175,30 +175,25 @@ fn a_stream_survives_its_runtime() {
     let (mut near, mut far) = UnixStream::pair().unwrap();
     near.set_read_timeout(Some(LONG)).unwrap();
     let rt = runtime(1);
-    let mut near = on(&rt, move || {
-        let mut byte = [0];
-        // It has to wait, so the stream belongs to this runtime from now on.
-        let writer = child(move || {
-            thread::sleep(Duration::from_millis(1));
-            far.write_all(b"!!").unwrap();
-            far
-        });
-        near.read_exact(&mut byte).unwrap();
-        (near, writer.join().unwrap())
-    })
-    .join()
-    .unwrap();
+    let reader = on(&rt, move || {
+        near.read_exact(&mut [0]).unwrap();
+        near
+    });
+    // It has to wait, so the stream belongs to this runtime from now on.
+    until_waiting(reader.thread(), "readable descriptor");
+    far.write_all(b"!!").unwrap();
+    let mut near = reader.join().unwrap();
     end(rt);
     let mut byte = [0];
-    near.0.read_exact(&mut byte).unwrap();
-    let error = near.0.read(&mut byte).unwrap_err();
+    near.read_exact(&mut byte).unwrap();
+    let error = near.read(&mut byte).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Other, "{error}");
-    near.1.write_all(b"?").unwrap();
+    far.write_all(b"?").unwrap();
     // What need not wait works.
-    assert_eq!(near.0.read(&mut byte).unwrap(), 1);
+    assert_eq!(near.read(&mut byte).unwrap(), 1);
     // And as std's it is anybody's again.
-    let anybodys = std::os::unix::net::UnixStream::try_from(near.0).unwrap();
+    let anybodys = std::os::unix::net::UnixStream::try_from(near).unwrap();
     let mut again = UnixStream::from_std(anybodys).unwrap();
-    near.1.write_all(b"?").unwrap();
+    far.write_all(b"?").unwrap();
     assert_eq!(again.read(&mut byte).unwrap(), 1);
 }
