@@ -94,7 +94,8 @@ pub enum What {
         /// Counts the thread's waits.
         epoch: u64,
     },
-    /// The thread, which has a kernel thread of its own, goes on.
+    /// The thread goes on: one that has a kernel thread of its own, or one whose wait a cancel
+    /// ended, which nobody else tells of if it came before the thread was parked.
     Resume {
         /// Which wait has ended.
         epoch: u64,

@@ -256,8 +256,8 @@ pub(crate) fn over_at_once(me: &Tcb, epoch: u64, outcome: Outcome) {
     resumed(epoch, outcome);
 }
 
-/// The calling thread, which has a kernel thread of its own, has waited. It may have
-/// ended the wait itself, because its deadline passed.
+/// The calling thread, which has a kernel thread of its own or was cancelled, has waited. It
+/// may have ended the wait itself, because its deadline passed.
 pub(crate) fn resumed(epoch: u64, outcome: Outcome) {
     note_words(Code::Resume, [with_outcome(epoch, outcome)]);
 }
