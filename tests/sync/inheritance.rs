@@ -7,6 +7,7 @@ use std::time::Duration;
 use lisle::policy::PolicyKind;
 use lisle::sync::{Mutex, PriorityMutex, TryLockError};
 use lisle::thread::{self, Builder, JoinHandle};
+use lisle::upcall::Source;
 use lisle::{Runtime, cancel};
 
 use super::support::{Log, end, on, runtime, spawn, until_waiting, watchdog};
@@ -17,9 +18,11 @@ const MIDDLE: u8 = 20;
 const HIGH: u8 = 30;
 const TOP: u8 = 40;
 
+/// One LWP, that nobody takes: else whoever is ready goes on beside one that is held up.
 fn prioritized() -> Runtime {
     Runtime::builder()
         .lwps(1)
+        .upcalls(Source::Off)
         .policy(PolicyKind::Priority)
         .build()
         .unwrap()
