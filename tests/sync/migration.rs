@@ -158,25 +158,31 @@ fn full_light_and_kernel_threads_share_everything() {
         let shared = shared.clone();
         move || visit(&shared, rounds)
     };
-    // More than there are LWPs, so that one of them at least has to give way.
-    let preempted = Arc::new(AtomicBool::new(false));
-    let hogs = [(); 3].map(|()| {
-        let preempted = preempted.clone();
-        let computes_on = move || {
-            while !preempted.load(Ordering::Relaxed) {
-                hog(Duration::from_micros(100));
+    // Hogs, more than there are LWPs, so that one of them at least has to give way; and one that
+    // blocks until somebody has looked.
+    let seen = Arc::new(AtomicBool::new(false));
+    let deeds = [|| hog(Duration::from_micros(100)); 3].map(|deed| deed as fn());
+    let others = deeds.into_iter().chain([nap as fn()]).map(|deed| {
+        let seen = seen.clone();
+        let goes_on = move || {
+            while !seen.load(Ordering::Relaxed) {
+                deed();
             }
         };
-        Builder::new().on(&rt).spawn(computes_on).unwrap()
+        Builder::new().on(&rt).spawn(goes_on).unwrap()
     });
+    let others: Vec<_> = others.collect();
     let full = [(); OF_EACH].map(|()| Builder::new().on(&rt).spawn(work()).unwrap());
     let light = [(); OF_EACH].map(|()| on(&rt, work()));
     let kernel = [(); OF_EACH].map(|()| std::thread::spawn(work()));
-    until(|| rt.upcalls().preempted > 0);
-    preempted.store(true, Ordering::Relaxed);
+    until(|| {
+        let upcalls = rt.upcalls();
+        upcalls.preempted > 0 && upcalls.blocked > 0
+    });
+    seen.store(true, Ordering::Relaxed);
     full.into_iter()
         .chain(light)
-        .chain(hogs)
+        .chain(others)
         .for_each(|thread| thread.join().unwrap());
     kernel.into_iter().for_each(|thread| thread.join().unwrap());
     let all = 3 * OF_EACH * rounds;
@@ -194,6 +200,5 @@ fn full_light_and_kernel_threads_share_everything() {
     let alone = shared.alone.each_ref().map(|n| *n.try_lock().unwrap());
     assert_eq!(alone, [all; 2]);
     assert!(shared.path.try_perform("take", || ()).is_none());
-    assert!(rt.upcalls().blocked > 0, "nobody blocked");
     end(rt);
 }
