@@ -7,8 +7,8 @@ use lisle::sync::Semaphore;
 use lisle::thread::{self, Thread};
 use lisle::{Runtime, join};
 
-use crate::full;
 use crate::support::{Log, end, runtime, until, until_waiting, watchdog};
+use crate::{full, steady};
 
 struct OnDrop<F: FnMut()>(F);
 
@@ -125,7 +125,7 @@ fn a_cancel_in_the_first_closure_waits_for_the_second() {
 #[test]
 fn a_cancelled_caller_runs_both_to_their_cancellation_points() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = steady(1);
     let log = Log::new();
     let noted = log.clone();
     let thread = full(&rt, move || {

@@ -10,7 +10,7 @@ use lisle::thread::ThreadId;
 use lisle::{jobs, join, thread};
 
 use crate::support::{Log, end, many, runtime, until_waiting, watchdog};
-use crate::{everywhere, full, give_occasion};
+use crate::{everywhere, full, give_occasion, steady};
 
 thread_local! {
     static OWN: Cell<u32> = const { Cell::new(0) };
@@ -58,7 +58,7 @@ fn what_a_waiting_thread_has_noted_runs_on_a_full_thread() {
 #[test]
 fn nothing_is_taken_where_nobody_is_idle() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = steady(1);
     let body = || {
         let me = thread::current().id();
         fn tree(depth: u32) -> HashSet<ThreadId> {
@@ -69,7 +69,6 @@ fn nothing_is_taken_where_nobody_is_idle() {
             a.extend(b);
             a
         }
-        // Soon done: an LWP whose thread computes on goes on without it.
         assert_eq!(tree(5), HashSet::from([me]));
     };
     full(&rt, body).join().unwrap();
@@ -123,7 +122,7 @@ fn the_default_runtime_takes_from_a_kernel_thread() {
 #[test]
 fn the_oldest_is_taken_first() {
     let _dog = watchdog();
-    let rt = runtime(2);
+    let rt = steady(2);
     let body = || {
         let taken = AtomicU32::new(0);
         let take = |number: u32| {

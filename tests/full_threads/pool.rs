@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lisle::Runtime;
 use lisle::thread::{self, Builder};
+use lisle::upcall::Source;
 
 use super::travel::joined;
 use crate::support::{alone, end, many, runtime, until, watchdog};
@@ -49,7 +50,9 @@ fn thread_locals_persist_from_one_closure_to_the_next() {
     alone(
         "pool::thread_locals_persist_from_one_closure_to_the_next",
         || {
-            let rt = runtime(1);
+            // Without upcalls: each closure has left before the next one is spawned.
+            let rt = Runtime::builder().lwps(1).upcalls(Source::Off);
+            let rt = rt.build().unwrap();
             let all = Builder::new().on(&rt).spawn(|| {
                 let (mut ids, mut std_ids) = (HashSet::new(), HashSet::new());
                 for n in 1..=100 {

@@ -183,7 +183,7 @@ fn a_waiting_thread_says_for_what() {
 #[test]
 fn states_follow_a_life() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = crate::steady();
     let states = on(&rt, || {
         let other = child(|| {
             thread::yield_now();

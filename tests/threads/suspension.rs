@@ -12,7 +12,7 @@ use crate::support::{
 #[test]
 fn a_ready_thread_is_held_back() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = crate::steady();
     let log = Log::new();
     let noted = log.clone();
     let boss = on(&rt, move || {

@@ -12,7 +12,7 @@ use crate::support::{Log, child, end, many, on, runtime, until, until_waiting, w
 #[test]
 fn on_one_lwp_yielding_threads_take_turns() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = crate::steady();
     let log = Log::new();
     let noted = log.clone();
     let boss = on(&rt, move || {
@@ -172,7 +172,7 @@ fn sleeping_and_joining_leave_the_token_alone() {
 #[test]
 fn sleepers_wake_in_the_order_of_their_deadlines() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = crate::steady();
     // On a machine that stalls before all are asleep, once more.
     let order = loop {
         let (log, late) = (Log::new(), Arc::new(AtomicBool::new(false)));
