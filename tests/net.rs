@@ -19,7 +19,7 @@ mod unix;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,15 @@ fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
+}
+
+/// An address that is taken, so that nobody comes to listen there, and who has it.
+fn nobody_listens() -> (OwnedFd, SocketAddr) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
+    let taken = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&taken, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = getsockname(&taken).unwrap().try_into().unwrap();
+    (taken, address)
 }
 
 /// Both ends of a connection.
@@ -230,8 +239,7 @@ fn timeouts_are_errors_and_leave_the_stream_usable() {
 fn a_refused_connection_is_an_error() {
     let _dog = watchdog();
     let rt = runtime(1);
-    let (listener, address) = listen();
-    drop(listener);
+    let (_taken, address) = nobody_listens();
     let refused = |outcome: std::io::Result<TcpStream>| outcome.unwrap_err().kind();
     let kind = on(&rt, move || refused(TcpStream::connect(address)));
     assert_eq!(kind.join().unwrap(), ErrorKind::ConnectionRefused);
