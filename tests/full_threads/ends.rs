@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::os::unix::process::ExitStatusExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lisle::Runtime;
@@ -122,8 +122,10 @@ fn destructors_of_pooled_threads_make_threads() {
 }
 
 static HELD: std::sync::Mutex<()> = std::sync::Mutex::new(());
+static WAITS: AtomicBool = AtomicBool::new(false);
 
 fn waits() {
+    WAITS.store(true, Ordering::SeqCst);
     drop(HELD.lock());
 }
 
@@ -136,6 +138,8 @@ fn a_destructor_that_waits_is_a_survivor() {
         let rt = runtime(2);
         let fresh = Builder::new().on(&rt).fresh(true).name("stuck".into());
         let stuck = fresh.spawn(|| at_the_end(waits)).unwrap();
+        // Else it might be stopped before it gets there.
+        until(|| WAITS.load(Ordering::SeqCst));
         let error = rt.shutdown(Duration::from_millis(10)).unwrap_err();
         assert_eq!(error.survivors().len(), 1);
         assert_eq!(error.survivors()[0].name.as_deref(), Some("stuck"));
@@ -156,7 +160,11 @@ fn a_shutdown_does_not_wait_for_ever_for_pooled_threads() {
             let held = HELD.lock();
             let rt = runtime(2);
             let pooled = Builder::new().on(&rt).spawn(|| at_the_end(waits));
-            pooled.unwrap().join().unwrap();
+            let pooled = pooled.unwrap();
+            let id = pooled.thread().id();
+            pooled.join().unwrap();
+            // Its joiner is told before it has left.
+            until(|| thread::list().iter().all(|thread| thread.id != id));
             let begin = Instant::now();
             rt.shutdown(Duration::from_millis(10)).unwrap();
             assert!(begin.elapsed() < Duration::from_secs(20));
