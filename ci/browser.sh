@@ -42,7 +42,7 @@ spacetime=$(target_dir)/release/examples/spacetime
 # A port of the driver's choice.
 chromedriver --port=0 >"$work/driver.log" 2>&1 &
 driver=$!
-for _ in $(seq 100); do
+for _ in $(seq 600); do
     port=$(sed -n 's/^.*started successfully on port \([0-9]*\).*$/\1/p' "$work/driver.log")
     [ -z "$port" ] || break
     sleep 0.1
