@@ -148,10 +148,11 @@ fn yielding_while_unwinding_leaks_no_panic_count() {
             })
         };
         let bystanders = [bystander(), bystander(), bystander()];
-        for n in 0..many(200) {
+        // Each of these yields waits for a processor, beside threads that keep them busy.
+        for n in 0..many(50) {
             let unwinding = on(&rt, move || {
                 unwind_past(n, || {
-                    for _ in 0..10 {
+                    for _ in 0..5 {
                         assert!(panicking());
                         thread::yield_now();
                     }
