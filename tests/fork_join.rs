@@ -17,7 +17,6 @@ mod support;
 mod surroundings;
 
 use lisle::thread::{Builder, JoinHandle};
-use lisle::upcall::Source;
 use lisle::{Runtime, jobs};
 
 /// Spawns a full thread on a runtime.
@@ -27,18 +26,6 @@ where
     T: Send + 'static,
 {
     Builder::new().on(runtime).spawn(f).unwrap()
-}
-
-/// A runtime of LWPs that stay with what they run. With upcalls one goes on without a thread
-/// whose kernel thread blocks or has lost the processor, and takes jobs beside that one.
-fn steady(lwps: usize) -> Runtime {
-    match std::env::var_os("LISLE_TEST_SEED") {
-        Some(_) => support::runtime(lwps),
-        None => {
-            let builder = Runtime::builder().lwps(lwps).upcalls(Source::Off);
-            builder.build().unwrap()
-        }
-    }
 }
 
 /// Does `test` in each place from which one can join: full and light threads, on

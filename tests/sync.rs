@@ -36,10 +36,8 @@ mod support;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use lisle::Runtime;
 use lisle::cancel::Cancelled;
 use lisle::thread::{self, State, Thread};
-use lisle::upcall::Source;
 
 /// A time that no test lives to see.
 const LONG: Duration = Duration::from_secs(1 << 30);
@@ -47,16 +45,6 @@ const LONG: Duration = Duration::from_secs(1 << 30);
 /// Runs the test under many seeds.
 fn under_seeds(test: impl Fn() + Send + Sync + Clone + 'static) {
     support::under_seeds(200, test);
-}
-
-/// One LWP, that nobody takes: what is ready runs when the thread that runs lets it, however long
-/// that one's processor is away.
-fn lone_lwp() -> Runtime {
-    if std::env::var_os("LISLE_TEST_SEED").is_some() {
-        return support::runtime(1);
-    }
-    let builder = Runtime::builder().lwps(1).upcalls(Source::Off);
-    builder.build().unwrap()
 }
 
 fn is_cancelled<T>(outcome: std::thread::Result<T>) -> bool {

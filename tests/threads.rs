@@ -21,18 +21,3 @@ mod suspension;
 mod unwinding;
 #[path = "threads/waiting.rs"]
 mod waiting;
-
-use lisle::Runtime;
-use lisle::upcall::Source;
-
-/// A runtime of one LWP that stays with what it runs. With upcalls it goes on without a thread
-/// whose kernel thread blocks or has lost the processor, and runs others beside that one.
-fn steady() -> Runtime {
-    match std::env::var_os("LISLE_TEST_SEED") {
-        Some(_) => support::runtime(1),
-        None => {
-            let builder = Runtime::builder().lwps(1).upcalls(Source::Off);
-            builder.build().unwrap()
-        }
-    }
-}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lisle::channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, bounded};
 use lisle::{cancel, thread, time};
 
-use super::support::{Log, child, end, on, runtime, until_waiting, watchdog};
+use super::support::{Log, child, end, on, steady, until_waiting, watchdog};
 use super::{
     FLAVOURS, LONG, RECEIVING, SENDING, TICK, WITH_WAITING_SENDS, channel, is_cancelled,
     under_seeds, yield_until_waiting,
@@ -50,7 +50,7 @@ fn a_send_ends_when_its_time_is_up_and_hands_the_message_back() {
 #[test]
 fn a_timeout_beyond_the_clock_is_none() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = steady(1);
     let (sender, receiver) = bounded(0);
     let same = receiver.clone();
     let receiving = on(&rt, move || same.recv_timeout(Duration::MAX));
@@ -67,7 +67,7 @@ fn a_timeout_beyond_the_clock_is_none() {
 #[test]
 fn a_cancelled_receiver_leaves_the_message_to_the_next() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = steady(1);
     for flavour in FLAVOURS {
         let (sender, receiver) = channel(flavour);
         let wait = || {
@@ -94,7 +94,7 @@ fn a_cancelled_receiver_leaves_the_message_to_the_next() {
 #[test]
 fn a_message_that_comes_before_the_cancel_is_received() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = steady(1);
     for flavour in FLAVOURS {
         let (sender, receiver) = channel(flavour);
         let waiter = on(&rt, move || (receiver.recv(), cancel::is_cancelled()));
@@ -114,7 +114,7 @@ fn a_message_that_comes_before_the_cancel_is_received() {
 #[test]
 fn a_cancelled_sender_takes_its_message_along() {
     let _dog = watchdog();
-    let rt = runtime(1);
+    let rt = steady(1);
     for capacity in WITH_WAITING_SENDS {
         let (sender, receiver) = bounded(capacity);
         (0..capacity).for_each(|n| sender.send(n).unwrap());

@@ -7,8 +7,8 @@ use lisle::sync::Semaphore;
 use lisle::thread::{self, Thread};
 use lisle::{Runtime, join};
 
-use crate::support::{Log, end, runtime, until, until_waiting, watchdog};
-use crate::{full, steady};
+use crate::full;
+use crate::support::{Log, end, runtime, steady, until, until_waiting, watchdog};
 
 struct OnDrop<F: FnMut()>(F);
 

@@ -9,8 +9,8 @@ use lisle::sync::Semaphore;
 use lisle::thread::ThreadId;
 use lisle::{jobs, join, thread};
 
-use crate::support::{Log, end, many, runtime, until_waiting, watchdog};
-use crate::{everywhere, full, give_occasion, steady};
+use crate::support::{Log, end, many, runtime, steady, until_waiting, watchdog};
+use crate::{everywhere, full, give_occasion};
 
 thread_local! {
     static OWN: Cell<u32> = const { Cell::new(0) };

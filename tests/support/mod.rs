@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use lisle::policy::PolicyKind;
 use lisle::seeded::Schedules;
 use lisle::thread::{JoinHandle, State, Thread};
+use lisle::upcall::Source;
 use lisle::{Runtime, thread};
 
 /// How long any one test may take. It decides only how soon a hang is reported.
@@ -108,6 +109,17 @@ pub(crate) fn schedules(seed: u64) -> Schedules {
         },
         _ => Schedules::Random,
     }
+}
+
+/// As [`runtime`], but its LWPs stay with the threads that run on them, however long those are held
+/// up: for tests of what runs in which order. (Time for which a virtual machine does not run counts
+/// as used.)
+pub(crate) fn steady(lwps: usize) -> Runtime {
+    if std::env::var_os("LISLE_TEST_SEED").is_some() {
+        return runtime(lwps);
+    }
+    let builder = Runtime::builder().lwps(lwps).upcalls(Source::Off);
+    builder.build().unwrap()
 }
 
 fn policy(seed: u64) -> PolicyKind {

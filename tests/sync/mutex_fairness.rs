@@ -6,8 +6,8 @@ use std::time::Duration;
 use lisle::sync::{Mutex, MutexGuard, RawMutex, TryLockError};
 use lisle::thread::{self, JoinHandle};
 
-use super::support::{Log, child, end, many, on, runtime, until_waiting, watchdog};
-use super::{LONG, is_cancelled, lone_lwp, under_seeds, yield_until_waiting};
+use super::support::{Log, child, end, many, on, runtime, steady, until_waiting, watchdog};
+use super::{LONG, is_cancelled, under_seeds, yield_until_waiting};
 
 const BYPASS: usize = RawMutex::BYPASS as usize;
 const TICK: Duration = Duration::from_millis(1);
@@ -34,7 +34,7 @@ fn bargings(mutex: &Mutex<()>) -> usize {
 #[test]
 fn a_waiter_is_bypassed_so_many_times_and_no_more() {
     let _dog = watchdog();
-    let rt = lone_lwp();
+    let rt = steady(1);
     on(&rt, || {
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::new());
         let guard = mutex.lock().unwrap();
@@ -67,7 +67,7 @@ fn bargings_without_waiters(mutex: &Mutex<()>) -> usize {
 #[test]
 fn a_waiter_far_behind_waits_for_a_bounded_number_of_others() {
     let _dog = watchdog();
-    let rt = lone_lwp();
+    let rt = steady(1);
     on(&rt, || {
         const BEFORE: usize = 4;
         let mutex = Arc::new(Mutex::new(0_usize));
@@ -110,7 +110,7 @@ fn a_waiter_far_behind_waits_for_a_bounded_number_of_others() {
 #[test]
 fn a_waiter_loses_once() {
     let _dog = watchdog();
-    let rt = lone_lwp();
+    let rt = steady(1);
     on(&rt, || {
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::new());
         let guard = mutex.lock().unwrap();
@@ -134,7 +134,7 @@ fn a_waiter_loses_once() {
 #[test]
 fn a_fair_unlock_lets_nobody_in_between() {
     let _dog = watchdog();
-    let rt = lone_lwp();
+    let rt = steady(1);
     on(&rt, || {
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::new());
         let guard = mutex.lock().unwrap();

@@ -11,8 +11,8 @@ use lisle::sync::{
 use lisle::thread::{self, JoinHandle};
 use lisle::upcall::Source;
 
-use super::support::{Log, child, end, many, on, runtime, until_waiting, watchdog};
-use super::{LONG, is_cancelled, lone_lwp, under_seeds, waits_for, yield_until_waiting};
+use super::support::{Log, child, end, many, on, runtime, steady, until_waiting, watchdog};
+use super::{LONG, is_cancelled, under_seeds, waits_for, yield_until_waiting};
 
 const TICK: Duration = Duration::from_millis(1);
 const READ: &str = "read lock";
@@ -169,7 +169,7 @@ fn a_reader_passes_a_waiting_writer_only_where_readers_go_first() {
 #[test]
 fn a_waiter_is_bypassed_so_many_times_and_no_more() {
     let _dog = watchdog();
-    let rt = lone_lwp();
+    let rt = steady(1);
     on(&rt, || {
         let (lock, log) = (Arc::new(RwLock::<u32>::new(0)), Log::new());
         let held = lock.write().unwrap();

@@ -9,8 +9,8 @@ use lisle::sync::{AcquireTimeoutError, Semaphore, SemaphorePermit};
 use lisle::thread::{self, JoinHandle};
 use lisle::time;
 
-use super::support::{child, end, many, on, runtime, until_waiting, watchdog};
-use super::{LONG, is_cancelled, lone_lwp, under_seeds, waits_for, yield_until_waiting};
+use super::support::{child, end, many, on, runtime, steady, until_waiting, watchdog};
+use super::{LONG, is_cancelled, under_seeds, waits_for, yield_until_waiting};
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -221,7 +221,7 @@ fn a_cancel_that_comes_first_leaves_the_permit_to_the_next() {
 #[test]
 fn a_permit_that_comes_first_is_kept_over_a_cancel() {
     let _dog = watchdog();
-    let rt = lone_lwp();
+    let rt = steady(1);
     let permits = Arc::new(Semaphore::new(0));
     let same = permits.clone();
     let waiter = on(&rt, move || {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use lisle::net::TcpListener;
 use lisle::thread::{self, Builder, State};
 
-use crate::support::{child, end, many, message, on, runtime, spawn, until_waiting, watchdog};
+use crate::support::{
+    child, end, many, message, on, runtime, spawn, steady, until_waiting, watchdog,
+};
 
 #[test]
 fn join_returns_the_result() {
@@ -184,7 +186,7 @@ fn a_waiting_thread_says_for_what() {
 #[test]
 fn states_follow_a_life() {
     let _dog = watchdog();
-    let rt = crate::steady();
+    let rt = steady(1);
     let states = on(&rt, || {
         let other = child(|| {
             thread::yield_now();

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use lisle::thread::{self, Builder, State};
 
 use crate::support::{
-    Log, child, end, on, runtime, spawn, until, until_state, until_waiting, watchdog,
+    Log, child, end, on, runtime, spawn, steady, until, until_state, until_waiting, watchdog,
 };
 
 #[test]
 fn a_ready_thread_is_held_back() {
     let _dog = watchdog();
-    let rt = crate::steady();
+    let rt = steady(1);
     let log = Log::new();
     let noted = log.clone();
     let boss = on(&rt, move || {

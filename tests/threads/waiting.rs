@@ -7,12 +7,12 @@ use std::time::Duration;
 use lisle::thread;
 use lisle::time::{now, sleep_until};
 
-use crate::support::{Log, child, end, many, on, runtime, until, until_waiting, watchdog};
+use crate::support::{Log, child, end, many, on, runtime, steady, until, until_waiting, watchdog};
 
 #[test]
 fn on_one_lwp_yielding_threads_take_turns() {
     let _dog = watchdog();
-    let rt = crate::steady();
+    let rt = steady(1);
     let log = Log::new();
     let noted = log.clone();
     let boss = on(&rt, move || {
@@ -172,7 +172,7 @@ fn sleeping_and_joining_leave_the_token_alone() {
 #[test]
 fn sleepers_wake_in_the_order_of_their_deadlines() {
     let _dog = watchdog();
-    let rt = crate::steady();
+    let rt = steady(1);
     // On a machine that stalls before all are asleep, once more.
     let order = loop {
         let (log, late) = (Log::new(), Arc::new(AtomicBool::new(false)));
