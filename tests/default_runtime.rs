@@ -1,10 +1,14 @@
 //! The default runtime can be shut down; another one starts when it is wanted.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod support;
 
 use std::time::Duration;
 
 use lisle::Runtime;
 use lisle::thread::Builder;
+
+use support::{until_waiting, watchdog};
 
 #[test]
 fn it_starts_anew_after_a_shutdown() {
@@ -21,14 +25,14 @@ fn it_starts_anew_after_a_shutdown() {
 
 #[test]
 fn survivors_never_run_again() {
+    let _dog = watchdog();
     for _ in 0..20 {
         let runtime = Runtime::builder().lwps(2).build().unwrap();
         let builder = Builder::new().on(&runtime);
         // SAFETY: as above.
         let parked = unsafe { builder.spawn_light(lisle::thread::park) }.unwrap();
-        while parked.thread().info().switches == 0 {
-            std::thread::yield_now();
-        }
+        // One that is still on its way to the wait would find the token there, and end.
+        until_waiting(parked.thread(), "park");
         let error = runtime.shutdown(Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.survivors().len(), 1);
         parked.thread().unpark();
