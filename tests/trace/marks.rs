@@ -11,13 +11,13 @@ use lisle::{Runtime, thread};
 use lisle_trace::schedule::Marked;
 
 use crate::recording::{alone, spawn};
-use crate::support::{until, watchdog};
+use crate::support::{end, until, watchdog};
 
 /// As often, from whom and by whom as the LWPs have counted.
 #[test]
 fn each_steal_is_a_mark() {
-    let _dog = watchdog();
     let _alone = alone();
+    let _dog = watchdog();
     // An LWP that nobody takes from the thread that it runs.
     let runtime = Runtime::builder().lwps(2).upcalls(Source::Off);
     let runtime = runtime.build().unwrap();
@@ -63,11 +63,11 @@ fn each_steal_is_a_mark() {
 /// As many, of which kind and about whom as the runtime has kept.
 #[test]
 fn each_upcall_is_a_mark() {
-    let _dog = watchdog();
     let _alone = alone();
+    let _dog = watchdog();
     let recording = lisle_trace::record().unwrap();
-    let slice = Duration::from_millis(1);
-    let runtime = Runtime::builder().lwps(1).time_slice(Some(slice));
+    // Only the hog has a slice, so that the reader is left when it waits and not before.
+    let runtime = Runtime::builder().lwps(1).time_slice(None);
     let runtime = runtime.build().unwrap();
     // The only LWP goes on without a thread that waits in the kernel for another one.
     let (mut from, mut to) = std::io::pipe().unwrap();
@@ -83,7 +83,9 @@ fn each_upcall_is_a_mark() {
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicBool::new(false)),
     );
-    let hog = spawn(&runtime, "hog", {
+    let slice = Duration::from_millis(1);
+    let hog = thread::Builder::new().on(&runtime).time_slice(Some(slice));
+    let hog = hog.spawn({
         let (began, free) = (began.clone(), free.clone());
         move || {
             began.store(true, Ordering::Relaxed);
@@ -92,6 +94,7 @@ fn each_upcall_is_a_mark() {
             }
         }
     });
+    let hog = hog.unwrap();
     until(|| began.load(Ordering::Relaxed));
     let other = spawn(&runtime, "other", move || {
         free.store(true, Ordering::Relaxed);
@@ -99,18 +102,10 @@ fn each_upcall_is_a_mark() {
     other.join().unwrap();
     let computes = hog.thread().id().as_u64().get();
     hog.join().unwrap();
-    // An upcall is kept after it has been recorded.
-    until(|| {
-        let counters = runtime.upcalls();
-        let all = counters.added
-            + counters.blocked
-            + counters.preempted
-            + counters.unblocked
-            + counters.retired
-            + counters.over_limit;
-        counters.without_lwp() == 0 && runtime.upcall_log().len() as u64 == all
-    });
-    let log = runtime.upcall_log();
+    // Until they have ended, threads that have been joined may be left and come back once more.
+    let ended = runtime.clone();
+    end(runtime);
+    let log = ended.upcall_log();
     let trace = recording.stop().unwrap();
     let upcall = |mark: &lisle_trace::schedule::Mark| match mark.what {
         Marked::Upcall { kind, thread } => Some((kind as u8, thread)),
