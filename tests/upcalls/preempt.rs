@@ -402,11 +402,9 @@ fn where_a_switch_is_refused_hand_over_serves() {
     let rt = with_signal().preemption_signal(None).build().unwrap();
     let hogs = Hogs::start(&rt, 4, spin);
     hogs.until_all_progress(1);
-    let counters = rt.upcalls();
-    assert!(
-        counters.preempted >= 3 && counters.switched == 0,
-        "{counters:?}"
-    );
+    // One may have been left because it waited for a page.
+    until(|| rt.upcalls().preempted >= 3);
+    assert_eq!(rt.upcalls().switched, 0);
     hogs.stop();
     end(rt);
     let rt = with_signal().build().unwrap();
@@ -426,11 +424,8 @@ fn where_a_switch_is_refused_hand_over_serves() {
         })
         .collect();
     until(|| started.load(Ordering::SeqCst) == 4);
-    let counters = rt.upcalls();
-    assert!(
-        counters.preempted >= 3 && counters.switched == 0,
-        "{counters:?}"
-    );
+    until(|| rt.upcalls().preempted >= 3);
+    assert_eq!(rt.upcalls().switched, 0);
     stop.store(true, Ordering::Relaxed);
     light.into_iter().for_each(|t| t.join().unwrap());
     end(rt);
@@ -567,6 +562,16 @@ fn a_limit_of_cpu_time_is_told_after_a_long_call() {
     end(rt);
 }
 
+/// What the calling kernel thread has used.
+fn cpu_time() -> Duration {
+    // SAFETY: the place is valid.
+    unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+}
+
 /// Two that pass their limits one right after the other are both told of.
 #[test]
 fn limits_of_two_threads_in_turn_are_both_told() {
@@ -575,8 +580,8 @@ fn limits_of_two_threads_in_turn_are_both_told() {
     // So that they give way when they like, and to each other.
     let rt = builder.time_slice(None).build().unwrap();
     let turn = move || {
-        let begin = std::time::Instant::now();
-        while begin.elapsed() < Duration::from_millis(20) {
+        let begin = cpu_time();
+        while cpu_time() - begin < Duration::from_millis(20) {
             std::hint::spin_loop();
         }
         thread::yield_now();
