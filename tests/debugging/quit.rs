@@ -1,20 +1,23 @@
 //! A dump at SIGQUIT.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lisle::signal::dump_on_quit;
 use lisle::thread::{self, Builder};
 
 use crate::support::{in_child, runtime, stderr, until, until_waiting, watchdog};
 
+static KEEPS: AtomicBool = AtomicBool::new(false);
+
 #[inline(never)]
 fn keeps_its_lwp() {
     loop {
-        std::hint::spin_loop();
+        KEEPS.store(true, Ordering::Relaxed);
     }
 }
 
-/// The dump comes although every LWP is kept and the reader is slow, twice, and the
+/// The dump comes although every LWP is kept and the reader is slow, more than once, and the
 /// process goes on.
 #[test]
 fn a_signal_makes_a_dump_of_all_threads() {
@@ -26,8 +29,8 @@ fn a_signal_makes_a_dump_of_all_threads() {
         let parked = Builder::new().on(&rt).name("the parked one".into());
         let parked = parked.spawn(thread::park).unwrap();
         until_waiting(parked.thread(), "park");
-        let keeps = Builder::new().on(&rt).spawn(keeps_its_lwp);
-        until(|| keeps.as_ref().unwrap().thread().info().state == thread::State::Running);
+        let _keeps = Builder::new().on(&rt).spawn(keeps_its_lwp).unwrap();
+        until(|| KEEPS.load(Ordering::Relaxed));
         let (mut reader, writer) = std::io::pipe().unwrap();
         // SAFETY: both are open; what was standard error is put back below.
         let before = unsafe {
@@ -35,17 +38,23 @@ fn a_signal_makes_a_dump_of_all_threads() {
             libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&writer), 2);
             before
         };
-        let mut text = Vec::new();
-        for dumps in 1..=2 {
+        let mut named = 0;
+        while named < 2 {
             // SAFETY: a signal with a handler, to this process.
             unsafe { libc::kill(libc::getpid(), libc::SIGQUIT) };
+            let mut text = Vec::new();
             until(|| {
                 let mut some = [0; 100];
                 let read = reader.read(&mut some).unwrap();
                 text.extend_from_slice(&some[..read]);
                 let text = String::from_utf8_lossy(&text);
-                text.matches("'the parked one': waiting: park").count() == dumps
-                    && text.matches("keeps_its_lwp\n").count() == dumps
+                let Some((_, rest)) = text.split_once("'the parked one': waiting: park") else {
+                    return false;
+                };
+                let is_named = rest.contains("keeps_its_lwp\n");
+                named += usize::from(is_named);
+                // A busy machine may not let it answer in time.
+                is_named || rest.contains("no backtrace: ")
             });
         }
         // SAFETY: as above.
