@@ -21,6 +21,9 @@ use lisle_lwp::sys::fault::{self, Plan, Site};
 
 use support::{many, watchdog};
 
+/// Whatever takes as long hangs.
+const HANGS: Duration = Duration::from_secs(20);
+
 fn light<T: Send + 'static>(
     builder: Builder,
     f: impl FnOnce() -> T + Send + 'static,
@@ -97,7 +100,7 @@ fn echo() -> io::Result<()> {
     let address = listener.local_addr()?;
     let client = light(Builder::new(), move || -> io::Result<()> {
         let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.set_read_timeout(Some(HANGS))?;
         stream.write_all(b"hello")?;
         let mut heard = [0; 5];
         stream.read_exact(&mut heard)?;
@@ -106,7 +109,7 @@ fn echo() -> io::Result<()> {
     })?;
     let server = light(Builder::new(), move || -> io::Result<()> {
         let (mut stream, _) = listener.accept()?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.set_read_timeout(Some(HANGS))?;
         let mut heard = [0; 5];
         stream.read_exact(&mut heard)?;
         stream.write_all(&heard)
@@ -165,7 +168,7 @@ fn scenario() -> io::Result<()> {
         joined(main)
     })();
     // Whatever failed, what was begun ends.
-    runtime.shutdown(Duration::from_secs(20)).unwrap();
+    runtime.shutdown(HANGS).unwrap();
     outcome
 }
 
@@ -186,8 +189,8 @@ fn settled() -> Held {
 
 #[test]
 fn each_site_fails_cleanly() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let before = settled();
     let sites = sites();
     let calls: Vec<_> = sites.iter().map(|site| site.call).collect();
@@ -236,8 +239,8 @@ fn each_site_fails_cleanly() {
 /// The first failure of a kind comes out as the error of the call that met it.
 #[test]
 fn errors_are_the_systems() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let before = settled();
     for call in [Call::Clone, Call::Create] {
         let plan = fault::arm(Plan::always(call));
@@ -264,8 +267,8 @@ fn errors_are_the_systems() {
 /// No memory for stacks: spawning is refused, and works again afterwards.
 #[test]
 fn a_lack_of_stacks_is_an_error() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let before = settled();
     let runtime = Runtime::builder().lwps(1).build().unwrap();
     let dropped = Arc::new(AtomicUsize::new(0));
@@ -293,15 +296,15 @@ fn a_lack_of_stacks_is_an_error() {
     made.into_iter().for_each(|handle| handle.join().unwrap());
     assert_eq!(dropped.load(Ordering::SeqCst), spawned + 1);
     light(builder(), || ()).unwrap().join().unwrap();
-    runtime.shutdown(Duration::from_secs(20)).unwrap();
+    runtime.shutdown(HANGS).unwrap();
     before.assert_again(&"stacks");
 }
 
 /// If no kernel thread can take the LWP over, it waits with the thread.
 #[test]
 fn a_refused_hand_over_waits() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let before = settled();
     for lwps in [1, 2] {
         // Without spares every hand-over needs a new kernel thread.
@@ -313,7 +316,7 @@ fn a_refused_hand_over_waits() {
         }
         assert!(plan.fired() >= 20);
         drop(plan);
-        runtime.shutdown(Duration::from_secs(20)).unwrap();
+        runtime.shutdown(HANGS).unwrap();
     }
     before.assert_again(&"hand-over");
 }
@@ -321,8 +324,8 @@ fn a_refused_hand_over_waits() {
 /// Waits that are interrupted time and again still end as they should.
 #[test]
 fn interruptions_are_overcome() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let before = settled();
     let interrupted = [Call::FutexWait, Call::Wait, Call::Read, Call::Write];
     for seed in 0..many(20) as u64 {
@@ -337,8 +340,8 @@ fn interruptions_are_overcome() {
 /// Everything may fail at any time.
 #[test]
 fn a_random_storm_leaves_nothing_behind() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let before = settled();
     let all = [
         Call::Mmap,

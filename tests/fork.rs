@@ -79,8 +79,8 @@ fn waiting_works() {
 
 #[test]
 fn a_child_of_a_kernel_thread() {
-    let _dog = watchdog();
     let _fork = exclusive();
+    let _dog = watchdog();
     let rt = runtime(2);
     let parked = on(&rt, || {
         thread::park();
@@ -128,8 +128,8 @@ fn a_child_of_a_kernel_thread() {
 
 #[test]
 fn a_child_of_a_light_thread() {
-    let _dog = watchdog();
     let _fork = exclusive();
+    let _dog = watchdog();
     for lwps in [1, 2] {
         let rt = runtime(lwps);
         let sibling = on(&rt, thread::park);
@@ -151,8 +151,8 @@ fn a_child_of_a_light_thread() {
 /// In the child the light thread is the whole process: it ends with it.
 #[test]
 fn a_light_thread_that_returns_in_the_child_ends_it() {
-    let _dog = watchdog();
     let _fork = exclusive();
+    let _dog = watchdog();
     let rt = runtime(1);
     let forking = on(&rt, || {
         // SAFETY: the child returns at once.
@@ -169,8 +169,8 @@ fn a_light_thread_that_returns_in_the_child_ends_it() {
 
 #[test]
 fn a_grandchild() {
-    let _dog = watchdog();
     let _fork = exclusive();
+    let _dog = watchdog();
     let status = forked(|| {
         child(|| ()).join().unwrap();
         let left = child(thread::park);
@@ -196,8 +196,8 @@ fn a_grandchild() {
 fn children_of_a_busy_process() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    let _dog = watchdog();
     let _fork = exclusive();
+    let _dog = watchdog();
     let rt = runtime(2);
     let stop = Arc::new(AtomicBool::new(false));
     let busy: Vec<_> = (0..4)
@@ -231,8 +231,8 @@ fn children_of_a_busy_process() {
 
 #[test]
 fn a_runtime_handle_is_dropped_in_the_child() {
-    let _dog = watchdog();
     let _fork = exclusive();
+    let _dog = watchdog();
     let rt = Mutex::new(Some(runtime(2)));
     let status = forked(|| {
         let old: Runtime = rt.lock().unwrap().take().unwrap();

@@ -62,8 +62,8 @@ fn settled() -> ([Site; 2], Held) {
 
 #[test]
 fn a_refused_beginning_is_an_error() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let ([begin, _], before) = settled();
     let dropped = Arc::new(AtomicUsize::new(0));
     struct Noted(Arc<AtomicUsize>);
@@ -101,8 +101,8 @@ fn a_refused_beginning_is_an_error() {
 /// run, on an LWP or off it; and meanwhile the LWP runs others.
 #[test]
 fn a_refused_end_is_tried_again() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let ([_, at_end], before) = settled();
     for lwps in [1, 2] {
         let rt = Runtime::builder().lwps(lwps).build().unwrap();
@@ -137,9 +137,9 @@ fn a_refused_end_is_tried_again() {
 /// runtime is lost then, hence a process of its own.
 #[test]
 fn a_thread_whose_end_is_refused_survives() {
-    let _dog = watchdog();
     // The child's pipes are descriptors, too.
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     alone("donors::a_thread_whose_end_is_refused_survives", || {
         let ([_, at_end], _) = settled();
         let (made, plan) = (
@@ -168,8 +168,8 @@ fn a_thread_whose_end_is_refused_survives() {
 /// The pool keeps what it cannot end, and ends it with a later runtime.
 #[test]
 fn a_pool_keeps_what_it_cannot_end() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let ([_, at_end], before) = settled();
     let made = destroyed();
     let rt = Runtime::builder().lwps(2).build().unwrap();
@@ -201,8 +201,8 @@ fn a_pool_keeps_what_it_cannot_end() {
 /// Beginnings and ends fail at random.
 #[test]
 fn a_storm_of_refusals() {
-    let _dog = watchdog();
     let _faults = fault::exclusive();
+    let _dog = watchdog();
     let (_, before) = settled();
     for seed in 0..20 {
         let rt = Runtime::builder().lwps(2).idle_threads(0).build().unwrap();
