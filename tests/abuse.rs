@@ -468,7 +468,8 @@ fn harass(stop: &AtomicBool, mut random: Random) {
         if random.one_in(300) && !emulated() {
             attach_a_debugger(random.micros(5_000));
         }
-        if random.one_in(300) {
+        // Once at least, however slow the machine is.
+        if random.one_in(300) || STOPS.load(Ordering::Relaxed) == 0 {
             let script = format!(
                 "kill -STOP {own}; sleep 0.0{}; kill -CONT {own}",
                 1 + random.below(8)
