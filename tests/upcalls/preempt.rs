@@ -98,7 +98,7 @@ fn many_hogs_need_few_kernel_threads() {
     let builder = Runtime::builder().lwps(2).max_lwps(64);
     let builder = builder.time_slice(Some(slice)).name_prefix("hogs");
     let rt = builder.build().unwrap();
-    let count = many(400);
+    let count = many(150);
     let hogs = Hogs::start(&rt, count, spin);
     // As soon as there is one slice for each.
     hogs.until_all_progress(1);
