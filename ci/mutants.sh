@@ -38,6 +38,7 @@ sync/src/channel/buffer/mod.rs models::buffer models::channel
 sync/src/channel/buffer/ring.rs models::buffer models::channel
 sync/src/channel/buffer/list.rs models::buffer models::channel
 sync/src/channel/wait.rs     models::channel models::select
+sync/src/channel/lone.rs     models::channel models::select
 sync/src/channel/complete.rs models::select models::task
 sync/src/channel/operand.rs  models::select
 sync/src/channel/selecting.rs models::select
@@ -174,6 +175,14 @@ mutate_table() {
                 else print text[l]
             }
         }' ci/mutants.txt "$2"
+}
+
+# A text that has changed since is found also if its mutant is not among the chosen.
+check_table() {
+    local name file
+    while IFS=$'\t' read -r name file _; do
+        mutate_table "$name" "$file" >/dev/null || die "[$name]: not found in $file"
+    done < <(table)
 }
 
 # Builds the crate's models in the current tree; prints the path of their program.
@@ -325,6 +334,7 @@ main() {
     esac
     chosen "$@" >"$work/list"
     [ -s "$work/list" ] || die "no such mutant"
+    check_table
     rm -rf "$work"/*/results
     set_up
     for number in $(seq "$workers"); do

@@ -25,7 +25,8 @@
 //! receiver, or out of the place of the first waiting sender, before that waiter
 //! is woken; if its wait has ended otherwise, the wake fails, the message is
 //! taken back and the next waiter tried. So a message is with exactly one side
-//! at any time, and messages leave in the order in which they came.
+//! at any time, and messages leave in the order in which they came. A receiving thread that
+//! waits alone is reached without the lock, as long as nobody takes that ([`lone`](super::lone)).
 //!
 //! *Promises*. Who selects has one wait on several channels, and whoever wakes
 //! it decides for one of them, but the message of a selected send is made only
@@ -60,6 +61,7 @@ use lisle_runtime::wait::list::Queue;
 use lisle_runtime::wait::{Caller, Locked, WaitKey, Waiters};
 
 use super::buffer::{Bin, Buffer, In, Way};
+use super::lone::Lone;
 use super::tally::{Party, Tally, who_waits};
 use super::ticket::{Mode, Summons, Ticket, Waiting};
 
@@ -150,6 +152,7 @@ impl<T> State<T> {
 pub(super) struct Core<T> {
     buffer: Buffer<T>,
     state: Waiters<State<T>>,
+    lone: Lone,
     capacity: Option<usize>,
     senders: AtomicUsize,
     receivers: AtomicUsize,
@@ -205,6 +208,7 @@ pub(super) enum Promised {
 /// is freed.
 pub(super) struct Turn<'a, T> {
     buffer: &'a Buffer<T>,
+    lone: &'a Lone,
     pub(super) state: Locked<'a, State<T>>,
     // Dropped after the lock.
     pub(super) summons: Summons,
@@ -270,6 +274,17 @@ impl<T> Turn<'_, T> {
         self.state.returned.len() + self.buffer.len()
     }
 
+    /// Whether a receiver has to wait, and nobody can send meanwhile but under the lock.
+    #[inline]
+    pub(super) fn is_at_rest(&self) -> bool {
+        let state = &self.state;
+        state.in_is_shut
+            && state.senders.is_empty()
+            && !state.disconnected
+            && state.returned.is_empty()
+            && self.buffer.is_bare()
+    }
+
     /// Whether there is no room for one more.
     pub(super) fn is_full(&self) -> bool {
         self.is_bounded() && self.len().saturating_add(self.state.grants) >= self.state.capacity
@@ -301,6 +316,22 @@ impl<T> Turn<'_, T> {
                 debug_assert!(self.summons.is_none(), "one task a turn");
                 self.summons = Summons::new(Some(waker));
                 true
+            }
+        }
+    }
+
+    /// Lets a receiving thread wait. The way in is shut.
+    ///
+    /// # Safety
+    /// The node stays where it is until it is woken, or has left list and [`Lone`].
+    #[inline]
+    pub(super) unsafe fn let_wait(&mut self, waiting: &Waiting) {
+        // SAFETY: passed on; we have the lock.
+        unsafe {
+            if self.state.receivers.is_empty() && !trace::is_on() {
+                self.lone.wait(waiting);
+            } else {
+                self.state.receivers.push(waiting);
             }
         }
     }
@@ -623,8 +654,6 @@ impl<T> Turn<'_, T> {
 
     /// Begins to count messages, if a new recording has begun. From now on they
     /// come under the lock, so that none is missed.
-    #[cold]
-    #[inline(never)]
     fn count(&mut self) {
         if self.state.tally.is_new() {
             self.shut_both();
@@ -715,6 +744,7 @@ impl<T> Core<T> {
         Core {
             buffer,
             state: Waiters::new(state),
+            lone: Lone::new(),
             capacity,
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
@@ -734,16 +764,32 @@ impl<T> Core<T> {
     }
 
     #[inline(always)]
-    fn turn_with<'a>(&'a self, state: Locked<'a, State<T>>) -> Turn<'a, T> {
-        let mut turn = Turn {
+    fn turn_with<'a>(&'a self, mut state: Locked<'a, State<T>>) -> Turn<'a, T> {
+        // SAFETY: we have the lock.
+        unsafe { self.lone.enlist(&mut state.receivers) };
+        if trace::is_on() {
+            return self.counting_turn(state);
+        }
+        self.turn_in(state)
+    }
+
+    #[inline(always)]
+    fn turn_in<'a>(&'a self, state: Locked<'a, State<T>>) -> Turn<'a, T> {
+        Turn {
             buffer: &self.buffer,
+            lone: &self.lone,
             state,
             summons: Summons::default(),
             bin: Bin::new(),
-        };
-        if trace::is_on() {
-            turn.count();
         }
+    }
+
+    /// A call of its own, so that the common turn is made where it is to be.
+    #[cold]
+    #[inline(never)]
+    fn counting_turn<'a>(&'a self, state: Locked<'a, State<T>>) -> Turn<'a, T> {
+        let mut turn = self.turn_in(state);
+        turn.count();
         turn
     }
 
@@ -758,6 +804,13 @@ impl<T> Core<T> {
             return None;
         }
         self.buffer.claim_in()
+    }
+
+    /// Gives the message to a receiver that waits alone, without the lock, while nobody
+    /// records. `false`, and it stays, if there is none.
+    #[inline]
+    pub(super) fn hand_to_lone(&self, message: &mut Option<T>) -> bool {
+        !trace::is_on() && self.lone.hand_over(message)
     }
 
     /// Receives without the lock, while nobody waits to send or records.

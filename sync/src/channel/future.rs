@@ -4,9 +4,7 @@
 //! future. A sending future's ticket is direct: its message is taken out of the
 //! future. A receiving future is promised its message and takes it when it is
 //! polled; if it is dropped before, the message goes to the next receiver.
-#![allow(clippy::disallowed_types)] // as in `wait`: models see the lock, not the places
 
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::future::Future;
 use core::marker::PhantomPinned;
@@ -19,7 +17,7 @@ use super::alarm::Alarm;
 use super::complete::Claimed;
 use super::core::{Core, NONE, Sent, Taken};
 use super::ends::{Receiver, Sender, Source};
-use super::ticket::{Mode, Ticket, Waiting};
+use super::ticket::{Mode, Slot, Ticket, Waiting};
 use super::timer::Timer;
 use super::{RecvError, SendError};
 
@@ -27,7 +25,7 @@ use super::{RecvError, SendError};
 #[must_use = "futures do nothing unless polled"]
 pub struct SendFuture<'a, T> {
     sender: &'a Sender<T>,
-    message: UnsafeCell<Option<T>>,
+    message: Slot<T>,
     /// There once it has waited.
     waiting: Option<Waiting>,
     finished: bool,
@@ -89,7 +87,7 @@ impl<T> Sender<T> {
     pub fn send_async(&self, message: T) -> SendFuture<'_, T> {
         SendFuture {
             sender: self,
-            message: UnsafeCell::new(Some(message)),
+            message: Slot::new(Some(message)),
             waiting: None,
             finished: false,
             _pinned: PhantomPinned,
@@ -152,13 +150,14 @@ impl<T> Future for SendFuture<'_, T> {
             }
             this.finished = true;
             // SAFETY: the ticket is in no list.
-            let message = unsafe { (*this.message.get()).take() };
+            let message = unsafe { this.message.with_mut(|slot| (*slot).take()) };
             // A message that was not taken: nobody is there to take it.
             return Poll::Ready(message.map_or(Ok(()), |message| Err(SendError(message))));
         }
         loop {
             // SAFETY: nobody else knows the place yet.
-            let message = unsafe { (*this.message.get()).take() }.expect("not sent yet");
+            let message =
+                unsafe { this.message.with_mut(|slot| (*slot).take()) }.expect("not sent yet");
             if let Some(claim) = core.claim_in() {
                 claim.write(message);
                 this.finished = true;
@@ -176,17 +175,17 @@ impl<T> Future for SendFuture<'_, T> {
                 }
                 Sent::NeedsSpace(message) => {
                     // SAFETY: as above.
-                    unsafe { *this.message.get() = Some(message) };
+                    unsafe { this.message.with_mut(|slot| *slot = Some(message)) };
                     drop(turn);
                     core.grow();
                 }
                 Sent::Full(message) => {
                     // SAFETY: as above.
-                    unsafe { *this.message.get() = Some(message) };
+                    unsafe { this.message.with_mut(|slot| *slot = Some(message)) };
                     if turn.shut_both() {
                         continue;
                     }
-                    let ticket = Ticket::direct(this.message.get());
+                    let ticket = Ticket::direct(&this.message);
                     ticket.set_task(waker);
                     let waiting = this.waiting.insert(Node::without_thread(ticket));
                     // SAFETY: the future is pinned, and dropping it removes the

@@ -34,6 +34,7 @@ pub mod duplex;
 mod ends;
 mod future;
 mod iter;
+mod lone;
 #[doc(hidden)]
 pub mod macros;
 pub mod mpsc;

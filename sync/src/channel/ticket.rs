@@ -7,13 +7,14 @@
 //! | `Watch` | a thread that only wants to know that an operation is ready | it is woken, and nothing else happens |
 //!
 //! A ticket belongs to a thread, which has a [`WaitKey`](lisle_runtime::wait::WaitKey), or to a
-//! task, which has a [`Waker`]. It is touched under the channel's lock, or by its
-//! waiter when its wait is over and the ticket is in no list.
+//! task, which has a [`Waker`]. It is touched under the channel's lock, by who has taken it
+//! from [`Lone`](super::lone::Lone), or by its waiter when its wait is over and nobody has it.
 
 use core::cell::Cell;
 use core::ptr;
 use core::task::Waker;
 
+use lisle_lwp::shim::{self, AtomicU8};
 use lisle_runtime::wait::Node;
 
 /// See the module documentation.
@@ -24,11 +25,22 @@ pub(super) enum Mode {
     Watch,
 }
 
+/// Where a ticket stands: in a list, or nowhere.
+pub(super) const LISTED: u8 = 0;
+/// In [`Lone`](super::lone::Lone), or a sender has taken it there.
+pub(super) const ALONE: u8 = 1;
+/// The sender that took it is done with it.
+pub(super) const LET_GO: u8 = 2;
+
+/// Where the message of a direct ticket is.
+pub(super) type Slot<T> = shim::Cell<Option<T>>;
+
 /// See the module documentation.
 pub(super) struct Ticket {
-    /// Of a direct ticket: an `Option` of the channel's message type.
-    message: *mut (),
+    /// Of a direct ticket: a [`Slot`] for the channel's messages.
+    slot: *const (),
     pub(super) mode: Mode,
+    pub(super) standing: AtomicU8,
     /// What the waiter was promised: see [`core`](super::core).
     pub(super) granted: Cell<u64>,
     task: Cell<Option<Waker>>,
@@ -38,17 +50,18 @@ impl Ticket {
     /// A ticket of a thread.
     pub(super) fn new(mode: Mode) -> Ticket {
         Ticket {
-            message: ptr::null_mut(),
+            slot: ptr::null(),
             mode,
+            standing: AtomicU8::new(LISTED),
             granted: Cell::new(super::core::NONE),
             task: Cell::new(None),
         }
     }
 
     /// A direct ticket with its place for a message.
-    pub(super) fn direct<T>(place: *mut Option<T>) -> Ticket {
+    pub(super) fn direct<T>(slot: &Slot<T>) -> Ticket {
         Ticket {
-            message: place.cast(),
+            slot: ptr::from_ref(slot).cast(),
             ..Ticket::new(Mode::Direct)
         }
     }
@@ -62,11 +75,24 @@ impl Ticket {
     /// Puts a message into a direct ticket.
     ///
     /// # Safety
-    /// The ticket is direct and of a channel of `T`; the caller holds the lock
-    /// and has not woken the waiter.
+    /// The ticket is direct and of a channel of `T`; the caller holds the lock, or took
+    /// it from a lone receiver, and has not woken the waiter.
     pub(super) unsafe fn put<T>(&self, message: T) {
-        // SAFETY: the caller's promise makes the access unique.
-        unsafe { *self.message.cast::<Option<T>>() = Some(message) };
+        // SAFETY: the caller's promise: the slot is there, and the access unique.
+        unsafe { (*self.slot.cast::<Slot<T>>()).with_mut(|slot| *slot = Some(message)) };
+    }
+
+    /// Exchanges what is in a direct ticket.
+    ///
+    /// # Safety
+    /// As [`Ticket::put`].
+    pub(super) unsafe fn swap<T>(&self, message: &mut Option<T>) {
+        let swap = |slot: *mut _| {
+            // SAFETY: as above.
+            core::mem::swap(unsafe { &mut *slot }, message);
+        };
+        // SAFETY: as above.
+        unsafe { (*self.slot.cast::<Slot<T>>()).with_mut(swap) };
     }
 
     /// Takes the message out of a direct ticket.
@@ -75,7 +101,7 @@ impl Ticket {
     /// As [`Ticket::put`].
     pub(super) unsafe fn take<T>(&self) -> Option<T> {
         // SAFETY: as above.
-        unsafe { (*self.message.cast::<Option<T>>()).take() }
+        unsafe { (*self.slot.cast::<Slot<T>>()).with_mut(|slot| (*slot).take()) }
     }
 }
 

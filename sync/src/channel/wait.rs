@@ -11,11 +11,11 @@ use core::mem::MaybeUninit;
 use std::time::Instant;
 
 use lisle_runtime::cancel;
-use lisle_runtime::wait::list::Queue;
 use lisle_runtime::wait::{Caller, Node, Outcome, Reason, Wait};
 
 use super::core::{Core, NONE, Sent, Taken, Turn};
-use super::ticket::{Ticket, Waiting};
+use super::lone::Lone;
+use super::ticket::{Slot, Ticket, Waiting};
 use super::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
 pub(super) static SENDING: Reason = Reason::new("send on channel");
@@ -29,7 +29,7 @@ const PATIENCE: u32 = if cfg!(lisle_loom) { 0 } else { 8 };
 /// place for one.
 #[allow(clippy::disallowed_types)]
 struct Place<T> {
-    message: UnsafeCell<Option<T>>,
+    message: Slot<T>,
     waiting: UnsafeCell<MaybeUninit<Waiting>>,
 }
 
@@ -38,25 +38,19 @@ impl<T> Place<T> {
     #[inline(always)]
     fn new() -> Place<T> {
         Place {
-            message: UnsafeCell::new(None),
+            message: Slot::new(None),
             waiting: UnsafeCell::new(MaybeUninit::uninit()),
         }
     }
 
-    /// Joins a list.
+    /// Makes the ticket.
     ///
     /// # Safety
-    /// The caller holds the list's lock; the place stays where it is until it
-    /// has left the list.
+    /// The place is in no list.
     #[inline]
-    unsafe fn join(&self, list: &mut Queue<Ticket>, wait: &Wait, message: Option<T>) {
+    unsafe fn join(&self, wait: &Wait) -> &Waiting {
         // SAFETY: nobody else knows the place yet.
-        let waiting = unsafe {
-            *self.message.get() = message;
-            (*self.waiting.get()).write(Node::new(wait, Ticket::direct(self.message.get())))
-        };
-        // SAFETY: the caller's promise.
-        unsafe { list.push(waiting) };
+        unsafe { (*self.waiting.get()).write(Node::new(wait, Ticket::direct(&self.message))) }
     }
 
     /// The ticket.
@@ -68,14 +62,24 @@ impl<T> Place<T> {
         unsafe { (*self.waiting.get()).assume_init_ref() }
     }
 
-    /// The message, when the wait is over and the place in no list.
+    /// Puts a message here.
     ///
     /// # Safety
-    /// As it says.
+    /// The place is in no list.
+    #[inline]
+    unsafe fn put(&self, message: T) {
+        // SAFETY: nobody else knows the place.
+        unsafe { self.message.with_mut(|place| *place = Some(message)) };
+    }
+
+    /// Takes the message.
+    ///
+    /// # Safety
+    /// The place is in no list.
     #[inline(always)]
     unsafe fn take(&self) -> Option<T> {
-        // SAFETY: nobody else reaches the place any more.
-        unsafe { (*self.message.get()).take() }
+        // SAFETY: nobody else knows the place, or reaches it any more.
+        unsafe { self.message.with_mut(|place| (*place).take()) }
     }
 }
 
@@ -86,12 +90,17 @@ enum Begun<R> {
 }
 
 impl<T> Core<T> {
-    pub(super) fn try_send(&self, mut message: T) -> Result<(), TrySendError<T>> {
+    pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        if let Some(claim) = self.claim_in() {
+            claim.write(message);
+            return Ok(());
+        }
+        let mut message = Some(message);
+        if self.hand_to_lone(&mut message) {
+            return Ok(());
+        }
+        let mut message = message.expect("it stays");
         loop {
-            if let Some(claim) = self.claim_in() {
-                claim.write(message);
-                return Ok(());
-            }
             let sent = self.turn().send(message);
             match sent {
                 Sent::Done => return Ok(()),
@@ -114,7 +123,9 @@ impl<T> Core<T> {
             return Ok(());
         }
         let place = Place::new();
-        match self.begin_send(message, &place) {
+        // SAFETY: nobody else knows the place yet.
+        unsafe { place.put(message) };
+        match self.begin_send(&place) {
             Begun::Done(result) => result,
             Begun::Wait(wait) => {
                 let outcome = wait.block(deadline);
@@ -123,42 +134,51 @@ impl<T> Core<T> {
         }
     }
 
+    /// The message rests in its place while nothing is done with it.
     #[inline(never)]
-    fn begin_send(
-        &self,
-        mut message: T,
-        place: &Place<T>,
-    ) -> Begun<Result<(), SendTimeoutError<T>>> {
+    fn begin_send(&self, place: &Place<T>) -> Begun<Result<(), SendTimeoutError<T>>> {
+        // SAFETY: nobody else knows the place yet.
+        let to_lone = |message: *mut _| self.hand_to_lone(unsafe { &mut *message });
+        if place.message.with_mut(to_lone) {
+            return Begun::Done(Ok(()));
+        }
         let caller = Caller::of_leaf();
         let mut patient = caller.is_user_thread();
         loop {
             let mut turn = self.turn_of(&caller);
-            match turn.send(message) {
+            // SAFETY: the place is in no list.
+            match turn.send(unsafe { place.take() }.expect("it rests there")) {
                 Sent::Done => return Begun::Done(Ok(())),
                 Sent::Disconnected(message) => {
                     return Begun::Done(Err(SendTimeoutError::Disconnected(message)));
                 }
-                Sent::NeedsSpace(back) => {
+                Sent::NeedsSpace(message) => {
+                    // SAFETY: as above.
+                    unsafe { place.put(message) };
                     drop(turn);
-                    message = back;
                     self.grow();
                 }
-                Sent::Full(back) if turn.shut_both() => message = back,
-                Sent::Full(back) if !patient => {
-                    drop(turn);
-                    patient = true;
-                    message = back;
-                    self.let_others_run(&caller, |turn| turn.can_send(None));
-                }
                 Sent::Full(message) => {
+                    // SAFETY: as above.
+                    unsafe { place.put(message) };
+                    if turn.shut_both() {
+                        continue;
+                    }
+                    if !patient {
+                        drop(turn);
+                        patient = true;
+                        self.let_others_run(&caller, |turn| turn.can_send(None));
+                        continue;
+                    }
                     let Ok(wait) = caller.begin(&SENDING, self.address(), true) else {
                         drop(turn);
-                        drop(message);
+                        // SAFETY: as above.
+                        drop(unsafe { place.take() });
                         cancel::deliver()
                     };
                     // SAFETY: the place leaves the list before its frame goes:
                     // when reached, or in `end_send`.
-                    unsafe { place.join(&mut turn.state.senders, &wait, Some(message)) };
+                    unsafe { turn.state.senders.push(place.join(&wait)) };
                     return Begun::Wait(wait);
                 }
             }
@@ -234,7 +254,10 @@ impl<T> Core<T> {
     fn begin_recv(&self, place: &Place<T>) -> Begun<Option<Result<T, RecvTimeoutError>>> {
         let caller = Caller::of_leaf();
         let mut turn = self.turn_of(&caller);
-        let mut taken = turn.recv();
+        let mut taken = match turn.is_at_rest() {
+            true => Taken::Empty,
+            false => turn.recv(),
+        };
         if matches!(taken, Taken::Empty) && !caller.is_user_thread() {
             drop(turn);
             self.let_others_run(&caller, |turn| turn.can_recv(None));
@@ -263,7 +286,7 @@ impl<T> Core<T> {
                 };
                 // SAFETY: the place leaves the list before its frame goes: when
                 // reached, or in `end_recv`.
-                unsafe { place.join(&mut turn.state.receivers, &wait, None) };
+                unsafe { turn.let_wait(place.join(&wait)) };
                 return Begun::Wait(wait);
             }
         };
@@ -290,8 +313,12 @@ impl<T> Core<T> {
         // SAFETY: `begin_recv` made it join.
         let waiting = unsafe { place.waiting() };
         if outcome != Outcome::Woken {
-            // SAFETY: pushed to this list.
+            // SAFETY: if it is linked, then in this list.
             unsafe { self.turn().state.receivers.remove(waiting) };
+            Lone::leave(waiting);
+            // SAFETY: nobody has the place any more. It is touched so that models see whether.
+            let nothing = unsafe { place.take() };
+            debug_assert!(nothing.is_none(), "who found the wait over took it back");
         }
         match outcome {
             Outcome::Cancelled => cancel::deliver(),

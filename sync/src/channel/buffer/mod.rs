@@ -201,6 +201,16 @@ impl<T> Buffer<T> {
         (head & SHUT == 0) && head == tail.load(Ordering::Relaxed)
     }
 
+    /// Whether a look shows that there are none. Exact if it is shut on the way in.
+    #[inline]
+    pub(super) fn is_bare(&self) -> bool {
+        let (Some(head), Some(tail)) = (self.word(Way::Out), self.word(Way::In)) else {
+            return true;
+        };
+        // Relaxed: who shut the way in had the lock, which the caller has.
+        (head.load(Ordering::Relaxed) ^ tail.load(Ordering::Relaxed)) & !SHUT == 0
+    }
+
     /// How many messages there are. Exact if it is shut on both sides; whether
     /// there are any, if it is shut on the way in.
     pub(super) fn len(&self) -> usize {
