@@ -385,10 +385,37 @@ impl Caller {
         self.thread.is_user()
     }
 
+    /// Stays inside the runtime until what it returns is dropped.
+    #[inline(always)]
+    pub fn stay(&self) -> Stay {
+        Stay(self.enter())
+    }
+
     /// Enters the runtime, unless it is entered already.
     #[inline(always)]
     pub(crate) fn enter(&self) -> crate::Entry {
         crate::Entry::of(self.thread)
+    }
+}
+
+/// A stay inside the runtime: as long as it lasts, the thread is neither preempted nor suspended
+/// (unless it runs without an LWP), so that others may spin until it has done what they wait for.
+/// No user code, allocation or wait meanwhile.
+#[derive(Debug)]
+pub struct Stay(crate::Entry);
+
+impl Stay {
+    /// As [`WaitKey::fire`].
+    #[inline]
+    pub fn fire(&self, key: WaitKey, outcome: Outcome) -> bool {
+        let whom = trace::whom(key.thread);
+        let resolution = key.thread.wait.resolve(key.epoch, outcome);
+        tell(whom, key.epoch, outcome, resolution);
+        match resolution {
+            Resolution::MakeReady => self.0.make_ready(key.thread),
+            other => carry_out(key.thread, other),
+        }
+        resolution != Resolution::Stale
     }
 }
 

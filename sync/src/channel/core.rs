@@ -6,7 +6,8 @@
 //!
 //! *Fast way*. While nobody waits, messages go through the lock-free buffer and
 //! nobody takes the lock. Under the lock, either side of the buffer can be shut;
-//! then whoever comes to that side takes the lock, too ([`buffer`](super::buffer)).
+//! then whoever comes to that side takes the lock, too ([`buffer`](super::buffer)), but for a
+//! sender that finds a lone receiver.
 //! * Nobody joins a list but with the way in shut, and senders only with the way
 //!   out shut as well.
 //! * Room is granted, and a channel disconnected, with the way in shut.
@@ -15,7 +16,7 @@
 //!
 //! Ways are opened again by the first that finds the lists empty under the lock,
 //! not by who empties them: two threads that wait for each other in turn always
-//! find them shut, and pay for a lock only.
+//! find them shut, and pay for a lock only, who sends for an exchange.
 //!
 //! While somebody records, everybody takes the lock: the first that does shuts both
 //! ways for that recording, counts what is there, and messages are counted from
@@ -158,7 +159,8 @@ pub(super) struct Core<T> {
     receivers: AtomicUsize,
 }
 
-// SAFETY: messages go from thread to thread, by value, under the lock.
+// SAFETY: messages go from thread to thread, by value: under the lock, by a claimed slot, or to a
+// receiver that the sender has taken from `Lone`.
 unsafe impl<T: Send> Send for Core<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Core<T> {}
@@ -274,7 +276,7 @@ impl<T> Turn<'_, T> {
         self.state.returned.len() + self.buffer.len()
     }
 
-    /// Whether a receiver has to wait, and nobody can send meanwhile but under the lock.
+    /// Whether a receiver has to wait, and nobody can fill the buffer meanwhile but under the lock.
     #[inline]
     pub(super) fn is_at_rest(&self) -> bool {
         let state = &self.state;
@@ -809,8 +811,8 @@ impl<T> Core<T> {
     /// Gives the message to a receiver that waits alone, without the lock, while nobody
     /// records. `false`, and it stays, if there is none.
     #[inline]
-    pub(super) fn hand_to_lone(&self, message: &mut Option<T>) -> bool {
-        !trace::is_on() && self.lone.hand_over(message)
+    pub(super) fn hand_to_lone(&self, caller: &Caller, message: &mut Option<T>) -> bool {
+        !trace::is_on() && self.lone.hand_over(caller, message)
     }
 
     /// Receives without the lock, while nobody waits to send or records.

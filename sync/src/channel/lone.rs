@@ -14,19 +14,17 @@
 //! | whoever takes the lock ([`Lone::enlist`]) | goes into the list, as if it had joined that |
 //!
 //! So whoever has the lock finds all waiting receivers in the list, but for one that a sender
-//! is about to wake: that one counts as reached, as it would had the sender been there
-//! with the lock before. No order is upset: nothing was buffered when it began to wait, and
-//! what others have sent since is as new as this sender's message.
+//! has taken: that one counts as reached. No order is upset: nothing was buffered when it began
+//! to wait, and what others have sent since is as new as this sender's message. If its wait had
+//! ended otherwise, others may have sent meanwhile, and it looks again before it says that
+//! nothing came.
 //!
 //! *Nodes stay valid*. A sender that has taken a node out owns it until it has woken its
 //! receiver or, if the wait had ended otherwise, has taken its message back and said
 //! [`LET_GO`]. A receiver whose wait ended otherwise and which finds itself in no list looks
 //! for that ([`Lone::leave`]). It can be waiting only for a sender between a few
-//! instructions, so it spins, and lets others run if that takes long.
-//!
-//! *Rejected*: a stay inside the runtime while one has a node, so that no sender is
-//! preempted there. Each message would cost a tenth more, for receivers that give up
-//! just then.
+//! instructions, inside the runtime, where it is not preempted: so it spins, and lets others
+//! run if the kernel has stopped that sender.
 //!
 //! *Ordering*: the node is published by `wait` (Release) and taken out by an exchange
 //! that acquires. An exchange that fails writes nothing, so that what is written to the
@@ -36,8 +34,8 @@ use core::ptr;
 
 use lisle_lwp::shim::{AtomicPtr, Ordering, spin_loop};
 use lisle_runtime::thread;
-use lisle_runtime::wait::Outcome;
 use lisle_runtime::wait::list::Queue;
+use lisle_runtime::wait::{Caller, Outcome};
 
 use super::ticket::{ALONE, LET_GO, LISTED, Ticket, Waiting};
 
@@ -63,10 +61,17 @@ impl Lone {
             .store(ptr::from_ref(waiting).cast_mut(), Ordering::Release);
     }
 
+    /// Whether nobody waits alone. Exact under the lock.
+    #[inline(always)]
+    pub(super) fn is_nobody(&self) -> bool {
+        // Relaxed: who must find it has the lock. (Who comes without may look again under it.)
+        self.0.load(Ordering::Relaxed).is_null()
+    }
+
     /// Takes the node out. The reference is good until that waiter is woken or let go.
     #[inline]
     fn take<'n>(&self) -> Option<&'n Waiting> {
-        // Relaxed: who must find it has the lock. (Who comes without may look again under it.)
+        // Relaxed: as in `is_nobody`.
         let waiting = self.0.load(Ordering::Relaxed);
         if waiting.is_null() {
             return None;
@@ -85,7 +90,11 @@ impl Lone {
     /// Gives the message to the receiver that waits alone. `false`, and it stays, if there
     /// is none, or its wait had ended otherwise.
     #[inline]
-    pub(super) fn hand_over<T>(&self, message: &mut Option<T>) -> bool {
+    pub(super) fn hand_over<T>(&self, caller: &Caller, message: &mut Option<T>) -> bool {
+        if self.is_nobody() {
+            return false;
+        }
+        let stay = caller.stay();
         let Some(waiting) = self.take() else {
             return false;
         };
@@ -93,7 +102,7 @@ impl Lone {
         // SAFETY: the node is ours, its waiter's empty slot with it; it does not look before
         // it is woken.
         unsafe { waiting.data.swap(message) };
-        if key.fire(Outcome::Woken) {
+        if stay.fire(key, Outcome::Woken) {
             return true;
         }
         // SAFETY: as above; it cannot leave before we let it go.
@@ -118,18 +127,19 @@ impl Lone {
     }
 
     /// Returns when nobody has the node any more. Its wait has ended otherwise, and it is in
-    /// no list.
+    /// no list. `true`: a sender had taken it.
     #[cold]
-    pub(super) fn leave(waiting: &Waiting) {
-        for spins in 0_u32.. {
+    pub(super) fn leave(waiting: &Waiting) -> bool {
+        let mut spins = 0;
+        loop {
             // Acquire: pairs with the Release in `hand_over`.
-            if waiting.data.standing.load(Ordering::Acquire) != ALONE {
-                return;
-            }
-            if spins < 100 && !cfg!(lisle_loom) {
-                spin_loop();
-            } else {
-                thread::yield_now();
+            match waiting.data.standing.load(Ordering::Acquire) {
+                ALONE if spins < 100 && !cfg!(lisle_loom) => {
+                    spins += 1;
+                    spin_loop();
+                }
+                ALONE => thread::yield_now(),
+                standing => return standing == LET_GO,
             }
         }
     }

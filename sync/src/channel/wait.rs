@@ -96,12 +96,13 @@ impl<T> Core<T> {
             return Ok(());
         }
         let mut message = Some(message);
-        if self.hand_to_lone(&mut message) {
+        let caller = Caller::new();
+        if self.hand_to_lone(&caller, &mut message) {
             return Ok(());
         }
         let mut message = message.expect("it stays");
         loop {
-            let sent = self.turn().send(message);
+            let sent = self.turn_of(&caller).send(message);
             match sent {
                 Sent::Done => return Ok(()),
                 Sent::Full(message) => return Err(TrySendError::Full(message)),
@@ -137,12 +138,12 @@ impl<T> Core<T> {
     /// The message rests in its place while nothing is done with it.
     #[inline(never)]
     fn begin_send(&self, place: &Place<T>) -> Begun<Result<(), SendTimeoutError<T>>> {
+        let caller = Caller::of_leaf();
         // SAFETY: nobody else knows the place yet.
-        let to_lone = |message: *mut _| self.hand_to_lone(unsafe { &mut *message });
+        let to_lone = |message: *mut _| self.hand_to_lone(&caller, unsafe { &mut *message });
         if place.message.with_mut(to_lone) {
             return Begun::Done(Ok(()));
         }
-        let caller = Caller::of_leaf();
         let mut patient = caller.is_user_thread();
         loop {
             let mut turn = self.turn_of(&caller);
@@ -315,10 +316,14 @@ impl<T> Core<T> {
         if outcome != Outcome::Woken {
             // SAFETY: if it is linked, then in this list.
             unsafe { self.turn().state.receivers.remove(waiting) };
-            Lone::leave(waiting);
+            let was_taken = Lone::leave(waiting);
             // SAFETY: nobody has the place any more. It is touched so that models see whether.
             let nothing = unsafe { place.take() };
             debug_assert!(nothing.is_none(), "who found the wait over took it back");
+            if was_taken && outcome == Outcome::TimedOut {
+                // Others found nobody who waits, and have left here what they sent.
+                return Some(self.try_recv().map_err(|_| RecvTimeoutError::Timeout));
+            }
         }
         match outcome {
             Outcome::Cancelled => cancel::deliver(),
