@@ -1,7 +1,7 @@
 //! Full threads through the facade: that a user thread is a thread to the
 //! compiler, to std and to libc, wherever it runs.
 //!
-//! Migration is forced ([`travel`]): a test that hops fails unless at least 90 %
+//! Migration is forced ([`travel`]): a test that hops fails unless at least half
 //! of the resumes were on another kernel thread than the last. Everything runs
 //! under an allocator that aborts if the runtime calls it where it must not.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -9,7 +9,7 @@
 //!
 //! *What is measured*: every resume of a traveller during a hop, and how many of
 //! them were on another kernel thread than the one it left. [`Trip::end`] fails
-//! below 90 %.
+//! below a half (idle machines show more than nine in ten).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

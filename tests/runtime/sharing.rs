@@ -6,16 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lisle::lwp::LwpInfo;
-use lisle::upcall::Source;
 use lisle::{Runtime, thread};
 
-use crate::support::{child, end, many, on, runtime, until, until_waiting, watchdog};
-
-/// Two LWPs that stay with the threads that they run.
-fn steady() -> Runtime {
-    let builder = Runtime::builder().lwps(2).upcalls(Source::Off);
-    builder.build().unwrap()
-}
+use crate::support::{child, end, many, on, runtime, steady, until, until_waiting, watchdog};
 
 fn total(rt: &Runtime, of: fn(&LwpInfo) -> u64) -> u64 {
     rt.lwp_list().iter().map(of).sum()
@@ -26,7 +19,7 @@ fn total(rt: &Runtime, of: fn(&LwpInfo) -> u64) -> u64 {
 fn children_of_a_computing_thread_are_stolen() {
     let _dog = watchdog();
     // Else the parent's own goes on without it if the other one is slow to come.
-    let rt = steady();
+    let rt = steady(2);
     for _ in 0..20 {
         let done = Arc::new(AtomicUsize::new(0));
         let parent = on(&rt, move || {
@@ -171,7 +164,7 @@ fn a_computing_thread_does_not_hold_up_deadlines() {
 fn lwps_are_listed_with_what_they_did() {
     let _dog = watchdog();
     // They count what threads do on them, and not beside them.
-    let rt = steady();
+    let rt = steady(2);
     let spawned = on(&rt, || {
         (0..100).for_each(|_| child(thread::yield_now).join().unwrap());
         lisle::lwp::list().unwrap().len()
