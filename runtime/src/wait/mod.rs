@@ -142,12 +142,19 @@ impl WaitKey {
         resolution != Resolution::Stale
     }
 
-    #[cold]
-    #[inline(never)]
-    fn fire_and_tell(self, outcome: Outcome) -> bool {
+    /// Ends the wait, and tells those who record.
+    #[inline(always)]
+    fn resolve(self, outcome: Outcome) -> Resolution {
         let whom = trace::whom(self.thread);
         let resolution = self.thread.wait.resolve(self.epoch, outcome);
         tell(whom, self.epoch, outcome, resolution);
+        resolution
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fire_and_tell(self, outcome: Outcome) -> bool {
+        let resolution = self.resolve(outcome);
         carry_out(self.thread, resolution);
         resolution != Resolution::Stale
     }
@@ -156,10 +163,7 @@ impl WaitKey {
     /// goes to `ready`. Only such a thread may be linked: one that waits on its
     /// sleeper may be gone by then.
     pub(crate) fn fire_into(self, outcome: Outcome, ready: &mut ReadyList) -> bool {
-        let whom = trace::whom(self.thread);
-        let resolution = self.thread.wait.resolve(self.epoch, outcome);
-        tell(whom, self.epoch, outcome, resolution);
-        match resolution {
+        match self.resolve(outcome) {
             Resolution::MakeReady => ready.push_back(self.thread),
             Resolution::WakeSleeper => self.thread.sleeper.wake(),
             Resolution::Noticed => {}
@@ -408,9 +412,7 @@ impl Stay {
     /// As [`WaitKey::fire`].
     #[inline]
     pub fn fire(&self, key: WaitKey, outcome: Outcome) -> bool {
-        let whom = trace::whom(key.thread);
-        let resolution = key.thread.wait.resolve(key.epoch, outcome);
-        tell(whom, key.epoch, outcome, resolution);
+        let resolution = key.resolve(outcome);
         match resolution {
             Resolution::MakeReady => self.0.make_ready(key.thread),
             other => carry_out(key.thread, other),

@@ -63,7 +63,7 @@ impl Lone {
 
     /// Whether nobody waits alone. Exact under the lock.
     #[inline(always)]
-    pub(super) fn is_nobody(&self) -> bool {
+    fn is_nobody(&self) -> bool {
         // Relaxed: who must find it has the lock. (Who comes without may look again under it.)
         self.0.load(Ordering::Relaxed).is_null()
     }

@@ -48,7 +48,7 @@ impl<T> Place<T> {
     /// # Safety
     /// The place is in no list.
     #[inline]
-    unsafe fn join(&self, wait: &Wait) -> &Waiting {
+    unsafe fn ticket(&self, wait: &Wait) -> &Waiting {
         // SAFETY: nobody else knows the place yet.
         unsafe { (*self.waiting.get()).write(Node::new(wait, Ticket::direct(&self.message))) }
     }
@@ -58,7 +58,7 @@ impl<T> Place<T> {
     /// # Safety
     /// The place has joined a list.
     unsafe fn waiting(&self) -> &Waiting {
-        // SAFETY: written by `join`.
+        // SAFETY: written by `ticket`.
         unsafe { (*self.waiting.get()).assume_init_ref() }
     }
 
@@ -179,7 +179,7 @@ impl<T> Core<T> {
                     };
                     // SAFETY: the place leaves the list before its frame goes:
                     // when reached, or in `end_send`.
-                    unsafe { turn.state.senders.push(place.join(&wait)) };
+                    unsafe { turn.state.senders.push(place.ticket(&wait)) };
                     return Begun::Wait(wait);
                 }
             }
@@ -287,7 +287,7 @@ impl<T> Core<T> {
                 };
                 // SAFETY: the place leaves the list before its frame goes: when
                 // reached, or in `end_recv`.
-                unsafe { turn.let_wait(place.join(&wait)) };
+                unsafe { turn.let_wait(place.ticket(&wait)) };
                 return Begun::Wait(wait);
             }
         };
