@@ -169,6 +169,13 @@ impl OwnerWord {
     /// LWP has gone on without it. Entries do not nest.
     #[inline(always)]
     pub fn enter(&self, me: &Holder) -> bool {
+        self.enter_at_once(me) || self.enter_after_all(me)
+    }
+
+    /// As [`OwnerWord::enter`], if nobody has touched the word since the holder left. `false`:
+    /// [`OwnerWord::enter_after_all`] goes on from here.
+    #[inline(always)]
+    pub fn enter_at_once(&self, me: &Holder) -> bool {
         debug_assert!(!me.is_inside(), "runtime entered twice");
         me.inside.store(true, Ordering::Relaxed);
         if has_fences() {
@@ -178,13 +185,14 @@ impl OwnerWord {
             compiler_fence(Ordering::SeqCst);
         }
         // Relaxed: what was done to the LWP before was done by this kernel thread.
-        let word = self.0.load(Ordering::Relaxed);
-        word == me.held.load(Ordering::Relaxed) || self.enter_slow(me, word)
+        self.0.load(Ordering::Relaxed) == me.held.load(Ordering::Relaxed)
     }
 
+    /// Goes on where [`OwnerWord::enter_at_once`] has failed.
     #[cold]
     #[inline(never)]
-    fn enter_slow(&self, me: &Holder, word: u64) -> bool {
+    pub fn enter_after_all(&self, me: &Holder) -> bool {
+        let word = self.0.load(Ordering::Relaxed);
         let held = me.held.load(Ordering::Relaxed);
         let again = counted(held);
         // Relaxed: as in `enter`; on success nothing is passed on.

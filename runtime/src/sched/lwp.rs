@@ -315,6 +315,13 @@ impl Lwp {
         now >= self.round_end.get()
     }
 
+    /// Whether the next switch ends the round.
+    #[inline(always)]
+    pub(crate) fn is_last_of_round(&self) -> bool {
+        let switches = self.counters.switches.load(Ordering::Relaxed);
+        switches.wrapping_add(1) >= self.round_end.get()
+    }
+
     /// Queues a ready thread behind the others.
     ///
     /// # Safety
@@ -492,6 +499,37 @@ impl Lwp {
         }
         list.rotate(me);
         Some(thread)
+    }
+
+    /// As [`Lwp::pick`], for the common case: first come, nobody idle, and nothing but the
+    /// next slot and the private queue. `None`: try the other one.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`].
+    #[inline(always)]
+    pub(crate) unsafe fn pick_fast(&self) -> Option<&'static Tcb> {
+        debug_assert!(self.plain);
+        let next = self.next.load(Ordering::Relaxed);
+        // SAFETY: blocks live for ever.
+        if let Some(thread) = unsafe { next.as_ref() } {
+            let streak = self.streak.get() + 1;
+            if streak > STREAK || !thread.is_runnable() {
+                return None;
+            }
+            self.streak.set(streak);
+            self.next.store(ptr::null_mut(), Ordering::Relaxed);
+            return Some(thread);
+        }
+        // SAFETY: passed on.
+        let Ready::FirstCome(list) = (unsafe { self.ready() }) else {
+            // SAFETY: that is what plain means.
+            unsafe { core::hint::unreachable_unchecked() }
+        };
+        if self.in_window.get() > 0 || !list.front()?.is_runnable() {
+            return None;
+        }
+        self.streak.set(0);
+        list.pop_front()
     }
 
     /// Queues the running thread `me` in the private queue and returns the

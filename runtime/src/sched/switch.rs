@@ -412,6 +412,54 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
 /// thread, is resolved.
 #[inline(never)]
 pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
+    // First, while no register holds anything: what two threads do that take turns on a plain
+    // LWP.
+    stay_put(me);
+    if let Some(lwp) = me.own_lwp()
+        && lwp.is_plain()
+        && me.jobs.is_empty()
+        && !trace::is_on()
+    {
+        // SAFETY: the caller runs as `me`.
+        if !lwp.owner.enter_at_once(unsafe { &me.carrier().own.holder }) {
+            return prepare_park_offered(me, lwp);
+        }
+        // SAFETY: we are the owner inside the runtime, and leave our stack before we leave the
+        // runtime.
+        unsafe {
+            if !lwp.is_last_of_round()
+                && let Some(next) = lwp.pick_fast()
+            {
+                lwp.tick();
+                return Departure {
+                    arg: ptr::from_ref(me) as usize | PARK,
+                    to: hand_to(me, lwp, next),
+                };
+            }
+            return prepare_park_on(me, lwp);
+        }
+    }
+    me.inside.store(0, Ordering::Relaxed);
+    prepare_park_slow(me)
+}
+
+/// Somebody has offered the LWP: takes it back, if it is still there.
+#[cold]
+#[inline(never)]
+fn prepare_park_offered(me: &'static Tcb, lwp: &'static Lwp) -> Departure {
+    // SAFETY: the caller runs as `me`.
+    let holder = unsafe { &me.carrier().own.holder };
+    if lwp.owner.enter_after_all(holder) || has_lost_its_lwp(me) {
+        // SAFETY: as in `prepare_park`.
+        return unsafe { prepare_park_on(me, lwp) };
+    }
+    prepare_park_slow(me)
+}
+
+/// All that is not common.
+#[cold]
+#[inline(never)]
+fn prepare_park_slow(me: &'static Tcb) -> Departure {
     me.jobs.before_wait();
     let Some(lwp) = enter(me) else {
         if trace::is_on() {
@@ -421,6 +469,14 @@ pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
         return Departure::STAY;
     };
     // SAFETY: as in `prepare_yield`.
+    unsafe { prepare_park_on(me, lwp) }
+}
+
+/// # Safety
+/// As for [`prepare`].
+#[inline(never)]
+unsafe fn prepare_park_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
+    // SAFETY: passed on; we leave our stack before we leave the runtime.
     unsafe {
         let next = if lwp.tick() { None } else { lwp.pick() };
         prepare(me, lwp, next.unwrap_or(me.carrier()), PARK)
@@ -591,8 +647,17 @@ fn stand(me: &Tcb) {
 pub(super) unsafe fn follow_up(lwp: &Lwp, arg: usize) {
     // SAFETY: the address of a control block, and those live for ever.
     let left: &'static Tcb = unsafe { &*((arg & !AFTER) as *const Tcb) };
-    let requeue = match arg & AFTER {
-        PARK => !left.wait.commit(),
+    // First, while no register holds anything, what threads that take turns do.
+    if arg & AFTER != PARK || !left.wait.commit_at_once() {
+        // SAFETY: passed on.
+        unsafe { follow_up_otherwise(lwp, left, arg & AFTER) };
+    }
+}
+
+#[inline(never)]
+unsafe fn follow_up_otherwise(lwp: &Lwp, left: &'static Tcb, after: usize) {
+    let requeue = match after {
+        PARK => !left.wait.commit_after_all(),
         EXIT => {
             // SAFETY: passed on.
             unsafe { reap(lwp, left) };

@@ -201,7 +201,32 @@ impl WaitWord {
     /// before, or a cancel or token was there for it: then the caller makes the thread
     /// ready. Called on behalf of the thread, from the stack that replaced it.
     #[must_use]
+    #[inline]
     pub fn commit(&self) -> bool {
+        self.commit_at_once() || self.commit_after_all()
+    }
+
+    /// As [`WaitWord::commit`], in the common case: nothing has happened since the wait began.
+    /// `false`: [`WaitWord::commit_after_all`] goes on from here.
+    #[must_use]
+    #[inline(always)]
+    pub fn commit_at_once(&self) -> bool {
+        let begun = self.begun.load(Ordering::Relaxed);
+        let word = self.word.load(Ordering::Relaxed);
+        // Release: as below.
+        word & STICKY == 0
+            && !is_same_epoch(word, begun)
+            && self
+                .word
+                .compare_exchange(word, begun, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Goes on where [`WaitWord::commit_at_once`] has failed.
+    #[must_use]
+    #[cold]
+    #[inline(never)]
+    pub fn commit_after_all(&self) -> bool {
         let begun = self.begun.load(Ordering::Relaxed);
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
