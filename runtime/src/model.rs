@@ -35,12 +35,27 @@ impl Drop for Blocks {
 /// A control block for a loom thread.
 pub(crate) fn new_block() -> &'static Tcb {
     let block = Box::into_raw(Box::new(Tcb::blank()));
-    BLOCKS.0.lock().unwrap().push(block);
+    let mut blocks = BLOCKS.0.lock().unwrap();
+    blocks.push(block);
+    let number = u32::try_from(blocks.len()).expect("a model has few threads");
+    drop(blocks);
     // SAFETY: just made; it lives as long as the execution.
     let block = unsafe { &*block };
     block.id.store(1, Ordering::Relaxed);
+    block.number.store(number, Ordering::Relaxed);
     block.refs.store(1, Ordering::Relaxed);
     block
+}
+
+/// How many bits the number of a block has.
+pub(crate) const NUMBER_BITS: u32 = 22;
+
+/// The control block of this number.
+pub(crate) fn block(number: u32) -> Option<&'static Tcb> {
+    let blocks = BLOCKS.0.lock().unwrap();
+    let block = blocks.get((number as usize).checked_sub(1)?)?;
+    // SAFETY: as in `new_block`.
+    Some(unsafe { &**block })
 }
 
 /// Makes a thread ready: it sleeps on its own.

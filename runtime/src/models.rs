@@ -1,7 +1,7 @@
 //! Models of the runtime's protocols, for loom. Each test is named for the race
 //! it looks at.
 //!
-//! The code under test is the code that ships: the wait word, the wait list,
+//! The code under test is the code that ships: the wait word, marks, the wait list,
 //! pinning, joining, offered jobs, the injector, the sleepers,
 //! the roster, the shelf of spares, the desk. What stands around it here is small: a
 //! thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
@@ -13,6 +13,7 @@ mod desk;
 mod jobs;
 mod join;
 mod list;
+mod mark;
 mod park;
 mod pin;
 mod queue;

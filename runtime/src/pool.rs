@@ -3,7 +3,8 @@
 //! Blocks are made in chunks that live for ever and are reused last in, first
 //! out; each LWP keeps a few at hand so that spawning takes no lock. The chunks
 //! are also the registry: walking them visits every thread there is, without
-//! spawn and exit having to keep a list.
+//! spawn and exit having to keep a list. The blocks of the first [`CHUNKS`] chunks,
+//! four million, have numbers, by which they can be named in few bits.
 //!
 //! *Entry rule*: giving a block back links it into a list and frees nothing. Its
 //! name stays in it until the block is used again.
@@ -11,7 +12,7 @@
 use core::ptr;
 
 use lisle_lwp::lock::RawLock;
-use lisle_lwp::shim::{AtomicU64, Ordering};
+use lisle_lwp::shim::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::debug::layout;
 use crate::tcb::{Kind, RUNNABLE, Tcb};
@@ -83,6 +84,41 @@ struct Pool {
     chunks: Vec<&'static [Tcb]>,
 }
 
+/// How many bits the number of a block has.
+pub(crate) const NUMBER_BITS: u32 = 22;
+/// How many chunks have numbered blocks. The first number would be 0, which is none: there
+/// is no such chunk.
+const CHUNKS: usize = (1 << NUMBER_BITS) / CHUNK;
+
+/// The chunks with numbered blocks.
+static NUMBERED: [AtomicPtr<Tcb>; CHUNKS] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS];
+
+/// The block of this number.
+#[inline(always)]
+pub(crate) fn block(number: u32) -> Option<&'static Tcb> {
+    let number = number as usize;
+    // Relaxed: who knows the number knows of the block.
+    let chunk = NUMBERED[number / CHUNK % CHUNKS].load(Ordering::Relaxed);
+    if chunk.is_null() {
+        return None;
+    }
+    // SAFETY: a chunk has so many blocks, and they live for ever.
+    Some(unsafe { &*chunk.add(number % CHUNK) })
+}
+
+/// Numbers the blocks of the chunk that is registered now, after so many others.
+fn number(chunk: &'static [Tcb], others: usize) {
+    let Some(slot) = NUMBERED.get(others + 1) else {
+        return;
+    };
+    for (number, block) in ((others + 1) * CHUNK..).zip(chunk) {
+        #[allow(clippy::cast_possible_truncation)] // so many bits it has
+        block.number.store(number as u32, Ordering::Relaxed);
+    }
+    // Relaxed: as in `block`.
+    slot.store(chunk.as_ptr().cast_mut(), Ordering::Relaxed);
+}
+
 static POOL: RawLock<Pool> = RawLock::new(Pool {
     free: FreeBlocks::new(),
     chunks: Vec::new(),
@@ -93,10 +129,10 @@ fn grow(into: &mut FreeBlocks) -> Option<&'static Tcb> {
     chunk.try_reserve_exact(CHUNK).ok()?;
     chunk.extend((0..CHUNK).map(|_| Tcb::blank()));
     let chunk: &'static [Tcb] = chunk.leak();
+    register(chunk);
     for block in chunk {
         into.push(block);
     }
-    register(chunk);
     into.pop()
 }
 
@@ -107,11 +143,13 @@ fn register(chunk: &'static [Tcb]) {
     loop {
         let mut pool = POOL.lock();
         if pool.chunks.len() < pool.chunks.capacity() {
+            number(chunk, pool.chunks.len());
             pool.chunks.push(chunk);
             layout::publish(&pool.chunks);
             return;
         }
         if spare.capacity() > pool.chunks.len() {
+            number(chunk, pool.chunks.len());
             spare.append(&mut pool.chunks);
             spare.push(chunk);
             // The old vector is empty; it is freed after the lock.

@@ -110,6 +110,8 @@ pub(crate) struct Tcb {
     pub(crate) refs: AtomicUsize,
     /// Unique for ever among threads; zero while the block is free.
     pub(crate) id: AtomicU64,
+    /// The block's own, for ever: see [`crate::pool::block`]. Zero: it has none.
+    pub(crate) number: AtomicU32,
     /// Which life of the process it belongs to: see [`crate::fork`].
     pub(crate) generation: AtomicU32,
     pub(crate) terminated: AtomicU8,
@@ -193,6 +195,7 @@ impl Tcb {
             cancelling: AtomicU8::new(0),
             refs: AtomicUsize::new(0),
             id: AtomicU64::new(0),
+            number: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             terminated: AtomicU8::new(0),
             accounts_cpu: AtomicU8::new(0),

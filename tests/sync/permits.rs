@@ -101,7 +101,7 @@ fn sizes() {
     assert_eq!((size_of::<Condvar>(), size_of::<Once>()), (1, 4));
     assert_eq!(size_of::<lisle::sync::parking_lot::Mutex<()>>(), 4);
     assert_eq!(size_of::<OnceLock<u32>>(), 8);
-    assert_eq!(size_of::<Semaphore>(), 56);
+    assert_eq!(size_of::<Semaphore>(), 72);
     assert_eq!(size_of::<Barrier>(), 40);
     assert_eq!(size_of::<PriorityMutex<()>>(), 40);
 }

@@ -19,6 +19,7 @@
 pub mod inherit;
 pub mod list;
 pub mod lot;
+mod mark;
 pub mod word;
 
 use core::marker::PhantomData;
@@ -27,6 +28,7 @@ use std::time::Instant;
 use lisle_lwp::shim::Ordering;
 
 pub use self::list::{Locked, Node, Waiters};
+pub use self::mark::Mark;
 pub use self::word::Outcome;
 use self::word::{Armed, Interest, Resolution};
 use crate::current::me;

@@ -353,6 +353,29 @@ impl WaitWord {
         self.word.load(Ordering::Acquire) & CANCEL != 0
     }
 
+    /// The epoch that satisfies `is_meant`: that of the word, or that of the wait that may have
+    /// begun since.
+    #[inline(always)]
+    pub fn recent(&self, is_meant: impl Fn(u64) -> bool) -> Option<u64> {
+        let word = self.word.load(Ordering::Relaxed);
+        let (last, next) = (epoch_of(word), epoch_of(next_epoch(word)));
+        if is_meant(last) {
+            Some(last)
+        } else {
+            is_meant(next).then_some(next)
+        }
+    }
+
+    /// Whether the wait of this epoch is over. Who asks knows of what the thread did before
+    /// that wait.
+    pub fn is_over(&self, epoch: u64) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        let it = epoch << EPOCH_SHIFT;
+        let has_begun = is_same_epoch(next_epoch(word), it);
+        let is_waited_out = is_same_epoch(word, it) && is_parked(word);
+        !has_begun && !is_waited_out
+    }
+
     /// Which wait it is that began last. Exact only for the thread itself.
     #[inline(always)]
     pub fn epoch(&self) -> u64 {

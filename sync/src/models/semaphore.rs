@@ -207,3 +207,40 @@ fn queue_left_against_p() {
     });
     assert_eq!(seen.len(), 2);
 }
+
+/// Gives up, perhaps, and then waits: not for the first time.
+fn p_at_last(semaphore: &Semaphore) {
+    let taken = semaphore
+        .acquire_deadline(time::now())
+        .map(SemaphorePermit::forget);
+    if taken.is_err() {
+        semaphore.p();
+    }
+}
+
+/// Whoever finds a wait in the word knows of those before it.
+#[test]
+fn v_against_p_after_timeout() {
+    model(Some(4), || {
+        let semaphore = semaphore(0);
+        let given = semaphore.clone();
+        let giver = spawn(move || given.v());
+        p_at_last(&semaphore);
+        giver.join().unwrap();
+        assert_eq!(semaphore.available_permits(), 0);
+    });
+}
+
+/// Nobody takes the place of one who waits.
+#[test]
+fn p_against_p_after_timeout() {
+    model(Some(2), || {
+        let semaphore = semaphore(0);
+        let (one, other) = (semaphore.clone(), semaphore.clone());
+        let threads = [spawn(move || p_at_last(&one)), spawn(move || other.p())];
+        semaphore.v();
+        semaphore.v();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(semaphore.available_permits(), 0);
+    });
+}

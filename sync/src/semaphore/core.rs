@@ -3,64 +3,59 @@
 //! | word | meaning |
 //! |---|---|
 //! | `FREE`, number | so many permits are there, nobody waits |
-//! | `ONE`, pointer | none is there; one thread waits for one, and this is its node |
+//! | `ONE`, mark | none is there; the wait that the [mark](Mark) names is one for a permit, and as long as it lasts nobody else waits |
 //! | `QUEUED` | permits, waiters and whether it is closed stand in the locked state |
 //!
 //! *Why*. Two threads that take turns, the most frequent use, need one exchange of the
-//! word to wait and one to wake, and no lock.
+//! word to wait and none to wake: the wait word of the thread that waits settles who ends
+//! its wait, and a mark leads there without a look at anything that thread owns. A wait
+//! that is over leaves its mark in the word. There it means "none is there, nobody waits",
+//! to be overwritten by whoever changes that.
 //!
 //! *Protocol*. `FREE` and `ONE` are left by exchanges that anybody makes; `QUEUED` is
-//! entered and left under the lock, and while it lasts everything happens there: it
-//! begins when there is more to say than the word can hold, and ends when nobody waits
-//! and the semaphore is open. Whoever leaves `ONE` for `QUEUED` puts the node that the
-//! word named into the queue.
+//! entered and left under the lock, and while it lasts everything happens there, but that
+//! a V which has read a mark before may still serve it. `QUEUED` begins when there is more
+//! to say than the word can hold, and ends when no more than one waits and the semaphore
+//! is open. The mark goes with it into the locked state, and back.
 //!
-//! *Fairness*: a thread in `ONE` was first, so it is first in the queue. Permits that
+//! *Fairness*: who waits in `ONE` was first, and is served before the queue. Permits that
 //! the first waiter can use are never left lying: in `ONE` there are none, and in
 //! `QUEUED` the first wants more than there are, whenever the lock is free.
 //!
-//! *Nodes stay valid*. A V that takes a node out of `ONE` owns it until it has read the
-//! key and set `released`; a waiter whose wait ended otherwise, and which finds itself
-//! neither in the word nor in the queue, waits for that. It can be waiting only for a V
-//! between two instructions, so it spins.
+//! *No permit is lost, none counts twice*: a V that ends the wait of a mark has given its
+//! permit to that thread, and to nobody else. If that wait had ended otherwise, the V
+//! begins anew.
 //!
-//! *No permit is lost*: a V whose waiter's wait had ended otherwise gives the permit
-//! again, to the next.
-//!
-//! *Ordering*: taking (Acquire) pairs with giving (Release) on the word; a node is
-//! published by the exchange to `ONE` (Release) and taken out by one that acquires.
+//! *Ordering*: taking (Acquire) pairs with giving (Release) on the word. A mark is
+//! published by the exchange to `ONE` (Release) and read by loads that acquire, so that
+//! whoever follows it does not find the thread before that wait and take it for over.
 
 use core::cell::Cell;
-use core::ptr;
 
-use lisle_lwp::shim::{AtomicBool, AtomicPtr, Ordering, spin_loop};
-use lisle_runtime::thread;
+use lisle_lwp::shim::{AtomicU64, Ordering};
 use lisle_runtime::wait::list::Queue;
-use lisle_runtime::wait::{Locked, Node, Outcome, Waiters};
+use lisle_runtime::wait::{Locked, Mark, Node, Outcome, Wait, Waiters};
 
 use super::{ReleaseError, TryAcquireError};
 
-const ONE: usize = 1;
-const QUEUED: usize = 2;
-const TAG: usize = 3;
+const ONE: u64 = 1;
+const QUEUED: u64 = 2;
+const TAG: u64 = 3;
 const SHIFT: u32 = 2;
+const _: () = assert!(Mark::BITS <= u64::BITS - SHIFT);
 
-/// What a waiter wants, and whether it got it.
+/// What a waiter in the queue wants, and whether it got it.
 #[derive(Debug)]
 pub(super) struct Request {
     permits: usize,
     pub(super) granted: Cell<bool>,
-    /// Whoever took the node out is done with it.
-    released: AtomicBool,
 }
 
 impl Request {
-    #[inline]
     pub(super) fn new(permits: usize) -> Request {
         Request {
             permits,
             granted: Cell::new(false),
-            released: AtomicBool::new(false),
         }
     }
 }
@@ -69,6 +64,10 @@ impl Request {
 struct State {
     permits: usize,
     closed: bool,
+    /// Who waited when there was nobody else: before the queue.
+    first: Option<Mark>,
+    /// Whose wait was ended because the semaphore was closed, if it was `first`.
+    refused: Option<Mark>,
     waiting: Queue<Request>,
 }
 
@@ -83,43 +82,33 @@ pub(super) enum Enlisted {
 /// What the word says.
 enum Word {
     Free(usize),
-    One(*const Node<Request>),
+    One(Mark),
     Queued,
 }
 
 /// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Core {
-    word: AtomicPtr<()>,
+    word: AtomicU64,
     limit: usize,
     state: Waiters<State>,
 }
 
-// SAFETY: the word points to nodes that stay in place while it does, and which go
-// from thread to thread as the module documentation says.
-unsafe impl Send for Core {}
-// SAFETY: as above.
-unsafe impl Sync for Core {}
-
-fn free(permits: usize) -> *mut () {
-    ptr::without_provenance_mut(permits << SHIFT)
+const fn free(permits: usize) -> u64 {
+    (permits as u64) << SHIFT
 }
 
-fn one(node: &Node<Request>) -> *mut () {
-    let node = ptr::from_ref(node).cast_mut().cast::<()>();
-    node.map_addr(|address| address | ONE)
-}
-
-fn queued() -> *mut () {
-    ptr::without_provenance_mut(QUEUED)
+fn one(mark: Mark) -> u64 {
+    mark.bits() << SHIFT | ONE
 }
 
 #[inline(always)]
-fn read(word: *mut ()) -> Word {
-    match word.addr() & TAG {
-        ONE => Word::One(word.map_addr(|address| address & !TAG).cast()),
-        QUEUED => Word::Queued,
-        _ => Word::Free(word.addr() >> SHIFT),
+fn read(word: u64) -> Word {
+    let rest = word >> SHIFT;
+    match (word & TAG, Mark::from_bits(rest)) {
+        (ONE, Some(mark)) => Word::One(mark),
+        (QUEUED, _) => Word::Queued,
+        _ => Word::Free(rest as usize),
     }
 }
 
@@ -127,9 +116,15 @@ impl Core {
     lisle_lwp::const_unless_loom! {
         /// So many permits, and never more than the limit.
         pub(super) fn new(permits: usize, limit: usize) -> Core {
-            let state = State { permits: 0, closed: false, waiting: Queue::new() };
+            let state = State {
+                permits: 0,
+                closed: false,
+                first: None,
+                refused: None,
+                waiting: Queue::new(),
+            };
             Core {
-                word: AtomicPtr::new(ptr::without_provenance_mut(permits << SHIFT)),
+                word: AtomicU64::new(free(permits)),
                 limit,
                 state: Waiters::new(state),
             }
@@ -163,19 +158,46 @@ impl Core {
         taken
     }
 
-    /// Enlists a node whose wait has begun, unless the permits are there now.
-    #[inline]
-    pub(super) fn enlist(&self, node: &Node<Request>) -> Enlisted {
-        let word = free(0);
-        // Release: the node; pairs with the Acquire of whoever takes it out.
-        if node.data.permits == 1 && self.exchange(word, one(node), Ordering::Release).is_ok() {
-            return Enlisted::Waits;
+    /// Lets a wait that has begun be one for a permit. `None`: there is one, or others
+    /// wait, or the semaphore is closed: [`Core::enlist`] says which.
+    #[inline(always)]
+    pub(super) fn wait_alone(&self, wait: &Wait) -> Option<Mark> {
+        let mark = Mark::of(wait)?;
+        // Acquire: the mark that is there.
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            match read(word) {
+                Word::Free(0) => {}
+                // The caller has one wait at a time.
+                Word::One(last) if last.is_of_same_thread(mark) || last.is_over() => {}
+                _ => return None,
+            }
+            // Release: pairs with the Acquire of whoever reads the mark.
+            match self.exchange(word, one(mark), Ordering::Release) {
+                Ok(()) => return Some(mark),
+                Err(now) => word = now,
+            }
         }
-        self.enlist_locked(node)
+    }
+
+    /// Whether a wait that was [alone](Core::wait_alone) and has been ended by another
+    /// thread got its permit: else the semaphore was closed.
+    #[inline(always)]
+    pub(super) fn has_granted(&self, mark: Mark) -> bool {
+        // Relaxed: whoever closed it did so before.
+        match read(self.word.load(Ordering::Relaxed)) {
+            Word::Queued => self.has_granted_before_closing(mark),
+            _ => true,
+        }
     }
 
     #[cold]
-    fn enlist_locked(&self, node: &Node<Request>) -> Enlisted {
+    fn has_granted_before_closing(&self, mark: Mark) -> bool {
+        self.state.lock().refused != Some(mark)
+    }
+
+    /// Enlists a node whose wait has begun, unless the permits are there now.
+    pub(super) fn enlist(&self, node: &Node<Request>) -> Enlisted {
         let mut state = self.queue_up();
         let taken = state.try_take(node.data.permits);
         if taken == Err(TryAcquireError::NoPermits) {
@@ -190,68 +212,42 @@ impl Core {
         }
     }
 
-    /// Takes back a node whose wait has ended otherwise. When this returns, nobody
-    /// will touch it.
-    #[cold]
+    /// Takes back a node whose wait has ended otherwise.
     pub(super) fn withdraw(&self, node: &Node<Request>) {
-        // Relaxed: nothing is passed on. Strong: it must not fail for nothing.
-        let alone =
-            self.word
-                .compare_exchange(one(node), free(0), Ordering::Relaxed, Ordering::Relaxed);
-        if alone.is_ok() {
-            return;
-        }
         let mut state = self.queue_up();
         // SAFETY: if it is linked, then in this queue.
         if unsafe { state.waiting.remove(node) } {
             // Smaller requests behind this one may fit now.
             grant(&mut state);
-            self.settle(&mut state);
-            return;
         }
         self.settle(&mut state);
-        drop(state);
-        // Acquire: pairs with the Release of whoever took the node out.
-        for spins in 0_u32.. {
-            if node.data.released.load(Ordering::Acquire) {
-                return;
-            }
-            if spins < 100 && !cfg!(lisle_loom) {
-                spin_loop();
-            } else {
-                thread::yield_now();
-            }
-        }
     }
 
     /// Gives permits.
     #[inline]
     pub(super) fn give(&self, permits: usize) -> Result<(), ReleaseError> {
-        let mut word = self.word.load(Ordering::Relaxed);
+        // Acquire: the mark.
+        let mut word = self.word.load(Ordering::Acquire);
         loop {
-            match read(word) {
-                Word::Free(there) => {
-                    let more = there
-                        .checked_add(permits)
-                        .filter(|more| *more <= self.limit);
-                    // Release: pairs with the Acquire of the P's.
-                    match self.exchange(word, free(more.ok_or(ReleaseError)?), Ordering::Release) {
-                        Ok(()) => return Ok(()),
-                        Err(now) => word = now,
+            let there = match read(word) {
+                Word::Free(there) => there,
+                Word::One(mark) if permits == 1 && self.limit > 0 => {
+                    // The wake releases what the waiter acquires.
+                    if mark.key().is_some_and(|key| key.fire(Outcome::Woken)) {
+                        return Ok(());
                     }
-                }
-                Word::One(node) if permits == 1 && self.limit > 0 => {
-                    // Acquire: the node, published by the exchange to `ONE`. The wake
-                    // releases what the waiter acquires.
-                    match self.exchange(word, free(0), Ordering::Acquire) {
-                        // SAFETY: the exchange made the node ours.
-                        Ok(()) if hand_over(unsafe { &*node }) => return Ok(()),
-                        // Its wait had ended otherwise.
-                        Ok(()) => word = self.word.load(Ordering::Relaxed),
-                        Err(now) => word = now,
-                    }
+                    // Nobody waits.
+                    0
                 }
                 _ => return self.give_locked(permits),
+            };
+            let more = there
+                .checked_add(permits)
+                .filter(|more| *more <= self.limit);
+            // Release: pairs with the Acquire of the P's.
+            match self.exchange(word, free(more.ok_or(ReleaseError)?), Ordering::Release) {
+                Ok(()) => return Ok(()),
+                Err(now) => word = now,
             }
         }
     }
@@ -281,9 +277,13 @@ impl Core {
     pub(super) fn close(&self) {
         let mut state = self.queue_up();
         state.closed = true;
+        if let Some(first) = state.first.take()
+            && first.key().is_some_and(|key| state.wake(key))
+        {
+            state.refused = Some(first);
+        }
         // SAFETY: we hold the lock and forget each node once woken.
         while let Some(node) = unsafe { state.waiting.pop() } {
-            node.data.released.store(true, Ordering::Relaxed);
             state.wake(node.key());
         }
     }
@@ -319,18 +319,14 @@ impl Core {
             if let Word::Queued = before {
                 return state;
             }
-            // Acquire: the permits, or the node.
-            match self.exchange(word, queued(), Ordering::Acquire) {
+            // Acquire: the permits, or the mark.
+            match self.exchange(word, QUEUED, Ordering::Acquire) {
                 Ok(()) => {
-                    state.permits = match before {
-                        Word::Free(there) => there,
-                        _ => 0,
+                    (state.permits, state.first) = match before {
+                        Word::One(mark) => (0, Some(mark)),
+                        Word::Free(there) => (there, None),
+                        Word::Queued => unreachable!("it was left before"),
                     };
-                    if let Word::One(node) = before {
-                        // SAFETY: its waiter blocks until it is popped, or
-                        // withdraws.
-                        unsafe { state.waiting.push(&*node) };
-                    }
                     return state;
                 }
                 Err(now) => word = now,
@@ -341,36 +337,30 @@ impl Core {
     /// Leaves `QUEUED`, if it is needed no longer. Under the lock.
     fn settle(&self, state: &mut Locked<'_, State>) {
         if state.waiting.is_empty() && !state.closed {
-            // Release: what happened under the lock; pairs with the Acquire of the
-            // P's.
-            self.word.store(free(state.permits), Ordering::Release);
+            let word = match state.first {
+                Some(mark) => one(mark),
+                None => free(state.permits),
+            };
+            // Release: what happened under the lock, and the mark; pairs with the Acquire
+            // of the P's, and of whoever reads the mark.
+            self.word.store(word, Ordering::Release);
         }
     }
 
     #[inline(always)]
-    fn exchange(&self, word: *mut (), next: *mut (), success: Ordering) -> Result<(), *mut ()> {
+    fn exchange(&self, word: u64, next: u64, success: Ordering) -> Result<(), u64> {
+        // Acquire: the mark that is there instead.
         self.word
-            .compare_exchange(word, next, success, Ordering::Relaxed)
+            .compare_exchange(word, next, success, Ordering::Acquire)
             .map(drop)
     }
-}
-
-/// Gives a permit to the waiter whose node has been taken out of the word. `false` if
-/// its wait had ended otherwise.
-#[inline]
-fn hand_over(node: &Node<Request>) -> bool {
-    let key = node.key();
-    node.data.granted.set(true);
-    // Release: we are done with the node; pairs with the Acquire in `withdraw`.
-    node.data.released.store(true, Ordering::Release);
-    key.fire(Outcome::Woken)
 }
 
 impl State {
     fn try_take(&mut self, permits: usize) -> Result<(), TryAcquireError> {
         if self.closed {
             Err(TryAcquireError::Closed)
-        } else if self.permits < permits || !self.waiting.is_empty() {
+        } else if self.permits < permits || self.first.is_some() || !self.waiting.is_empty() {
             Err(TryAcquireError::NoPermits)
         } else {
             self.permits -= permits;
@@ -381,6 +371,12 @@ impl State {
 
 /// Restores the invariant: hands permits to waiters, first in first out.
 fn grant(state: &mut Locked<'_, State>) {
+    if state.permits > 0
+        && let Some(first) = state.first.take()
+        && first.key().is_some_and(|key| state.wake(key))
+    {
+        state.permits -= 1;
+    }
     while let Some(front) = state.waiting.front() {
         let wanted = front.data.permits;
         if wanted > state.permits {
@@ -391,8 +387,6 @@ fn grant(state: &mut Locked<'_, State>) {
             return;
         };
         node.data.granted.set(true);
-        // Relaxed: the waiter looks after it has had the lock.
-        node.data.released.store(true, Ordering::Relaxed);
         if state.wake(node.key()) {
             state.permits -= wanted;
         }

@@ -13,7 +13,7 @@ use ::core::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lisle_runtime::wait::{self, Node, Outcome, Reason};
+use lisle_runtime::wait::{self, Node, Outcome, Reason, Wait};
 use lisle_runtime::{cancel, time};
 
 use self::core::{Core, Enlisted, Request};
@@ -436,6 +436,29 @@ impl Semaphore {
         let Ok(wait) = wait::begin(&REASON, detail, true) else {
             cancel::deliver()
         };
+        let alone = match permits {
+            1 => self.core.wait_alone(&wait),
+            _ => None,
+        };
+        let Some(mark) = alone else {
+            return self.take_in_turn(wait, permits, deadline);
+        };
+        match wait.block(deadline) {
+            Outcome::Woken if self.core.has_granted(mark) => Ok(()),
+            Outcome::Woken => Err(AcquireTimeoutError::Closed),
+            outcome => gave_up(outcome),
+        }
+    }
+
+    /// Takes permits that are there after all, or waits in the queue.
+    #[cold]
+    #[inline(never)]
+    fn take_in_turn(
+        &self,
+        wait: Wait,
+        permits: usize,
+        deadline: Option<Instant>,
+    ) -> Result<(), AcquireTimeoutError> {
         let node = Node::new(&wait, Request::new(permits));
         let enlisted = self.core.enlist(&node);
         if enlisted != Enlisted::Waits {
@@ -446,27 +469,14 @@ impl Semaphore {
                 _ => Ok(()),
             };
         }
-        let outcome = wait.block(deadline);
-        if outcome == Outcome::Woken && node.data.granted.get() {
-            return Ok(());
+        match wait.block(deadline) {
+            Outcome::Woken if node.data.granted.get() => Ok(()),
+            Outcome::Woken => Err(AcquireTimeoutError::Closed),
+            outcome => {
+                self.core.withdraw(&node);
+                gave_up(outcome)
+            }
         }
-        self.not_granted(&node, outcome)
-    }
-
-    #[cold]
-    fn not_granted(
-        &self,
-        node: &Node<Request>,
-        outcome: Outcome,
-    ) -> Result<(), AcquireTimeoutError> {
-        if outcome == Outcome::Woken {
-            return Err(AcquireTimeoutError::Closed);
-        }
-        self.core.withdraw(node);
-        if outcome == Outcome::Cancelled {
-            cancel::deliver();
-        }
-        Err(AcquireTimeoutError::Timeout)
     }
 
     /// Permits that were taken from here.
@@ -482,6 +492,15 @@ impl Semaphore {
 #[track_caller]
 fn closed() -> ! {
     panic!("P on a closed semaphore")
+}
+
+/// A wait has ended without permits.
+#[cold]
+fn gave_up(outcome: Outcome) -> Result<(), AcquireTimeoutError> {
+    if outcome == Outcome::Cancelled {
+        cancel::deliver();
+    }
+    Err(AcquireTimeoutError::Timeout)
 }
 
 #[cold]
