@@ -23,7 +23,7 @@ lwp/src/lock.rs              models::
 lwp/src/sleep.rs             models::
 lwp/src/owner.rs             models::
 runtime/src/wait/word.rs     models::wait models::park models::list models::pin models::mark
-runtime/src/wait/mod.rs      models::wait models::park models::list
+runtime/src/wait/mod.rs      models::wait models::park models::list models::mark
 runtime/src/wait/list.rs     models::list
 runtime/src/wait/mark.rs     models::mark
 runtime/src/join.rs          models::join

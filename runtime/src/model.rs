@@ -9,6 +9,7 @@
 use lisle_lwp::shim::Ordering;
 
 use crate::tcb::Tcb;
+use crate::wait::{Outcome, WaitKey};
 
 loom::lazy_static! {
     /// Control blocks are type-stable within one execution of a model.
@@ -60,7 +61,32 @@ pub(crate) fn block(number: u32) -> Option<&'static Tcb> {
 
 /// Makes a thread ready: it sleeps on its own.
 pub(crate) fn make_ready(thread: &'static Tcb) {
+    // Release: as a run queue does; pairs with the Acquire in `park`.
+    thread.made_ready.store(1, Ordering::Release);
     thread.sleeper.wake();
+}
+
+/// Waits as a user thread does: who is parked goes on when it is made ready, not before.
+pub(crate) fn park(thread: &'static Tcb, epoch: u64, has_deadline: bool) -> Outcome {
+    if thread.wait.commit() {
+        if has_deadline {
+            WaitKey::of(thread, epoch).fire(Outcome::TimedOut);
+        }
+        // Acquire: pairs with the Release in `make_ready`. It writes only what it takes: loom
+        // may put a store before a write that does not depend on it.
+        let is_ready = || {
+            let taken =
+                thread
+                    .made_ready
+                    .compare_exchange(1, 0, Ordering::Acquire, Ordering::Relaxed);
+            taken.is_ok()
+        };
+        while !is_ready() {
+            thread.sleeper.sleep(None);
+        }
+    }
+    let outcome = thread.wait.outcome();
+    outcome.expect("a thread goes on only when its wait is over")
 }
 
 /// A stay inside the runtime; nothing in a model.

@@ -120,6 +120,11 @@ pub(crate) struct Tcb {
     /// Why the thread waits, and for which one: see [`Reason`].
     pub(crate) reason: AtomicPtr<Reason>,
     pub(crate) reason_detail: AtomicUsize,
+    /// Where on its stack those look who claim its wait; said before the wait is published.
+    pub(crate) place: AtomicPtr<()>,
+    /// Whether it was made ready, in models: see [`crate::model::park`].
+    #[cfg(lisle_loom)]
+    pub(crate) made_ready: AtomicU32,
     /// The deadline of its wait in nanoseconds, and of which one: meaningless for
     /// others. So a wait without a deadline need not say so.
     until: AtomicU64,
@@ -200,6 +205,9 @@ impl Tcb {
             terminated: AtomicU8::new(0),
             accounts_cpu: AtomicU8::new(0),
             reason: AtomicPtr::new(ptr::null_mut()),
+            place: AtomicPtr::new(ptr::null_mut()),
+            #[cfg(lisle_loom)]
+            made_ready: AtomicU32::new(0),
             reason_detail: AtomicUsize::new(0),
             until: AtomicU64::new(0),
             until_epoch: AtomicU64::new(0),

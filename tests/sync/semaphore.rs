@@ -45,6 +45,25 @@ fn permits_are_counted() {
     assert_eq!(permits.available_permits(), 0);
 }
 
+/// Whoever has waited before, or waits now.
+#[test]
+fn nobody_waits_for_none() {
+    let permits = Semaphore::new(0);
+    assert!(!permits.p_timeout(core::time::Duration::from_millis(1)));
+    assert!(permits.try_acquire_many(0).is_ok());
+    assert!(permits.acquire_many(0).is_ok());
+    thread::scope(|s| {
+        let waiter = s.spawn(|| permits.p());
+        until_waiting(waiter.thread(), "semaphore");
+        assert!(permits.try_acquire_many(0).is_ok());
+        assert!(permits.acquire_many(0).is_ok());
+        permits.v();
+        waiter.join().unwrap();
+    });
+    permits.close();
+    assert!(permits.acquire_many(0).is_err());
+}
+
 #[test]
 fn they_can_be_static() {
     static ONE: Semaphore = Semaphore::new(1);

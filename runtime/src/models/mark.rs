@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lisle_lwp::explore::{Turns, outcomes};
+use lisle_lwp::explore::{ALL, Data, Turns, model, outcomes};
 use lisle_lwp::shim::{AtomicU64, Ordering};
 use loom::thread::spawn;
 
-use crate::wait::{self, Mark, Outcome, Reason};
+use crate::model::thread::current;
+use crate::wait::{self, Caller, Mark, Outcome, Reason};
 
 static REASON: Reason = Reason::new("model");
 
@@ -32,7 +33,7 @@ fn found_by_its_mark() {
             its_turns.take();
             let mark = Mark::from_bits(its_word.load(Ordering::Acquire))?;
             let was_over = mark.is_over();
-            let ended = mark.key().is_some_and(|key| key.fire(Outcome::Woken));
+            let ended = fire(mark);
             assert!(!(was_over && ended));
             // Whatever ended it, it is over now.
             assert!(mark.is_over());
@@ -66,4 +67,102 @@ fn marks_differ() {
         one.is_of_same_thread(others)
     });
     assert_eq!(Vec::from_iter(seen), [false]);
+}
+
+/// What the claimable waits here are for.
+const THIS: usize = 7;
+
+/// Claims the wait and does something to the thread, which must stand still.
+fn claim(mark: Mark, stack: &Data) -> bool {
+    let stay = Caller::new().stay();
+    assert!(stay.claim(mark, THIS + 1).is_none());
+    let claimed = stay.claim(mark, THIS);
+    if let Some(claimed) = &claimed {
+        assert_eq!(claimed.place().addr(), THIS);
+        stack.add_one();
+    }
+    claimed.is_some()
+}
+
+fn fire(mark: Mark) -> bool {
+    mark.key().is_some_and(|key| key.fire(Outcome::Woken))
+}
+
+/// Makes the wait one that nobody claims, does something to the thread, and ends its wait.
+fn keep(mark: Mark, stack: &Data) -> bool {
+    let Some(place) = mark.keep() else {
+        return false;
+    };
+    assert_eq!(place.addr(), THIS);
+    stack.add_one();
+    fire(mark)
+}
+
+/// Who claims a wait has the thread, and so has who keeps it from being claimed; never both,
+/// and the thread goes on after them.
+#[test]
+fn claim_against_keep() {
+    let seen = outcomes(Some(3), || {
+        let place = core::ptr::without_provenance(THIS);
+        let wait = Caller::new()
+            .begin_claimable(&REASON, THIS, place)
+            .expect("nobody cancels it");
+        let mark = Mark::of(&wait).expect("a model has few threads");
+        let stack = Data::new();
+        let [its, others] = [stack.clone(), stack.clone()];
+        let claimer = spawn(move || claim(mark, &its));
+        let keeper = spawn(move || keep(mark, &others));
+        assert_eq!(wait.block(None), Outcome::Woken);
+        let touched = stack.get();
+        let (claimed, kept) = (claimer.join().unwrap(), keeper.join().unwrap());
+        assert!(claimed != kept);
+        (claimed, touched)
+    });
+    assert_eq!(Vec::from_iter(seen), [(false, 1), (true, 1)]);
+}
+
+/// A claim against what else may end the wait.
+#[test]
+fn claim_against_cancel_and_deadline() {
+    let seen = outcomes(Some(3), || {
+        let place = core::ptr::without_provenance(THIS);
+        let wait = Caller::new()
+            .begin_claimable(&REASON, THIS, place)
+            .expect("nobody has cancelled it");
+        let mark = Mark::of(&wait).expect("a model has few threads");
+        let (stack, me) = (Data::new(), current());
+        let its = stack.clone();
+        let claimer = spawn(move || claim(mark, &its));
+        let canceller = spawn(move || me.cancel());
+        let outcome = wait.block(Some(Instant::now()));
+        // Nobody touches the thread that has gone on.
+        stack.add_one();
+        canceller.join().unwrap();
+        assert_eq!(claimer.join().unwrap(), outcome == Outcome::Woken);
+        outcome as u64
+    });
+    assert_eq!(seen.len(), 3);
+}
+
+/// Who claims a wait knows of what the thread did before, and the thread of what that did.
+#[test]
+fn claim_orders() {
+    model(ALL, || {
+        let place = core::ptr::without_provenance(THIS);
+        let wait = Caller::new()
+            .begin_claimable(&REASON, THIS, place)
+            .expect("nobody cancels it");
+        let mark = Mark::of(&wait).expect("a model has few threads");
+        let stack = Data::new();
+        let its = stack.clone();
+        let claimer = spawn(move || {
+            if !claim(mark, &its) {
+                assert!(fire(mark));
+            }
+        });
+        stack.add_one();
+        assert_eq!(wait.block(None), Outcome::Woken);
+        stack.add_one();
+        claimer.join().unwrap();
+    });
 }

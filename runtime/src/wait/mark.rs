@@ -11,7 +11,8 @@
 //!
 //! *How long a mark is good.* The epoch counts a block's waits. A mark that is kept while
 //! its block waits 2^40 times more, which takes hours of nothing else, names the wait that
-//! is then the last one as well.
+//! is then the last one as well, so that to fire its key would end that. (To claim it would
+//! not: there it is asked what the wait is for.)
 
 use core::num::NonZeroU64;
 
@@ -81,6 +82,34 @@ impl Mark {
     pub fn is_over(self) -> bool {
         self.key()
             .is_none_or(|key| key.thread.wait.is_over(key.epoch))
+    }
+
+    /// Ends the wait, if the thread is parked in it, it is one for `detail` and others may
+    /// [claim](super::Caller::begin_claimable) it.
+    #[inline(always)]
+    pub(super) fn claim(self, detail: usize) -> Option<(&'static Tcb, u64)> {
+        let thread = self.thread()?;
+        // Relaxed: said before the wait was committed, and not changed while it lasts.
+        let suits = || thread.reason_detail.load(Ordering::Relaxed) == detail;
+        let epoch = thread.wait.claim(|epoch| self.means(epoch), suits)?;
+        Some((thread, epoch))
+    }
+
+    /// From now on nobody claims the wait; what it was begun with. `None`: it is over. As for
+    /// [`Mark::key`].
+    pub fn keep(self) -> Option<*const ()> {
+        let thread = self.thread()?;
+        // Relaxed: published with the mark.
+        let place = thread.place.load(Ordering::Relaxed);
+        thread
+            .wait
+            .keep(|epoch| self.means(epoch))
+            .then_some(place.cast_const())
+    }
+
+    #[inline(always)]
+    fn means(self, epoch: u64) -> bool {
+        epoch & EPOCH == self.bits() & EPOCH
     }
 
     #[inline(always)]

@@ -275,7 +275,7 @@ pub(crate) fn for_token(
     reason: &'static Reason,
     deadline: Option<Instant>,
 ) -> Result<(), CancelledEarly> {
-    match arm(reason, 0, true, true)? {
+    match arm(reason, 0, true, Interest::TOKENS)? {
         None => Ok(()),
         Some(wait) => {
             let thread = wait.thread;
@@ -295,9 +295,9 @@ fn arm(
     reason: &'static Reason,
     detail: usize,
     cancellable: bool,
-    tokens: bool,
+    interest: Interest,
 ) -> Result<Option<Wait>, CancelledEarly> {
-    Caller::new().arm(reason, detail, cancellable, tokens)
+    Caller::new().arm(reason, detail, cancellable, interest)
 }
 
 /// The calling thread, for operations that may have to wait: what is asked of
@@ -347,11 +347,35 @@ impl Caller {
         detail: usize,
         cancellable: bool,
     ) -> Result<Wait, CancelledEarly> {
-        match self.arm(reason, detail, cancellable, false) {
+        match self.arm(reason, detail, cancellable, Interest::PLAIN) {
             Ok(Some(wait)) => Ok(wait),
             Ok(None) => unreachable!("the wait takes no tokens"),
             Err(early) => Err(early),
         }
+    }
+
+    /// As [`Caller::begin`], for a user thread, of a wait that others may [claim](Stay::claim)
+    /// who know its mark. Those find `place`.
+    #[inline]
+    pub fn begin_claimable(
+        &self,
+        reason: &'static Reason,
+        detail: usize,
+        place: *const (),
+    ) -> Result<Wait, CancelledEarly> {
+        // Relaxed: published with the mark, or by `commit`.
+        self.thread.place.store(place.cast_mut(), Ordering::Relaxed);
+        match self.arm(reason, detail, true, Interest::CLAIMABLE) {
+            Ok(Some(wait)) => Ok(wait),
+            Ok(None) => unreachable!("the wait takes no tokens"),
+            Err(early) => Err(early),
+        }
+    }
+
+    /// Whether others may claim a wait of the calling thread: it does not sleep.
+    #[inline]
+    pub fn is_claimable(&self) -> bool {
+        cfg!(lisle_loom) || self.thread.is_user() && !(self.unwinding && self.thread.is_light())
     }
 
     #[inline(always)]
@@ -360,15 +384,19 @@ impl Caller {
         reason: &'static Reason,
         detail: usize,
         cancellable: bool,
-        tokens: bool,
+        interest: Interest,
     ) -> Result<Option<Wait>, CancelledEarly> {
         let (thread, unwinding) = (self.thread, self.unwinding);
-        let sleeps = !thread.is_user() || unwinding && thread.is_light();
+        let sleeps = if cfg!(lisle_loom) {
+            interest != Interest::CLAIMABLE
+        } else {
+            !thread.is_user() || unwinding && thread.is_light()
+        };
         let cancellable = cancellable && !unwinding && crate::cancel::is_deliverable_to(thread);
         thread.set_reason(reason, detail);
         let interest = Interest::CANCELLABLE
             .when(cancellable)
-            .and(Interest::TOKENS.when(tokens))
+            .and(interest)
             .and(Interest::SLEEPS.when(sleeps));
         match thread.wait.arm(interest) {
             Armed::Waiting(_) => Ok(Some(Wait {
@@ -394,7 +422,12 @@ impl Caller {
     /// Stays inside the runtime until what it returns is dropped.
     #[inline(always)]
     pub fn stay(&self) -> Stay {
-        Stay(self.enter())
+        let entry = self.enter();
+        #[cfg(not(lisle_loom))]
+        let holds = entry.lwp().is_some() || !self.thread.is_user();
+        #[cfg(lisle_loom)]
+        let holds = true;
+        Stay { entry, holds }
     }
 
     /// Enters the runtime, unless it is entered already.
@@ -408,18 +441,52 @@ impl Caller {
 /// (unless it runs without an LWP), so that others may spin until it has done what they wait for.
 /// No user code, allocation or wait meanwhile.
 #[derive(Debug)]
-pub struct Stay(crate::Entry);
+pub struct Stay {
+    entry: crate::Entry,
+    /// Whether it keeps what it promises: not for a user thread without an LWP.
+    holds: bool,
+}
 
 impl Stay {
-    /// As [`WaitKey::fire`].
-    #[inline]
-    pub fn fire(&self, key: WaitKey, outcome: Outcome) -> bool {
-        let resolution = key.resolve(outcome);
-        match resolution {
-            Resolution::MakeReady => self.0.make_ready(key.thread),
-            other => carry_out(key.thread, other),
+    /// Claims the wait of this mark, if that is one for `detail` that may be
+    /// [claimed](Caller::begin_claimable) and its thread is parked. `None` also for a caller
+    /// that runs without an LWP.
+    #[inline(always)]
+    pub fn claim(&self, mark: Mark, detail: usize) -> Option<Claimed<'_>> {
+        if !self.holds {
+            return None;
         }
-        resolution != Resolution::Stale
+        let (thread, epoch) = mark.claim(detail)?;
+        tell(
+            trace::whom(thread),
+            epoch,
+            Outcome::Woken,
+            Resolution::MakeReady,
+        );
+        Some(Claimed { thread, stay: self })
+    }
+}
+
+/// A thread whose wait has been ended by a claim. It stands still until this is dropped.
+#[derive(Debug)]
+pub struct Claimed<'s> {
+    thread: &'static Tcb,
+    stay: &'s Stay,
+}
+
+impl Claimed<'_> {
+    /// What it began its wait with.
+    #[inline(always)]
+    pub fn place(&self) -> *const () {
+        // Relaxed: the claim has acquired it.
+        self.thread.place.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Claimed<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.stay.entry.make_ready(self.thread);
     }
 }
 
@@ -521,6 +588,10 @@ impl Wait {
         if self.thread.is_user() {
             return self.block_user_thread(deadline);
         }
+        #[cfg(lisle_loom)]
+        if !self.thread.wait.sleeps() {
+            return crate::model::park(self.thread, self.epoch(), deadline.is_some());
+        }
         let _ = self.lie_down(deadline);
         self.sleep(deadline)
     }
@@ -553,6 +624,7 @@ impl Wait {
     }
 
     /// Says that it waits on its sleeper. `false`: the wait is over.
+    #[cfg_attr(lisle_loom, allow(unused_variables))]
     fn lie_down(&self, deadline: Option<Instant>) -> bool {
         let thread = self.thread;
         #[cfg(not(lisle_loom))]

@@ -5,8 +5,8 @@
 //! one atomic word of the control block; exactly one wins.
 //!
 //! ```text
-//!  63      62     61 .. 8   5            4       3       2 .. 0
-//!  CANCEL  TOKEN  epoch     CANCELLABLE  TOKENS  SLEEPS  phase
+//!  63      62     61 .. 8   7     6          5            4       3       2 .. 0
+//!  CANCEL  TOKEN  epoch     KEPT  CLAIMABLE  CANCELLABLE  TOKENS  SLEEPS  phase
 //! ```
 //!
 //! | phase | meaning |
@@ -22,7 +22,10 @@
 //! `TOKENS` say what else may end the wait in which the thread is parked. `SLEEPS`
 //! says that it waits on its kernel thread's sleeper, not in the scheduler: the word
 //! alone tells the resolver which of the two to serve, whatever becomes of the thread
-//! by the time it does.
+//! by the time it does. `CLAIMABLE` says that who finds the thread parked may end the wait
+//! in order to do something to it while it stands still, and make it ready then. Others
+//! may put an end to that without ending the wait; if the thread is on its way, by `KEPT`,
+//! which `commit` obeys.
 //!
 //! *Protocol*. Waiter: `arm`, publish the key, look at the condition once more,
 //! leave the stack; then, from the destination's stack, `commit`. Resolver:
@@ -67,6 +70,8 @@ const CANCELLABLE: u64 = CANCEL >> STICKY_SHIFT;
 const TOKENS: u64 = TOKEN >> STICKY_SHIFT;
 const STICKY_SHIFT: u32 = 58;
 const SLEEPS: u64 = 1 << 3;
+const CLAIMABLE: u64 = 1 << 6;
+const KEPT: u64 = 1 << 7;
 const PHASE: u64 = 7;
 
 const TOOK: u64 = 1;
@@ -103,6 +108,8 @@ impl Interest {
     pub const TOKENS: Interest = Interest(TOKENS);
     /// The thread waits on its sleeper.
     pub const SLEEPS: Interest = Interest(SLEEPS);
+    /// Whoever knows of the wait may claim it. Not for one that sleeps.
+    pub const CLAIMABLE: Interest = Interest(CLAIMABLE);
 
     /// Both.
     #[must_use]
@@ -214,7 +221,7 @@ impl WaitWord {
         let begun = self.begun.load(Ordering::Relaxed);
         let word = self.word.load(Ordering::Relaxed);
         // Release: as below.
-        word & STICKY == 0
+        word & (STICKY | KEPT) == 0
             && !is_same_epoch(word, begun)
             && self
                 .word
@@ -233,6 +240,10 @@ impl WaitWord {
             if is_same_epoch(word, begun) {
                 return false;
             }
+            let begun = match word & KEPT {
+                0 => begun,
+                _ => begun & !CLAIMABLE,
+            };
             let next = match found(word, begun) {
                 0 => word & STICKY | begun,
                 TOKENS => word & CANCEL | begun & !PHASE | TOOK,
@@ -262,6 +273,60 @@ impl WaitWord {
             lasts.then_some(word & STICKY | over)
         });
         resolution
+    }
+
+    /// Ends the wait whose epoch satisfies `is_meant`, if it is claimable and the thread parked:
+    /// the thread stands still until the caller makes it ready. Of a wait of that epoch it is
+    /// asked whether it `suits` before. Says which wait that was.
+    #[inline(always)]
+    pub fn claim(
+        &self,
+        is_meant: impl Fn(u64) -> bool,
+        suits: impl FnOnce() -> bool,
+    ) -> Option<u64> {
+        // Acquire: what the thread said of this wait before; pairs with the Release in `commit`.
+        let word = self.word.load(Ordering::Acquire);
+        let epoch = epoch_of(word);
+        let claimed = word & (PHASE | CLAIMABLE) == PARKED | CLAIMABLE
+            && is_meant(epoch)
+            && suits()
+            && self
+                .word
+                // Orderings: as in `settle`.
+                .compare_exchange(
+                    word,
+                    word & !BELOW_EPOCH | WOKEN,
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                )
+                .is_ok();
+        claimed.then_some(epoch)
+    }
+
+    /// Makes the wait whose epoch satisfies `is_meant`, which has begun, one that nobody claims.
+    /// `false`: it is over.
+    pub fn keep(&self, is_meant: impl Fn(u64) -> bool) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let kept = if is_meant(epoch_of(word)) {
+                if !is_parked(word) {
+                    return false;
+                }
+                word & !CLAIMABLE
+            } else if is_meant(epoch_of(next_epoch(word))) {
+                word | KEPT
+            } else {
+                return false;
+            };
+            // Relaxed: nothing is passed on.
+            match self
+                .word
+                .compare_exchange_weak(word, kept, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// Ends a wait that takes tokens, or leaves a token for the next one. Says which

@@ -16,7 +16,7 @@
 //!
 //! Ways are opened again by the first that finds the lists empty under the lock,
 //! not by who empties them: two threads that wait for each other in turn always
-//! find them shut, and pay for a lock only, who sends for an exchange.
+//! find them shut, and go another way ([`lone`](super::lone)).
 //!
 //! While somebody records, everybody takes the lock: the first that does shuts both
 //! ways for that recording, counts what is there, and messages are counted from
@@ -27,7 +27,8 @@
 //! is woken; if its wait has ended otherwise, the wake fails, the message is
 //! taken back and the next waiter tried. So a message is with exactly one side
 //! at any time, and messages leave in the order in which they came. A receiving thread that
-//! waits alone is reached without the lock, as long as nobody takes that ([`lone`](super::lone)).
+//! waits alone comes and is reached without the lock, as long as nobody takes that
+//! ([`lone`](super::lone)).
 //!
 //! *Promises*. Who selects has one wait on several channels, and whoever wakes
 //! it decides for one of them, but the message of a selected send is made only
@@ -59,7 +60,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use lisle_lwp::shim::{AtomicUsize, Ordering};
 use lisle_runtime::trace;
 use lisle_runtime::wait::list::Queue;
-use lisle_runtime::wait::{Caller, Locked, WaitKey, Waiters};
+use lisle_runtime::wait::{Caller, Locked, Mark, WaitKey, Waiters};
 
 use super::buffer::{Bin, Buffer, In, Way};
 use super::lone::Lone;
@@ -160,7 +161,7 @@ pub(super) struct Core<T> {
 }
 
 // SAFETY: messages go from thread to thread, by value: under the lock, by a claimed slot, or to a
-// receiver that the sender has taken from `Lone`.
+// receiver whose wait the sender has claimed.
 unsafe impl<T: Send> Send for Core<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Core<T> {}
@@ -322,20 +323,17 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    /// Lets a receiving thread wait. The way in is shut.
-    ///
-    /// # Safety
-    /// The node stays where it is until it is woken, or has left list and [`Lone`].
+    /// Whether a receiver that has found nothing may wait alone. The way in is shut.
     #[inline]
-    pub(super) unsafe fn let_wait(&mut self, waiting: &Waiting) {
-        // SAFETY: passed on; we have the lock.
-        unsafe {
-            if self.state.receivers.is_empty() && !trace::is_on() {
-                self.lone.wait(waiting);
-            } else {
-                self.state.receivers.push(waiting);
-            }
-        }
+    pub(super) fn is_for_one(&self) -> bool {
+        self.state.receivers.is_empty() && !trace::is_on()
+    }
+
+    /// Lets a receiving thread wait, as it [may](Turn::is_for_one), alone: it has begun a wait
+    /// with this mark.
+    #[inline]
+    pub(super) fn let_wait_alone(&mut self, mark: Mark) {
+        self.lone.wait(mark);
     }
 
     /// Takes the first waiting receiver but `me` out of its list.
@@ -767,8 +765,7 @@ impl<T> Core<T> {
 
     #[inline(always)]
     fn turn_with<'a>(&'a self, mut state: Locked<'a, State<T>>) -> Turn<'a, T> {
-        // SAFETY: we have the lock.
-        unsafe { self.lone.enlist(&mut state.receivers) };
+        self.lone.enlist(&mut state);
         if trace::is_on() {
             return self.counting_turn(state);
         }
@@ -812,7 +809,21 @@ impl<T> Core<T> {
     /// records. `false`, and it stays, if there is none.
     #[inline]
     pub(super) fn hand_to_lone(&self, caller: &Caller, message: &mut Option<T>) -> bool {
-        !trace::is_on() && self.lone.hand_over(caller, message)
+        !trace::is_on() && self.lone.hand_over(caller, self.address(), message)
+    }
+
+    /// Whether a receiver may wait without the lock: the channel is at rest, and nobody
+    /// records. A hint.
+    #[inline]
+    pub(super) fn looks_at_rest(&self) -> bool {
+        self.lone.is_at_rest() && !trace::is_on()
+    }
+
+    /// Lets a thread that has begun to wait for a message do so without the lock. `false`: it
+    /// takes that.
+    #[inline]
+    pub(super) fn let_wait_at_once(&self, mark: Mark) -> bool {
+        self.lone.replace(mark)
     }
 
     /// Receives without the lock, while nobody waits to send or records.

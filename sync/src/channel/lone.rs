@@ -1,146 +1,122 @@
-//! A receiver that waits alone: reached without the lock.
+//! A receiver that waits alone: it comes and is reached without the lock.
 //!
-//! *Why*. Two threads that send to each other in turn are the most frequent use, and each
-//! of their messages finds one receiver that waits for it. An exchange of one word is all
-//! that its sender needs.
+//! *Why*. Two threads that send to each other in turn are the most frequent use: each of
+//! their receives finds nothing, and each of their messages one receiver that waits for it.
+//! One exchange of a word to wait, and one to be reached, are all that this needs.
 //!
-//! *Protocol*. A blocked thread that joins an empty list of receivers does not join it: its
-//! node goes into the word ([`Lone::wait`], under the channel's lock, where the invariants
-//! of [`core`](super::core) are seen to). There whoever takes it out by an exchange has it:
-//!
-//! | who | what becomes of the node |
+//! | word | meaning |
 //! |---|---|
-//! | a sender, without the lock ([`Lone::hand_over`]) | gets the message, and is woken |
-//! | whoever takes the lock ([`Lone::enlist`]) | goes into the list, as if it had joined that |
+//! | `BUSY` | whoever comes takes the lock |
+//! | a [mark](Mark) | the channel is at rest: the way in is shut, nothing is there to be received, nobody waits in a list and both sides are there. As long as the wait lasts that the mark names, its thread waits to receive |
 //!
-//! So whoever has the lock finds all waiting receivers in the list, but for one that a sender
-//! has taken: that one counts as reached. No order is upset: nothing was buffered when it began
-//! to wait, and what others have sent since is as new as this sender's message. If its wait had
-//! ended otherwise, others may have sent meanwhile, and it looks again before it says that
-//! nothing came.
+//! *Protocol*. The word is set to a mark under the lock, by a receiver that has found the
+//! channel at rest ([`Lone::wait`]). Then
 //!
-//! *Nodes stay valid*. A sender that has taken a node out owns it until it has woken its
-//! receiver or, if the wait had ended otherwise, has taken its message back and said
-//! [`LET_GO`]. A receiver whose wait ended otherwise and which finds itself in no list looks
-//! for that ([`Lone::leave`]). It can be waiting only for a sender between a few
-//! instructions, inside the runtime, where it is not preempted: so it spins, and lets others
-//! run if the kernel has stopped that sender.
+//! | who | does what |
+//! |---|---|
+//! | a sender ([`Lone::hand_over`]) | claims the wait: puts its message into the place of the thread, which stands still, and makes it ready. The mark stays |
+//! | a receiver ([`Lone::replace`]) | writes its mark over that of a wait that is over |
+//! | whoever takes the lock ([`Lone::enlist`]) | sets `BUSY`, and puts the thread into the list, as if it had joined that |
 //!
-//! *Ordering*: the node is published by `wait` (Release) and taken out by an exchange
-//! that acquires. An exchange that fails writes nothing, so that what is written to the
-//! word is in the order of the waits.
+//! So whoever has the lock finds `BUSY`, and all waiting receivers in the list. A receiver
+//! that is on its way cannot be claimed yet: its sender takes the lock.
+//!
+//! *Nodes stay valid*. The wait of a node that is put into the list can no longer be claimed
+//! ([`Mark::keep`]), so that the thread goes on only as any other in the list: reached under
+//! the lock, or after having taken it.
+//!
+//! *Ordering*: a mark is published by a Release, node and place with it, and read by loads
+//! and exchanges that acquire.
 
-use core::ptr;
+use lisle_lwp::shim::{AtomicU64, Ordering};
+use lisle_runtime::wait::{Caller, Locked, Mark};
 
-use lisle_lwp::shim::{AtomicPtr, Ordering, spin_loop};
-use lisle_runtime::thread;
-use lisle_runtime::wait::list::Queue;
-use lisle_runtime::wait::{Caller, Outcome};
+use super::core::State;
+use super::ticket::Waiting;
 
-use super::ticket::{ALONE, LET_GO, LISTED, Ticket, Waiting};
+const BUSY: u64 = 0;
 
 /// See the module documentation.
-pub(super) struct Lone(AtomicPtr<Waiting>);
+pub(super) struct Lone(AtomicU64);
 
 impl Lone {
     pub(super) fn new() -> Lone {
-        Lone(AtomicPtr::new(ptr::null_mut()))
+        Lone(AtomicU64::new(BUSY))
     }
 
-    /// A thread waits, alone.
-    ///
-    /// # Safety
-    /// The caller has the lock, and no receiver waits. The node's ticket is direct, its
-    /// waiter a thread; it stays where it is until it is woken or has [left](Lone::leave).
-    #[inline]
-    pub(super) unsafe fn wait(&self, waiting: &Waiting) {
-        // Relaxed: published by what follows.
-        waiting.data.standing.store(ALONE, Ordering::Relaxed);
-        // Release: the node; pairs with the Acquire in `take`.
-        self.0
-            .store(ptr::from_ref(waiting).cast_mut(), Ordering::Release);
-    }
-
-    /// Whether nobody waits alone. Exact under the lock.
+    /// Whether the channel is at rest. A hint.
     #[inline(always)]
-    fn is_nobody(&self) -> bool {
-        // Relaxed: who must find it has the lock. (Who comes without may look again under it.)
-        self.0.load(Ordering::Relaxed).is_null()
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != BUSY
     }
 
-    /// Takes the node out. The reference is good until that waiter is woken or let go.
+    /// A receiver waits, alone. The caller has the lock, has found the channel at rest, and
+    /// waits for what [`Lone::hand_over`] brings.
     #[inline]
-    fn take<'n>(&self) -> Option<&'n Waiting> {
-        // Relaxed: as in `is_nobody`.
-        let waiting = self.0.load(Ordering::Relaxed);
-        if waiting.is_null() {
-            return None;
-        }
-        // Acquire: the node; pairs with the Release in `wait`.
-        let taken = self.0.compare_exchange(
-            waiting,
-            ptr::null_mut(),
-            Ordering::Acquire,
-            Ordering::Relaxed,
-        );
-        // SAFETY: the exchange made it ours, and it stays in place.
-        taken.ok().and_then(|waiting| unsafe { waiting.as_ref() })
+    pub(super) fn wait(&self, mark: Mark) {
+        // Release: pairs with the Acquires of those who read the mark.
+        self.0.store(mark.bits(), Ordering::Release);
     }
 
-    /// Gives the message to the receiver that waits alone. `false`, and it stays, if there
-    /// is none, or its wait had ended otherwise.
+    /// As [`Lone::wait`], without the lock. `false`: the lock is to be taken.
     #[inline]
-    pub(super) fn hand_over<T>(&self, caller: &Caller, message: &mut Option<T>) -> bool {
-        if self.is_nobody() {
-            return false;
-        }
-        let stay = caller.stay();
-        let Some(waiting) = self.take() else {
+    pub(super) fn replace(&self, mark: Mark) -> bool {
+        // Acquire: the mark that is there.
+        let word = self.0.load(Ordering::Acquire);
+        let is_free = Mark::from_bits(word)
+            // A thread has one wait at a time.
+            .is_some_and(|last| last.is_of_same_thread(mark) || last.is_over());
+        // Release: as in `wait`.
+        is_free
+            && self
+                .0
+                .compare_exchange(word, mark.bits(), Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Gives the message to the receiver that waits alone on the channel of this address.
+    /// `false`, and it stays, if there is none that can be reached so.
+    #[inline]
+    pub(super) fn hand_over<T>(
+        &self,
+        caller: &Caller,
+        address: usize,
+        message: &mut Option<T>,
+    ) -> bool {
+        // Acquire: the mark.
+        let Some(mark) = Mark::from_bits(self.0.load(Ordering::Acquire)) else {
             return false;
         };
-        let key = waiting.key();
-        // SAFETY: the node is ours, its waiter's empty slot with it; it does not look before
-        // it is woken.
+        let stay = caller.stay();
+        let Some(claimed) = stay.claim(mark, address) else {
+            return false;
+        };
+        // SAFETY: who begins a claimable wait for a channel does so with its node, whose mark
+        // we have; and it stands still.
+        let waiting = unsafe { &*claimed.place().cast::<Waiting>() };
+        // SAFETY: the ticket is direct, of this channel, and its thread's slot empty.
         unsafe { waiting.data.swap(message) };
-        if stay.fire(key, Outcome::Woken) {
-            return true;
-        }
-        // SAFETY: as above; it cannot leave before we let it go.
-        unsafe { waiting.data.swap(message) };
-        // Release: we are done with it; pairs with the Acquire in `leave`.
-        waiting.data.standing.store(LET_GO, Ordering::Release);
-        false
+        true
     }
 
-    /// Puts the receiver that waits alone into the list, which is empty otherwise.
-    ///
-    /// # Safety
-    /// The caller has the lock that guards the list.
+    /// The caller takes the lock: puts the receiver that waits alone into the list, which is
+    /// empty otherwise.
     #[inline(always)]
-    pub(super) unsafe fn enlist(&self, list: &mut Queue<Ticket>) {
-        if let Some(waiting) = self.take() {
-            // Relaxed: its waiter looks after it has had the lock.
-            waiting.data.standing.store(LISTED, Ordering::Relaxed);
-            // SAFETY: the waiter's promise in `wait`.
-            unsafe { list.push(waiting) };
+    pub(super) fn enlist<T>(&self, state: &mut Locked<'_, State<T>>) {
+        // Relaxed: marks are first written under the lock.
+        if self.is_at_rest() {
+            self.enlist_marked(state);
         }
     }
 
-    /// Returns when nobody has the node any more. Its wait has ended otherwise, and it is in
-    /// no list. `true`: a sender had taken it.
-    #[cold]
-    pub(super) fn leave(waiting: &Waiting) -> bool {
-        let mut spins = 0;
-        loop {
-            // Acquire: pairs with the Release in `hand_over`.
-            match waiting.data.standing.load(Ordering::Acquire) {
-                ALONE if spins < 100 && !cfg!(lisle_loom) => {
-                    spins += 1;
-                    spin_loop();
-                }
-                ALONE => thread::yield_now(),
-                standing => return standing == LET_GO,
-            }
+    #[inline(never)]
+    fn enlist_marked<T>(&self, state: &mut Locked<'_, State<T>>) {
+        // Acquire: the mark.
+        let word = self.0.swap(BUSY, Ordering::Acquire);
+        if let Some(place) = Mark::from_bits(word).and_then(Mark::keep) {
+            // SAFETY: as in `hand_over`; and it cannot be claimed any more, so that it leaves
+            // the list before its frame goes.
+            unsafe { state.receivers.push(&*place.cast::<Waiting>()) };
         }
     }
 }

@@ -7,14 +7,15 @@
 //! | `Watch` | a thread that only wants to know that an operation is ready | it is woken, and nothing else happens |
 //!
 //! A ticket belongs to a thread, which has a [`WaitKey`](lisle_runtime::wait::WaitKey), or to a
-//! task, which has a [`Waker`]. It is touched under the channel's lock, by who has taken it
-//! from [`Lone`](super::lone::Lone), or by its waiter when its wait is over and nobody has it.
+//! task, which has a [`Waker`]. It is touched under the channel's lock, by who has claimed
+//! its waiter's wait ([`Lone`](super::lone::Lone)), or by its waiter when its wait is over and
+//! nobody has it.
 
 use core::cell::Cell;
 use core::ptr;
 use core::task::Waker;
 
-use lisle_lwp::shim::{self, AtomicU8};
+use lisle_lwp::shim;
 use lisle_runtime::wait::Node;
 
 /// See the module documentation.
@@ -25,13 +26,6 @@ pub(super) enum Mode {
     Watch,
 }
 
-/// Where a ticket stands: in a list, or nowhere.
-pub(super) const LISTED: u8 = 0;
-/// In [`Lone`](super::lone::Lone), or a sender has taken it there.
-pub(super) const ALONE: u8 = 1;
-/// The sender that took it is done with it.
-pub(super) const LET_GO: u8 = 2;
-
 /// Where the message of a direct ticket is.
 pub(super) type Slot<T> = shim::Cell<Option<T>>;
 
@@ -40,7 +34,6 @@ pub(super) struct Ticket {
     /// Of a direct ticket: a [`Slot`] for the channel's messages.
     slot: *const (),
     pub(super) mode: Mode,
-    pub(super) standing: AtomicU8,
     /// What the waiter was promised: see [`core`](super::core).
     pub(super) granted: Cell<u64>,
     task: Cell<Option<Waker>>,
@@ -52,7 +45,6 @@ impl Ticket {
         Ticket {
             slot: ptr::null(),
             mode,
-            standing: AtomicU8::new(LISTED),
             granted: Cell::new(super::core::NONE),
             task: Cell::new(None),
         }
@@ -75,8 +67,8 @@ impl Ticket {
     /// Puts a message into a direct ticket.
     ///
     /// # Safety
-    /// The ticket is direct and of a channel of `T`; the caller holds the lock, or took
-    /// it from a lone receiver, and has not woken the waiter.
+    /// The ticket is direct and of a channel of `T`; the caller holds the lock, or has
+    /// claimed the waiter's wait, and has not woken the waiter.
     pub(super) unsafe fn put<T>(&self, message: T) {
         // SAFETY: the caller's promise: the slot is there, and the access unique.
         unsafe { (*self.slot.cast::<Slot<T>>()).with_mut(|slot| *slot = Some(message)) };

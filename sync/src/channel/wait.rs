@@ -11,10 +11,9 @@ use core::mem::MaybeUninit;
 use std::time::Instant;
 
 use lisle_runtime::cancel;
-use lisle_runtime::wait::{Caller, Node, Outcome, Reason, Wait};
+use lisle_runtime::wait::{Caller, Mark, Node, Outcome, Reason, Wait};
 
 use super::core::{Core, NONE, Sent, Taken, Turn};
-use super::lone::Lone;
 use super::ticket::{Slot, Ticket, Waiting};
 use super::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
@@ -51,6 +50,12 @@ impl<T> Place<T> {
     unsafe fn ticket(&self, wait: &Wait) -> &Waiting {
         // SAFETY: nobody else knows the place yet.
         unsafe { (*self.waiting.get()).write(Node::new(wait, Ticket::direct(&self.message))) }
+    }
+
+    /// Where the ticket is, or will be.
+    #[inline]
+    fn at(&self) -> *const () {
+        self.waiting.get().cast_const().cast()
     }
 
     /// The ticket.
@@ -254,6 +259,11 @@ impl<T> Core<T> {
     #[inline(never)]
     fn begin_recv(&self, place: &Place<T>) -> Begun<Option<Result<T, RecvTimeoutError>>> {
         let caller = Caller::of_leaf();
+        if self.looks_at_rest()
+            && let Some(wait) = self.wait_at_once(&caller, place)
+        {
+            return Begun::Wait(wait);
+        }
         let mut turn = self.turn_of(&caller);
         let mut taken = match turn.is_at_rest() {
             true => Taken::Empty,
@@ -281,17 +291,45 @@ impl<T> Core<T> {
                 None
             }
             Taken::Empty => {
-                let Ok(wait) = caller.begin(&RECEIVING, self.address(), true) else {
+                let alone = turn.is_for_one() && caller.is_claimable();
+                let begun = match alone {
+                    true => caller.begin_claimable(&RECEIVING, self.address(), place.at()),
+                    false => caller.begin(&RECEIVING, self.address(), true),
+                };
+                let Ok(wait) = begun else {
                     drop(turn);
                     cancel::deliver()
                 };
                 // SAFETY: the place leaves the list before its frame goes: when
                 // reached, or in `end_recv`.
-                unsafe { turn.let_wait(place.ticket(&wait)) };
+                let waiting = unsafe { place.ticket(&wait) };
+                match Mark::of(&wait) {
+                    Some(mark) if alone => turn.let_wait_alone(mark),
+                    // SAFETY: as above.
+                    _ => unsafe { turn.state.receivers.push(waiting) },
+                }
                 return Begun::Wait(wait);
             }
         };
         Begun::Done(done)
+    }
+
+    /// Begins to wait for a message without the lock. `None`: it is to be taken.
+    #[inline]
+    fn wait_at_once(&self, caller: &Caller, place: &Place<T>) -> Option<Wait> {
+        if !caller.is_claimable() {
+            return None;
+        }
+        let begun = caller.begin_claimable(&RECEIVING, self.address(), place.at());
+        let Ok(wait) = begun else { cancel::deliver() };
+        // SAFETY: as in `begin_recv`.
+        unsafe { place.ticket(&wait) };
+        if Mark::of(&wait).is_some_and(|mark| self.let_wait_at_once(mark)) {
+            return Some(wait);
+        }
+        // Nobody knows of it.
+        let _ = wait.abandon();
+        None
     }
 
     /// Lets other kernel threads run until the operation may succeed, or not
@@ -316,14 +354,9 @@ impl<T> Core<T> {
         if outcome != Outcome::Woken {
             // SAFETY: if it is linked, then in this list.
             unsafe { self.turn().state.receivers.remove(waiting) };
-            let was_taken = Lone::leave(waiting);
             // SAFETY: nobody has the place any more. It is touched so that models see whether.
             let nothing = unsafe { place.take() };
             debug_assert!(nothing.is_none(), "who found the wait over took it back");
-            if was_taken && outcome == Outcome::TimedOut {
-                // Others found nobody who waits, and have left here what they sent.
-                return Some(self.try_recv().map_err(|_| RecvTimeoutError::Timeout));
-            }
         }
         match outcome {
             Outcome::Cancelled => cancel::deliver(),

@@ -20,7 +20,8 @@
 //!
 //! *Fairness*: who waits in `ONE` was first, and is served before the queue. Permits that
 //! the first waiter can use are never left lying: in `ONE` there are none, and in
-//! `QUEUED` the first wants more than there are, whenever the lock is free.
+//! `QUEUED` the first wants more than there are, whenever the lock is free. Who wants none
+//! does not wait.
 //!
 //! *No permit is lost, none counts twice*: a V that ends the wait of a mark has given its
 //! permit to that thread, and to nobody else. If that wait had ended otherwise, the V
@@ -144,6 +145,7 @@ impl Core {
                         Err(now) => word = now,
                     }
                 }
+                Word::One(_) if permits == 0 => return Ok(()),
                 Word::Free(_) | Word::One(_) => return Err(TryAcquireError::NoPermits),
                 Word::Queued => return self.try_take_locked(permits),
             }
@@ -359,13 +361,14 @@ impl Core {
 impl State {
     fn try_take(&mut self, permits: usize) -> Result<(), TryAcquireError> {
         if self.closed {
-            Err(TryAcquireError::Closed)
-        } else if self.permits < permits || self.first.is_some() || !self.waiting.is_empty() {
-            Err(TryAcquireError::NoPermits)
-        } else {
-            self.permits -= permits;
-            Ok(())
+            return Err(TryAcquireError::Closed);
         }
+        let nobody_waits = self.first.is_none() && self.waiting.is_empty();
+        if permits > 0 && (self.permits < permits || !nobody_waits) {
+            return Err(TryAcquireError::NoPermits);
+        }
+        self.permits -= permits;
+        Ok(())
     }
 }
 

@@ -215,7 +215,7 @@ impl Semaphore {
     }
 
     /// Takes several permits at once, waiting for all of them. A cancellation point if
-    /// it waits.
+    /// it waits. Nobody waits for none.
     ///
     /// # Errors
     /// As [`Semaphore::acquire`].
