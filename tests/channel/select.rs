@@ -216,12 +216,38 @@ fn a_panic_in_a_message_frees_the_room() {
 fn the_wrong_end_is_refused() {
     let (sender, receiver) = unbounded();
     sender.send(1).unwrap();
-    let clone = receiver.clone();
+    let (other_sender, other) = unbounded();
     let mut select = Select::new();
     select.recv(&receiver);
-    let wrong = catch_unwind(AssertUnwindSafe(|| select.select().recv(&clone)));
+    for receiver in [&other, &never()] {
+        let wrong = catch_unwind(AssertUnwindSafe(|| select.select().recv(receiver)));
+        assert!(message(&*wrong.unwrap_err()).contains("wasn't selected"));
+    }
+    let wrong = catch_unwind(AssertUnwindSafe(|| select.select().send(&sender, 2)));
     assert!(message(&*wrong.unwrap_err()).contains("wasn't selected"));
     assert_eq!(receiver.recv(), Ok(1), "given back");
+    let mut select = Select::new();
+    select.send(&sender);
+    let wrong = catch_unwind(AssertUnwindSafe(|| select.select().send(&other_sender, 2)));
+    assert!(message(&*wrong.unwrap_err()).contains("wasn't selected"));
+    assert_eq!(
+        (receiver.try_recv().ok(), other.try_recv().ok()),
+        (None, None)
+    );
+}
+
+/// As in crossbeam-channel, since its issue 1096.
+#[test]
+fn a_clone_completes_what_was_selected() {
+    for bound in [None, Some(2)] {
+        let (sender, receiver) = bound.map_or_else(unbounded, bounded);
+        let mut select = Select::new();
+        select.send(&sender);
+        assert_eq!(select.select().send(&sender.clone(), 1), Ok(()));
+        let mut select = Select::new();
+        select.recv(&receiver);
+        assert_eq!(select.select().recv(&receiver.clone()), Ok(1));
+    }
 }
 
 #[test]

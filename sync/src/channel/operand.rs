@@ -7,6 +7,7 @@
 //! | [`unregister`](Operand::unregister) | leaves the list; says whether it was granted |
 //! | complete or [`withdraw`](Operand::withdraw) | uses up the grant, or gives it back |
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use lisle_runtime::wait::{Wait, WaitKey};
@@ -66,8 +67,8 @@ pub(super) trait Operand {
         None
     }
 
-    /// Names the end, so that an operation is completed on the right one.
-    fn address(&self) -> *const ();
+    /// The channel and the side of it: the same for all clones.
+    fn end(&self) -> (*const (), Side);
 }
 
 /// Does [`Operand::register`]'s part that both sides have alike.
@@ -159,8 +160,8 @@ impl<T> Operand for Sender<T> {
         }
     }
 
-    fn address(&self) -> *const () {
-        core::ptr::from_ref(self).cast()
+    fn end(&self) -> (*const (), Side) {
+        (Arc::as_ptr(&self.core).cast(), Side::Sender)
     }
 }
 
@@ -214,8 +215,13 @@ impl<T> Operand for Receiver<T> {
         }
     }
 
-    fn address(&self) -> *const () {
-        core::ptr::from_ref(self).cast()
+    fn end(&self) -> (*const (), Side) {
+        let channel = match &self.source {
+            Source::Channel(core) => Arc::as_ptr(core).cast(),
+            Source::Timer(timer) => Arc::as_ptr(timer).cast(),
+            Source::Never => core::ptr::null(),
+        };
+        (channel, Side::Receiver)
     }
 }
 

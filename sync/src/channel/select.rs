@@ -306,13 +306,13 @@ impl<'a> SelectedOperation<'a> {
         self.index
     }
 
-    /// Completes a send.
+    /// Completes a send, by the sender that was selected or a clone of it.
     ///
     /// # Errors
     /// If there is no receiver; the message is in the error.
     ///
     /// # Panics
-    /// If another end was selected.
+    /// If an end of another channel was selected, or the other end.
     pub fn send<T>(self, sender: &Sender<T>, message: T) -> Result<(), SendError<T>> {
         sender.complete(self.grant_to(sender), message)
     }
@@ -325,22 +325,22 @@ impl<'a> SelectedOperation<'a> {
 
     fn grant_to<T>(self, sender: &Sender<T>) -> Grant {
         assert!(
-            core::ptr::eq(sender.address(), self.operand.address()),
+            sender.end() == self.operand.end(),
             "passed a sender that wasn't selected"
         );
         self.into_grant()
     }
 
-    /// Completes a receive.
+    /// Completes a receive, by the receiver that was selected or a clone of it.
     ///
     /// # Errors
     /// If nothing is buffered and there is no sender.
     ///
     /// # Panics
-    /// If another end was selected.
+    /// If an end of another channel was selected, or the other end.
     pub fn recv<T>(self, receiver: &Receiver<T>) -> Result<T, RecvError> {
         assert!(
-            core::ptr::eq(receiver.address(), self.operand.address()),
+            receiver.end() == self.operand.end(),
             "passed a receiver that wasn't selected"
         );
         let grant = self.into_grant();
