@@ -86,8 +86,8 @@ struct Pool {
 
 /// How many bits the number of a block has.
 pub(crate) const NUMBER_BITS: u32 = 22;
-/// How many chunks have numbered blocks. The first number would be 0, which is none: there
-/// is no such chunk.
+/// How many chunks have numbered blocks, and one: the first would have the number 0, which
+/// says that there is none.
 const CHUNKS: usize = (1 << NUMBER_BITS) / CHUNK;
 
 /// The chunks with numbered blocks.

@@ -120,7 +120,8 @@ pub(crate) struct Tcb {
     /// Why the thread waits, and for which one: see [`Reason`].
     pub(crate) reason: AtomicPtr<Reason>,
     pub(crate) reason_detail: AtomicUsize,
-    /// Where on its stack those look who claim its wait; said before the wait is published.
+    /// Where on its stack those look who claim its wait, or keep it from being claimed; said
+    /// before the wait begins.
     pub(crate) place: AtomicPtr<()>,
     /// Whether it was made ready, in models: see [`crate::model::park`].
     #[cfg(lisle_loom)]

@@ -90,7 +90,7 @@ fn fire(mark: Mark) -> bool {
 
 /// Makes the wait one that nobody claims, does something to the thread, and ends its wait.
 fn keep(mark: Mark, stack: &Data) -> bool {
-    let Some(place) = mark.keep() else {
+    let Some(place) = mark.keep(THIS) else {
         return false;
     };
     assert_eq!(place.addr(), THIS);

@@ -40,8 +40,8 @@ pub struct Node<T> {
     linked: Cell<bool>,
     next: Cell<*const Node<T>>,
     prev: Cell<*const Node<T>>,
-    /// The primitive's own; touched under the list's lock, or by the waiter
-    /// when its wait is over.
+    /// The primitive's own; touched under the list's lock, by who has claimed
+    /// the waiter's wait, or by the waiter when its wait is over.
     pub data: T,
     _pinned: PhantomPinned,
 }

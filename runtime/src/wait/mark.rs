@@ -7,12 +7,12 @@
 //!
 //! Control blocks live for ever, so that whoever reads a mark, however old, may follow it
 //! to the block, whose wait word says whether that wait still lasts. Nothing of the
-//! waiting thread's own is looked at, so nothing need be kept for those who come late.
+//! waiting thread's own is looked at before that is known.
 //!
 //! *How long a mark is good.* The epoch counts a block's waits. A mark that is kept while
 //! its block waits 2^40 times more, which takes hours of nothing else, names the wait that
-//! is then the last one as well, so that to fire its key would end that. (To claim it would
-//! not: there it is asked what the wait is for.)
+//! is then the last one as well, so that to fire its key would end that. Who claims or keeps
+//! a wait says what it is for, and gets no other.
 
 use core::num::NonZeroU64;
 
@@ -95,16 +95,18 @@ impl Mark {
         Some((thread, epoch))
     }
 
-    /// From now on nobody claims the wait; what it was begun with. `None`: it is over. As for
-    /// [`Mark::key`].
-    pub fn keep(self) -> Option<*const ()> {
+    /// From now on nobody claims the wait; what it was begun with. `None`: it is over, or none
+    /// for `detail` that may be [claimed](super::Caller::begin_claimable).
+    pub fn keep(self, detail: usize) -> Option<*const ()> {
         let thread = self.thread()?;
-        // Relaxed: published with the mark.
-        let place = thread.place.load(Ordering::Relaxed);
-        thread
-            .wait
-            .keep(|epoch| self.means(epoch))
-            .then_some(place.cast_const())
+        let mut place = core::ptr::null_mut();
+        // Relaxed: as in `claim`.
+        let look = || {
+            place = thread.place.load(Ordering::Relaxed);
+            thread.reason_detail.load(Ordering::Relaxed) == detail
+        };
+        let kept = thread.wait.keep(|epoch| self.means(epoch), look);
+        kept.then_some(place.cast_const())
     }
 
     #[inline(always)]

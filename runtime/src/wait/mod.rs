@@ -438,7 +438,7 @@ impl Caller {
 }
 
 /// A stay inside the runtime: as long as it lasts, the thread is neither preempted nor suspended
-/// (unless it runs without an LWP), so that others may spin until it has done what they wait for.
+/// (unless it runs without an LWP): what it does to others is soon done.
 /// No user code, allocation or wait meanwhile.
 #[derive(Debug)]
 pub struct Stay {

@@ -54,7 +54,8 @@
 //! says who makes the thread ready.
 //!
 //! *Ordering*: `resolve`, `post_token` and `request_cancel` release what
-//! happened before them; `outcome` and `arm` (for a token) acquire it, through `commit`
+//! happened before them (what whoever claims a wait does after that is released by making
+//! the thread ready); `outcome` and `arm` (for a token) acquire it, through `commit`
 //! if that came between, which is a read-modify-write. `commit` releases the saved
 //! context; the resolver that makes the thread ready acquires it.
 
@@ -157,8 +158,8 @@ pub enum Resolution {
 #[repr(C)] // a debugger reads the first: see `debug/layout.rs`
 pub struct WaitWord {
     word: AtomicU64,
-    /// What the word is to be, but for what survives, when the wait that began last is
-    /// parked. The thread itself, and who commits for it.
+    /// What the word is to be, but for what survives or has been kept from being claimed, when
+    /// the wait that began last is parked. Written by the thread itself.
     begun: AtomicU64,
 }
 
@@ -187,7 +188,8 @@ impl WaitWord {
             self.forget(last);
         }
         let begun = next_epoch(last) | interest.0 | PARKED;
-        self.begun.store(begun, Ordering::Relaxed);
+        // Release: what the thread has said of the wait; pairs with the Acquire in `keep`.
+        self.begun.store(begun, Ordering::Release);
         Armed::Waiting(epoch_of(begun))
     }
 
@@ -303,25 +305,36 @@ impl WaitWord {
         claimed.then_some(epoch)
     }
 
-    /// Makes the wait whose epoch satisfies `is_meant`, which has begun, one that nobody claims.
-    /// `false`: it is over.
-    pub fn keep(&self, is_meant: impl Fn(u64) -> bool) -> bool {
-        let mut word = self.word.load(Ordering::Relaxed);
+    /// Makes the claimable wait whose epoch satisfies `is_meant` one that nobody claims. Of a
+    /// wait of that epoch it is asked whether it `suits` before. `false`: it does not, or is
+    /// over.
+    pub fn keep(&self, is_meant: impl Fn(u64) -> bool, mut suits: impl FnMut() -> bool) -> bool {
+        // Acquire, here and below: what the thread said of the wait; pairs with the Releases in
+        // `commit` and `arm`.
+        let mut word = self.word.load(Ordering::Acquire);
         loop {
             let kept = if is_meant(epoch_of(word)) {
-                if !is_parked(word) {
+                if word & (PHASE | CLAIMABLE) != PARKED | CLAIMABLE {
                     return false;
                 }
                 word & !CLAIMABLE
-            } else if is_meant(epoch_of(next_epoch(word))) {
-                word | KEPT
             } else {
-                return false;
+                let (begun, next) = (self.begun.load(Ordering::Acquire), next_epoch(word));
+                if !is_meant(epoch_of(next))
+                    || !is_same_epoch(begun, next)
+                    || begun & CLAIMABLE == 0
+                {
+                    return false;
+                }
+                word | KEPT
             };
-            // Relaxed: nothing is passed on.
+            if !suits() {
+                return false;
+            }
+            // Release: not before we have looked.
             match self
                 .word
-                .compare_exchange_weak(word, kept, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange_weak(word, kept, Ordering::Release, Ordering::Acquire)
             {
                 Ok(_) => return true,
                 Err(now) => word = now,
@@ -644,6 +657,68 @@ mod tests {
         assert_eq!(word.post_token(), (Resolution::MakeReady, epoch));
         // The token was spent on the wait.
         let _ = arm(&word, PARK);
+    }
+
+    #[test]
+    fn a_claim_needs_a_parked_thread() {
+        let word = WaitWord::new();
+        let epoch = arm(&word, Interest::CLAIMABLE);
+        let claim = || word.claim(|other| other == epoch, || true);
+        assert_eq!(claim(), None);
+        assert!(word.commit());
+        assert_eq!(word.claim(|other| other == epoch + 1, || true), None);
+        assert_eq!(word.claim(|other| other == epoch, || false), None);
+        assert_eq!((claim(), claim()), (Some(epoch), None));
+        assert_eq!(word.outcome(), Some(Outcome::Woken));
+        assert!(arm(&word, PLAIN) != epoch && word.commit());
+        assert_eq!(word.claim(|_| true, || true), None);
+    }
+
+    /// Whether the thread is on its way or parked; and only that wait of its.
+    #[test]
+    fn what_is_kept_cannot_be_claimed() {
+        for on_its_way in [true, false] {
+            let word = WaitWord::new();
+            let epoch = arm(&word, Interest::CLAIMABLE);
+            let keep = |epoch, suits| word.keep(|other| other == epoch, || suits);
+            assert!(on_its_way || word.commit());
+            assert!(!keep(epoch + 1, true) && !keep(epoch, false) && keep(epoch, true));
+            assert!(!on_its_way || word.commit());
+            assert_eq!(word.claim(|_| true, || true), None);
+            assert!(!keep(epoch, true));
+            assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::MakeReady);
+            let next = arm(&word, Interest::CLAIMABLE);
+            assert!(word.commit());
+            assert_eq!(word.claim(|_| true, || true), Some(next));
+        }
+    }
+
+    /// Ended, abandoned or cancelled before the thread has left: the next wait is as any other.
+    #[test]
+    fn nothing_is_kept_beyond_its_wait() {
+        for how in 0..3 {
+            let word = WaitWord::new();
+            let epoch = arm(&word, Interest::CLAIMABLE.and(Interest::CANCELLABLE));
+            assert!(word.keep(|other| other == epoch, || true));
+            match how {
+                0 => assert_eq!(word.resolve(epoch, Outcome::Woken), Resolution::Noticed),
+                1 => assert_eq!(word.resolve(epoch, Outcome::Abandoned), Resolution::Noticed),
+                _ => assert_eq!(word.request_cancel().0, Resolution::Stale),
+            }
+            assert!(!word.commit());
+            let next = arm(&word, Interest::CLAIMABLE);
+            assert!(word.commit());
+            assert_eq!(word.claim(|_| true, || true), Some(next));
+        }
+    }
+
+    #[test]
+    fn waits_that_cannot_be_claimed_cannot_be_kept() {
+        let word = WaitWord::new();
+        let _ = arm(&word, PLAIN);
+        assert!(!word.keep(|_| true, || true));
+        assert!(word.commit());
+        assert!(!word.keep(|_| true, || true));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! *Fast way*. While nobody waits, messages go through the lock-free buffer and
 //! nobody takes the lock. Under the lock, either side of the buffer can be shut;
 //! then whoever comes to that side takes the lock, too ([`buffer`](super::buffer)), but for a
-//! sender that finds a lone receiver.
+//! receiver that waits alone, and its sender ([`lone`](super::lone)).
 //! * Nobody joins a list but with the way in shut, and senders only with the way
 //!   out shut as well.
 //! * Room is granted, and a channel disconnected, with the way in shut.
@@ -765,7 +765,7 @@ impl<T> Core<T> {
 
     #[inline(always)]
     fn turn_with<'a>(&'a self, mut state: Locked<'a, State<T>>) -> Turn<'a, T> {
-        self.lone.enlist(&mut state);
+        self.lone.enlist(self.address(), &mut state);
         if trace::is_on() {
             return self.counting_turn(state);
         }

@@ -64,7 +64,7 @@ impl Lone {
         // Acquire: the mark that is there.
         let word = self.0.load(Ordering::Acquire);
         let is_free = Mark::from_bits(word)
-            // A thread has one wait at a time.
+            // Threads with one control block have one wait at a time.
             .is_some_and(|last| last.is_of_same_thread(mark) || last.is_over());
         // Release: as in `wait`.
         is_free
@@ -99,21 +99,21 @@ impl Lone {
         true
     }
 
-    /// The caller takes the lock: puts the receiver that waits alone into the list, which is
-    /// empty otherwise.
+    /// The caller takes the lock of the channel of this address: puts the receiver that waits
+    /// alone into the list, which is empty otherwise.
     #[inline(always)]
-    pub(super) fn enlist<T>(&self, state: &mut Locked<'_, State<T>>) {
+    pub(super) fn enlist<T>(&self, address: usize, state: &mut Locked<'_, State<T>>) {
         // Relaxed: marks are first written under the lock.
         if self.is_at_rest() {
-            self.enlist_marked(state);
+            self.enlist_marked(address, state);
         }
     }
 
     #[inline(never)]
-    fn enlist_marked<T>(&self, state: &mut Locked<'_, State<T>>) {
+    fn enlist_marked<T>(&self, address: usize, state: &mut Locked<'_, State<T>>) {
         // Acquire: the mark.
         let word = self.0.swap(BUSY, Ordering::Acquire);
-        if let Some(place) = Mark::from_bits(word).and_then(Mark::keep) {
+        if let Some(place) = Mark::from_bits(word).and_then(|mark| mark.keep(address)) {
             // SAFETY: as in `hand_over`; and it cannot be claimed any more, so that it leaves
             // the list before its frame goes.
             unsafe { state.receivers.push(&*place.cast::<Waiting>()) };

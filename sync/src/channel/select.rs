@@ -276,7 +276,7 @@ impl fmt::Debug for Select<'_> {
 
 /// An operation to which a [`Select`] has committed: it must be completed with
 /// [`send`](SelectedOperation::send) or [`recv`](SelectedOperation::recv), on the
-/// end that was added, and then does not wait for anybody to come: whoever it
+/// end that was added or a clone of it, and then does not wait for anybody to come: whoever it
 /// meets is bound already. (Only if that one is a select that fails to make its
 /// message, because making it panics, does this wait for another.)
 ///

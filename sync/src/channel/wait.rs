@@ -1,8 +1,8 @@
 //! Blocking on one channel.
 //!
 //! What a waiter needs is on its stack: a [`Place`]. A thread attempts its
-//! operation and, if it must wait, joins the list in the same turn. The wait
-//! itself is inlined into the caller of `send` or `recv`, because a `ret` that
+//! operation and, if it must wait, joins the list in the same turn, or waits
+//! alone ([`lone`](super::lone)). The wait itself is inlined into the caller of `send` or `recv`, because a `ret` that
 //! pairs with a `call` made by another thread costs more than the switch.
 
 #[allow(clippy::disallowed_types)] // see `Place`
@@ -61,7 +61,7 @@ impl<T> Place<T> {
     /// The ticket.
     ///
     /// # Safety
-    /// The place has joined a list.
+    /// It has been made.
     unsafe fn waiting(&self) -> &Waiting {
         // SAFETY: written by `ticket`.
         unsafe { (*self.waiting.get()).assume_init_ref() }
@@ -322,7 +322,7 @@ impl<T> Core<T> {
         }
         let begun = caller.begin_claimable(&RECEIVING, self.address(), place.at());
         let Ok(wait) = begun else { cancel::deliver() };
-        // SAFETY: as in `begin_recv`.
+        // SAFETY: the place is in no list.
         unsafe { place.ticket(&wait) };
         if Mark::of(&wait).is_some_and(|mark| self.let_wait_at_once(mark)) {
             return Some(wait);
@@ -349,7 +349,7 @@ impl<T> Core<T> {
     #[cold]
     #[inline(never)]
     fn end_recv(&self, place: &Place<T>, outcome: Outcome) -> Option<Result<T, RecvTimeoutError>> {
-        // SAFETY: `begin_recv` made it join.
+        // SAFETY: `begin_recv` made it.
         let waiting = unsafe { place.waiting() };
         if outcome != Outcome::Woken {
             // SAFETY: if it is linked, then in this list.

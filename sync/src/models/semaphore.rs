@@ -185,6 +185,20 @@ fn close_against_p() {
     assert_eq!(seen.len(), 2);
 }
 
+/// Whoever waits, first or in the queue, is told.
+#[test]
+fn close_against_waiters() {
+    model(Some(2), || {
+        let semaphore = semaphore(0);
+        let waiters = [semaphore.clone(), semaphore.clone()].map(|semaphore| {
+            spawn(move || semaphore.acquire().map(SemaphorePermit::forget).is_err())
+        });
+        semaphore.close();
+        let told = waiters.map(|t| t.join().unwrap());
+        assert_eq!(told, [true; 2]);
+    });
+}
+
 /// A permit that went through the queue orders as much as one that did not.
 #[test]
 fn queue_left_against_p() {

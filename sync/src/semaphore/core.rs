@@ -15,8 +15,8 @@
 //! *Protocol*. `FREE` and `ONE` are left by exchanges that anybody makes; `QUEUED` is
 //! entered and left under the lock, and while it lasts everything happens there, but that
 //! a V which has read a mark before may still serve it. `QUEUED` begins when there is more
-//! to say than the word can hold, and ends when no more than one waits and the semaphore
-//! is open. The mark goes with it into the locked state, and back.
+//! to say or to do than the word has room for, and ends when the queue is empty and the
+//! semaphore open. The mark goes with it into the locked state, and back.
 //!
 //! *Fairness*: who waits in `ONE` was first, and is served before the queue. Permits that
 //! the first waiter can use are never left lying: in `ONE` there are none, and in
@@ -24,8 +24,8 @@
 //! does not wait.
 //!
 //! *No permit is lost, none counts twice*: a V that ends the wait of a mark has given its
-//! permit to that thread, and to nobody else. If that wait had ended otherwise, the V
-//! begins anew.
+//! permit to that thread, and to nobody else. If that wait had ended otherwise, the V puts
+//! its permit in the place of the mark.
 //!
 //! *Ordering*: taking (Acquire) pairs with giving (Release) on the word. A mark is
 //! published by the exchange to `ONE` (Release) and read by loads that acquire, so that
@@ -132,7 +132,7 @@ impl Core {
         }
     }
 
-    /// Takes permits if they are there and nobody waits.
+    /// Takes permits if they are there and nobody waits, or no permits.
     #[inline]
     pub(super) fn try_take(&self, permits: usize) -> Result<(), TryAcquireError> {
         let mut word = self.word.load(Ordering::Relaxed);
@@ -161,7 +161,7 @@ impl Core {
     }
 
     /// Lets a wait that has begun be one for a permit. `None`: there is one, or others
-    /// wait, or the semaphore is closed: [`Core::enlist`] says which.
+    /// wait, or the semaphore is closed ([`Core::enlist`] says which), or the wait has no mark.
     #[inline(always)]
     pub(super) fn wait_alone(&self, wait: &Wait) -> Option<Mark> {
         let mark = Mark::of(wait)?;
