@@ -118,6 +118,20 @@ fn notify_one_against_waiters() {
     assert_eq!(Vec::from_iter(seen), [0, 1]);
 }
 
+/// One notify after the other, each reaches a waiter.
+#[test]
+fn two_notifies_against_waiters() {
+    model(Some(2), || {
+        let monitor = Monitor::new();
+        let waiters =
+            [monitor.clone(), monitor.clone()].map(|monitor| spawn(move || monitor.take()));
+        monitor.add();
+        monitor.add();
+        waiters.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(monitor.left(), 0);
+    });
+}
+
 /// A notify that meets a waiter whose time was up goes to the next.
 #[test]
 fn notify_passed_on_when_waiter_timed_out() {

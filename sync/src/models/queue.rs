@@ -13,17 +13,19 @@ use crate::{Barrier, Parker, WaitGroup};
 #[test]
 fn arrival_against_arrival() {
     model(Some(3), || {
-        let (barrier, data) = (Arc::new(Barrier::new(2)), Data::new());
+        let (barrier, data) = (Arc::new(Barrier::new(2)), [Data::new(), Data::new()]);
         let (theirs, their_data) = (barrier.clone(), data.clone());
         let thread = spawn(move || {
-            their_data.add_one();
+            their_data[0].add_one();
             let leads = theirs.wait().is_leader();
+            their_data[1].add_one();
             theirs.wait();
             leads
         });
         let leads = barrier.wait().is_leader();
-        assert_eq!(data.get(), 1);
+        assert_eq!(data[0].get(), 1);
         barrier.wait();
+        assert_eq!(data[1].get(), 1);
         assert_ne!(thread.join().unwrap(), leads);
     });
 }

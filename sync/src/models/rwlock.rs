@@ -202,6 +202,22 @@ fn upgrade_given_up() {
     assert_eq!(seen.len(), 2);
 }
 
+/// As above, while the lock stays held for reading: nobody else lets it in.
+#[test]
+fn upgrade_given_up_beside_a_reader() {
+    model(Some(3), || {
+        let lock = lock::<Fair>();
+        let other = lock.clone();
+        let first = lock.read().unwrap();
+        let held = lock.upgradable_read().unwrap();
+        let second = spawn(move || look(&other));
+        let late = RwLockUpgradableGuard::upgrade_deadline(held, time::now());
+        assert!(late.is_err());
+        assert_eq!(second.join().unwrap(), *first);
+        drop((late, first));
+    });
+}
+
 /// A writer that gives up lets in the reader behind it.
 #[test]
 fn writer_given_up() {
@@ -243,7 +259,7 @@ fn fair_unlock_against_readers() {
 /// has met the other.
 #[test]
 fn a_woken_reader_wakes_the_next() {
-    model(Some(1), || {
+    model(Some(2), || {
         let (lock, met) = (lock::<Fair>(), Arc::new(Barrier::new(2)));
         let held = lock.write().unwrap();
         let readers = [(); 2].map(|()| {
