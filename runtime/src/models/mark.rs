@@ -8,7 +8,7 @@ use lisle_lwp::shim::{AtomicU64, Ordering};
 use loom::thread::spawn;
 
 use crate::model::thread::current;
-use crate::wait::{self, Caller, Mark, Outcome, Reason};
+use crate::wait::{self, Caller, Mark, Outcome, Reason, Wait};
 
 static REASON: Reason = Reason::new("model");
 
@@ -72,6 +72,16 @@ fn marks_differ() {
 /// What the claimable waits here are for.
 const THIS: usize = 7;
 
+/// A wait that others may claim; nobody can have cancelled it yet.
+fn begin_claimable() -> (Wait, Mark) {
+    let place = core::ptr::without_provenance(THIS);
+    let wait = Caller::new()
+        .begin_claimable(&REASON, THIS, place)
+        .expect("it is not cancelled");
+    let mark = Mark::of(&wait).expect("a model has few threads");
+    (wait, mark)
+}
+
 /// Claims the wait and does something to the thread, which must stand still.
 fn claim(mark: Mark, stack: &Data) -> bool {
     let stay = Caller::new().stay();
@@ -103,11 +113,7 @@ fn keep(mark: Mark, stack: &Data) -> bool {
 #[test]
 fn claim_against_keep() {
     let seen = outcomes(Some(3), || {
-        let place = core::ptr::without_provenance(THIS);
-        let wait = Caller::new()
-            .begin_claimable(&REASON, THIS, place)
-            .expect("nobody cancels it");
-        let mark = Mark::of(&wait).expect("a model has few threads");
+        let (wait, mark) = begin_claimable();
         let stack = Data::new();
         let [its, others] = [stack.clone(), stack.clone()];
         let claimer = spawn(move || claim(mark, &its));
@@ -125,11 +131,7 @@ fn claim_against_keep() {
 #[test]
 fn claim_against_cancel_and_deadline() {
     let seen = outcomes(Some(3), || {
-        let place = core::ptr::without_provenance(THIS);
-        let wait = Caller::new()
-            .begin_claimable(&REASON, THIS, place)
-            .expect("nobody has cancelled it");
-        let mark = Mark::of(&wait).expect("a model has few threads");
+        let (wait, mark) = begin_claimable();
         let (stack, me) = (Data::new(), current());
         let its = stack.clone();
         let claimer = spawn(move || claim(mark, &its));
@@ -148,11 +150,7 @@ fn claim_against_cancel_and_deadline() {
 #[test]
 fn claim_orders() {
     model(ALL, || {
-        let place = core::ptr::without_provenance(THIS);
-        let wait = Caller::new()
-            .begin_claimable(&REASON, THIS, place)
-            .expect("nobody cancels it");
-        let mark = Mark::of(&wait).expect("a model has few threads");
+        let (wait, mark) = begin_claimable();
         let stack = Data::new();
         let its = stack.clone();
         let claimer = spawn(move || {

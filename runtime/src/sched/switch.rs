@@ -643,6 +643,10 @@ fn stand(me: &Tcb) {
     });
 }
 
+/// Does what follows a switch about the thread that was left.
+///
+/// # Safety
+/// As for [`arrive`]; the caller owns the LWP, inside the runtime.
 #[inline(never)]
 pub(super) unsafe fn follow_up(lwp: &Lwp, arg: usize) {
     // SAFETY: the address of a control block, and those live for ever.
@@ -654,6 +658,10 @@ pub(super) unsafe fn follow_up(lwp: &Lwp, arg: usize) {
     }
 }
 
+/// All that is not common.
+///
+/// # Safety
+/// As for [`arrive`]; the wait of a parked thread could not be committed at once.
 #[inline(never)]
 unsafe fn follow_up_otherwise(lwp: &Lwp, left: &'static Tcb, after: usize) {
     let requeue = match after {
