@@ -80,7 +80,7 @@ fn send_against_recv() {
 #[test]
 fn send_against_send() {
     for kind in KINDS {
-        let seen = outcomes(preemptions(kind, 2), move || {
+        let seen = outcomes(Some(1), move || {
             let (sender, receiver) = make(kind);
             let senders = [(sender.clone(), 1), (sender, 2)]
                 .map(|(sender, number)| spawn(move || send_all(&sender, [number])));
@@ -291,7 +291,7 @@ fn recv_against_send_again_after_timeout() {
 /// One sender gives up; the other's message is received.
 #[test]
 fn room_passed_on_when_sender_timed_out() {
-    let seen = outcomes(Some(2), || {
+    let seen = outcomes(Some(1), || {
         let (sender, receiver) = channel::bounded(0);
         let patient = sender.clone();
         let hasty = spawn(move || sender.send_deadline(message(1), time::now()).is_ok());

@@ -3,7 +3,7 @@
 use lisle_lwp::explore::{model, outcomes};
 use lisle_runtime::thread::spawn;
 
-use crate::channel::unbounded;
+use crate::channel::{bounded, unbounded};
 use crate::delivery::{self, Arrival, Causal, Fifo, Member, RecvError};
 
 /// An answer races its question to a third process.
@@ -11,27 +11,20 @@ use crate::delivery::{self, Arrival, Causal, Fifo, Member, RecvError};
 fn answer_against_question() {
     let seen = outcomes(Some(1), || {
         let [mut alice, mut bob, mut carol] = [0, 1, 2].map(Causal::new);
-        let (to_bob, at_bob) = unbounded();
-        let (to_carol, at_carol) = unbounded();
-        let also_to_carol = to_carol.clone();
-        let asking = spawn(move || {
-            let question = alice.broadcast("question");
-            assert!(to_bob.send(question.clone()).is_ok());
-            assert!(to_carol.send(question).is_ok());
-        });
-        let answering = spawn(move || {
-            bob.arrive(at_bob.recv().unwrap()).unwrap();
-            assert!(bob.deliver().is_some());
-            assert!(also_to_carol.send(bob.broadcast("answer")).is_ok());
-        });
+        let question = alice.broadcast("question");
+        bob.arrive(question.clone()).unwrap();
+        assert!(bob.deliver().is_some());
+        let answer = bob.broadcast("answer");
+        let (network, at_carol) = bounded(2);
+        let carriers = [(network.clone(), question), (network, answer)]
+            .map(|(network, envelope)| spawn(move || assert!(network.send(envelope).is_ok())));
         let (mut got, mut held) = (Vec::new(), false);
         while let Ok(envelope) = at_carol.recv() {
             held |= carol.arrive(envelope).unwrap() == Arrival::Held;
             got.extend(std::iter::from_fn(|| carol.deliver()).map(|delivery| delivery.message));
         }
         assert_eq!(got, ["question", "answer"]);
-        asking.join().unwrap();
-        answering.join().unwrap();
+        carriers.into_iter().for_each(|t| t.join().unwrap());
         held
     });
     assert_eq!(Vec::from_iter(seen), [false, true]);

@@ -248,7 +248,7 @@ fn v_against_p_after_timeout() {
 /// Nobody takes the place of one who waits.
 #[test]
 fn p_against_p_after_timeout() {
-    model(Some(2), || {
+    model(Some(1), || {
         let semaphore = semaphore(0);
         let (one, other) = (semaphore.clone(), semaphore.clone());
         let threads = [spawn(move || p_at_last(&one)), spawn(move || other.p())];
