@@ -3,7 +3,7 @@
 //! ```text
 //!            made ready by the running thread
 //!                        │
-//!                  ┌─────▼─────┐  taken by thieves on their last pass only
+//!                  ┌─────▼─────┐  taken by thieves if the LWP lets it wait
 //!                  │ next slot │──────────────────────────────────────────►
 //!                  └─────┬─────┘
 //!   ready threads  ┌─────▼─────┐ while somebody is idle ┌─────────┐ thieves
@@ -20,6 +20,12 @@
 //! program's, the window is filled only while another LWP is idle, because
 //! thieves follow no policy. The window never grows: its owner counts.
 //!
+//! *The next slot* is for threads that take turns: the running thread mostly waits soon, and
+//! what it has made ready is served here, far sooner than another LWP could. So thieves take
+//! that thread only on their last pass, and only if the LWP has not switched for a
+//! microsecond or two (as Go's scheduler leaves its `runnext` alone for a while). Taking it
+//! at once would send two threads in turns from LWP to LWP, and each message after them.
+//!
 //! *Invariants.* A thread is in at most one of next slot, window, ready, or the
 //! injector. Everything in the "owner only" group is touched only by the kernel
 //! thread that the [`OwnerWord`] names, inside the runtime. Thieves use the
@@ -33,7 +39,9 @@ use core::ptr;
 use crossbeam_deque::{Stealer, Worker};
 use lisle_lwp::donor::{Donor, Donors};
 use lisle_lwp::owner::OwnerWord;
-use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use lisle_lwp::shim::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence, spin_loop,
+};
 use lisle_lwp::sleep::Sleeper;
 use lisle_lwp::stack::StackCache;
 
@@ -51,6 +59,11 @@ use crate::trace::{self, Claim};
 pub(crate) const WINDOW: usize = 32;
 /// How often in a row the next slot may jump the queue.
 const STREAK: u32 = 16;
+/// After how many occasions at most a sleeping LWP is told of the thread in the next slot.
+const PATIENCE: u32 = 4096;
+/// For how many pauses, a microsecond or two, an LWP must not have switched before the thread in
+/// its next slot is stolen.
+const LET_WAIT: u32 = 32;
 /// After so many switches at most the LWP looks at timers, readiness and the
 /// injector; after fewer, if they take long.
 const ROUND: u64 = 128;
@@ -143,7 +156,9 @@ pub(crate) struct Lwp {
     pub(crate) timed: bool,
     /// Whether the runtime has no other LWP.
     alone: bool,
-    /// First come, first served, no looking at the clock, and no other LWP.
+    /// First come, first served, and no looking at the clock.
+    simple: bool,
+    /// Simple, and no other LWP.
     plain: bool,
     /// First come, first served, among several LWPs: thieves see what is ready.
     open: bool,
@@ -182,7 +197,8 @@ impl Lwp {
         let window = Worker::new_fifo();
         let first_come = matches!(ready, Ready::FirstCome(_));
         ALIVE.fetch_add(1, Ordering::Relaxed);
-        let (plain, open) = (first_come && !timed && alone, first_come && !alone);
+        let simple = first_come && !timed;
+        let (plain, open) = (simple && alone, first_come && !alone);
         let stealer = window.stealer();
         Lwp {
             ready: UnsafeCell::new(ready),
@@ -216,6 +232,7 @@ impl Lwp {
             index,
             timed,
             alone,
+            simple,
             plain,
             open,
             stealer,
@@ -419,7 +436,7 @@ impl Lwp {
     /// useless lately: the running thread mostly waits soon and the next slot
     /// is then served here, far sooner than a sleeper could wake. But if it
     /// computes on, the sleeper must come. So after each useless telling the
-    /// LWP waits for twice as many occasions, up to 256.
+    /// LWP waits for twice as many occasions, up to [`PATIENCE`].
     #[cold]
     fn tell_of_next(&self) {
         if self.next_was_stolen.swap(false, Ordering::Relaxed) {
@@ -429,7 +446,7 @@ impl Lwp {
         if left > 0 {
             self.patience.set((left - 1, step));
         } else {
-            let step = (step * 2).clamp(1, 256);
+            let step = (step * 2).clamp(1, PATIENCE);
             self.patience.set((step, step));
             self.shared().announce();
         }
@@ -501,14 +518,15 @@ impl Lwp {
         Some(thread)
     }
 
-    /// As [`Lwp::pick`], for the common case: first come, nobody idle, and nothing but the
-    /// next slot and the private queue. `None`: try the other one.
+    /// As [`Lwp::pick`], for the common cases: the next slot, or, without other LWPs, nothing but
+    /// the private queue. `None`: try the other one. Only if the LWP [is simple](Lwp::is_simple).
     ///
     /// # Safety
     /// As [`Lwp::ready`].
     #[inline(always)]
     pub(crate) unsafe fn pick_fast(&self) -> Option<&'static Tcb> {
-        debug_assert!(self.plain);
+        debug_assert!(self.simple);
+        // Relaxed: only this LWP puts threads there.
         let next = self.next.load(Ordering::Relaxed);
         // SAFETY: blocks live for ever.
         if let Some(thread) = unsafe { next.as_ref() } {
@@ -516,16 +534,27 @@ impl Lwp {
             if streak > STREAK || !thread.is_runnable() {
                 return None;
             }
+            let nobody = ptr::null_mut();
+            if self.alone {
+                self.next.store(nobody, Ordering::Relaxed);
+            } else {
+                // Relaxed, both: what is taken is this LWP's own, and a thief wants nothing from it.
+                let relaxed = Ordering::Relaxed;
+                let taken = self.next.compare_exchange(next, nobody, relaxed, relaxed);
+                taken.ok()?;
+            }
             self.streak.set(streak);
-            self.next.store(ptr::null_mut(), Ordering::Relaxed);
             return Some(thread);
+        }
+        if !self.alone || self.in_window.get() > 0 {
+            return None;
         }
         // SAFETY: passed on.
         let Ready::FirstCome(list) = (unsafe { self.ready() }) else {
-            // SAFETY: that is what plain means.
+            // SAFETY: that is what simple means.
             unsafe { core::hint::unreachable_unchecked() }
         };
-        if self.in_window.get() > 0 || !list.front()?.is_runnable() {
+        if !list.front()?.is_runnable() {
             return None;
         }
         self.streak.set(0);
@@ -561,6 +590,12 @@ impl Lwp {
         // SAFETY: passed on.
         unsafe { self.ready() }.push(me);
         Some(thread)
+    }
+
+    /// Whether [`Lwp::pick_fast`] is for this LWP.
+    #[inline(always)]
+    pub(crate) fn is_simple(&self) -> bool {
+        self.simple
     }
 
     /// Whether [`Lwp::give_way_fast`] is for this LWP.
@@ -661,13 +696,23 @@ impl Lwp {
                     return Some(thread);
                 }
                 crossbeam_deque::Steal::Empty => return None,
-                crossbeam_deque::Steal::Retry => core::hint::spin_loop(),
+                crossbeam_deque::Steal::Retry => spin_loop(),
             }
         }
     }
 
-    /// Steals the thread in another LWP's next slot, on the last pass.
+    /// Steals the thread in another LWP's next slot, on the last pass, if that LWP lets it wait:
+    /// threads that take turns are better off where they are.
     pub(crate) fn steal_next_from(&self, victim: &Lwp) -> Option<&'static Tcb> {
+        let switches = || victim.counters.switches.load(Ordering::Relaxed);
+        let before = switches();
+        if !victim.has_next() {
+            return None;
+        }
+        (0..LET_WAIT).for_each(|_| spin_loop());
+        if switches() != before {
+            return None;
+        }
         let thread = victim.take_next()?;
         victim.next_was_stolen.store(true, Ordering::Relaxed);
         count(&self.counters.steals, 1);

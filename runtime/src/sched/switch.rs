@@ -412,11 +412,10 @@ unsafe fn yield_on(me: &'static Tcb, lwp: &Lwp) -> Departure {
 /// thread, is resolved.
 #[inline(never)]
 pub(crate) fn prepare_park(me: &'static Tcb) -> Departure {
-    // First, while no register holds anything: what two threads do that take turns on a plain
-    // LWP.
+    // First, while no register holds anything: what two threads do that take turns.
     stay_put(me);
     if let Some(lwp) = me.own_lwp()
-        && lwp.is_plain()
+        && lwp.is_simple()
         && me.jobs.is_empty()
         && !trace::is_on()
     {
