@@ -28,8 +28,8 @@ impl Thread {
         })
     }
 
-    fn arm(&self) -> u64 {
-        match self.block.wait.arm(Interest::PLAIN) {
+    fn arm(&self, interest: Interest) -> u64 {
+        match self.block.wait.arm(interest) {
             Armed::Waiting(epoch) => epoch,
             other => panic!("{other:?}"),
         }
@@ -49,6 +49,16 @@ impl Thread {
         if self.block.wait.resolve(epoch, Outcome::Woken) == Resolution::MakeReady {
             self.pick();
         }
+    }
+
+    /// Ends its wait and does something to it, if it is parked.
+    fn claim(&self, epoch: u64) -> bool {
+        self.turns.take();
+        let claimed = self.block.wait.claim(|which| which == epoch, || true);
+        if claimed.is_some() {
+            self.pick();
+        }
+        claimed.is_some()
     }
 
     /// As an LWP that finds it ready.
@@ -86,7 +96,7 @@ impl Thread {
 fn pin_against_resolve() {
     let seen = outcomes(Some(3), || {
         let thread = Thread::new();
-        let epoch = thread.arm();
+        let epoch = thread.arm(Interest::PLAIN);
         let (a, b) = (thread.clone(), thread.clone());
         let waker = spawn(move || a.wake(epoch));
         let reader = spawn(move || b.look());
@@ -99,12 +109,28 @@ fn pin_against_resolve() {
     assert_eq!(seen.len(), 2);
 }
 
+#[test]
+fn pin_against_claim() {
+    let seen = outcomes(Some(3), || {
+        let thread = Thread::new();
+        let epoch = thread.arm(Interest::CLAIMABLE);
+        let (a, b) = (thread.clone(), thread.clone());
+        let claimer = spawn(move || a.claim(epoch));
+        let reader = spawn(move || b.look());
+        thread.leave();
+        let (claimed, read) = (claimer.join().unwrap(), reader.join().unwrap());
+        assert_eq!(thread.runs.load(Ordering::Relaxed), u32::from(claimed));
+        (claimed, read)
+    });
+    assert_eq!(seen.len(), 4);
+}
+
 /// Whichever of the two ends last makes the thread ready.
 #[test]
 fn pin_against_resume() {
     let seen = outcomes(ALL, || {
         let thread = Thread::new();
-        let epoch = thread.arm();
+        let epoch = thread.arm(Interest::PLAIN);
         thread.leave();
         let _ = thread.block.ask_to_hold(SUSPEND_ASKED);
         let other = thread.clone();

@@ -294,11 +294,12 @@ impl WaitWord {
             && suits()
             && self
                 .word
-                // Orderings: as in `settle`.
+                // Acquire: also of who pins the thread; pairs with the Release in `is_parked`. Not
+                // Release: who is told is told by whoever makes the thread ready.
                 .compare_exchange(
                     word,
                     word & !BELOW_EPOCH | WOKEN,
-                    Ordering::AcqRel,
+                    Ordering::Acquire,
                     Ordering::Relaxed,
                 )
                 .is_ok();
