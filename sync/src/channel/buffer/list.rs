@@ -27,7 +27,7 @@ use core::ptr::{self, NonNull};
 
 use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicUsize, Cell, Ordering};
 
-use super::{InFlight, Padded, SHUT};
+use super::{Crowd, InFlight, Padded, SHUT};
 
 /// Numbers in a lap, one more than slots in a block.
 const LAP: usize = if cfg!(lisle_loom) { 3 } else { 32 };
@@ -225,7 +225,7 @@ impl<T> List<T> {
         spare: &mut Bin<T>,
         may_allocate: bool,
     ) -> Option<Claim<T>> {
-        let mut in_flight = InFlight::new();
+        let (mut in_flight, mut crowd) = (InFlight::new(), Crowd::new());
         // Acquire: pairs with the Release in `move_to`.
         let mut tail = self.tail.word.load(Ordering::Acquire);
         while may(tail) {
@@ -251,13 +251,12 @@ impl<T> List<T> {
                 // The word's block is there now; it may be full soon.
                 continue;
             };
-            // Relaxed if it succeeds: the word is as it was when it was read.
-            // Acquire if not: as above.
+            // Relaxed: the word is as it was when it was read, or is read again.
             let moved = self.tail.word.compare_exchange_weak(
                 tail,
                 tail + 2,
                 Ordering::Relaxed,
-                Ordering::Acquire,
+                Ordering::Relaxed,
             );
             match moved {
                 Ok(_) => {
@@ -267,7 +266,11 @@ impl<T> List<T> {
                     }
                     return Some(Claim { block, at });
                 }
-                Err(now) => tail = now,
+                Err(_) => {
+                    crowd.step_aside();
+                    // Acquire: as above.
+                    tail = self.tail.word.load(Ordering::Acquire);
+                }
             }
         }
         None
@@ -313,7 +316,7 @@ impl<T> List<T> {
 
     #[inline]
     fn claim_out_if(&self, may: impl Fn(usize) -> bool) -> Option<Claim<T>> {
-        let mut in_flight = InFlight::new();
+        let (mut in_flight, mut crowd) = (InFlight::new(), Crowd::new());
         // Acquire: pairs with the Release in `move_to`.
         let mut head = self.head.end.word.load(Ordering::Acquire);
         while may(head) {
@@ -339,7 +342,7 @@ impl<T> List<T> {
                 head,
                 head + 2,
                 Ordering::Relaxed,
-                Ordering::Acquire,
+                Ordering::Relaxed,
             );
             match moved {
                 Ok(_) => {
@@ -349,7 +352,11 @@ impl<T> List<T> {
                     }
                     return Some(Claim { block, at });
                 }
-                Err(now) => head = now,
+                Err(_) => {
+                    crowd.step_aside();
+                    // Acquire: as above.
+                    head = self.head.end.word.load(Ordering::Acquire);
+                }
             }
         }
         None

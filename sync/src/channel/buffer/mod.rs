@@ -74,6 +74,31 @@ impl InFlight {
     }
 }
 
+/// Courtesy to a crowd at one end. Whoever has lost an exchange there steps aside, longer each time: the
+/// winner goes on meanwhile with the end's cache line at hand. If all tried again at once, the line
+/// would go from processor to processor for each message, which takes longer than all else.
+struct Crowd(u32);
+
+/// Pauses at first and at last, as powers of two: about one and four microseconds.
+const ASIDE: (u32, u32) = (4, 6);
+
+impl Crowd {
+    #[inline(always)]
+    fn new() -> Crowd {
+        Crowd(ASIDE.0)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn step_aside(&mut self) {
+        // It decides nothing, so models do without.
+        if !cfg!(lisle_loom) {
+            (0..1 << self.0).for_each(|_| spin_loop());
+        }
+        self.0 = (self.0 + 1).min(ASIDE.1);
+    }
+}
+
 /// A side of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {

@@ -21,7 +21,7 @@ use core::mem::MaybeUninit;
 
 use lisle_lwp::shim::{AtomicU32, AtomicUsize, Cell, Ordering};
 
-use super::{InFlight, Padded, SHUT};
+use super::{Crowd, InFlight, Padded, SHUT};
 
 struct Slot<T> {
     turn: AtomicU32,
@@ -96,8 +96,16 @@ impl<T> Ring<T> {
         if self.index(word) + 1 < self.slots.len() {
             word + 2
         } else {
-            ((word >> self.shift) + 1) << self.shift | word & SHUT
+            self.next_lap(word)
         }
+    }
+
+    /// A call, so that the exchange of a word waits for no more than a sum: it is what the next
+    /// message waits for.
+    #[cold]
+    #[inline(never)]
+    fn next_lap(&self, word: usize) -> usize {
+        ((word >> self.shift) + 1) << self.shift | word & SHUT
     }
 
     #[inline(always)]
@@ -123,14 +131,16 @@ impl<T> Ring<T> {
     /// Claims a slot to write, unless it is shut or there is no room.
     #[inline(always)]
     pub(super) fn claim_in(&self) -> Option<Claim<'_, T>> {
+        let mut crowd = Crowd::new();
         let mut tail = self.tail.load(Ordering::Relaxed);
         while tail & SHUT == 0 {
             let claim = self.claim(tail, self.free(tail));
             if claim.is_its_turn() {
-                match self.move_on(&self.tail, tail) {
-                    Ok(()) => return Some(claim),
-                    Err(now) => tail = now,
+                if self.move_on(&self.tail, tail) {
+                    return Some(claim);
                 }
+                crowd.step_aside();
+                tail = self.tail.load(Ordering::Relaxed);
             } else {
                 let now = self.tail.load(Ordering::Relaxed);
                 if now == tail {
@@ -145,14 +155,16 @@ impl<T> Ring<T> {
     /// Claims the first message, unless it is shut or there is none.
     #[inline(always)]
     pub(super) fn claim_out(&self) -> Option<Claim<'_, T>> {
+        let mut crowd = Crowd::new();
         let mut head = self.head.load(Ordering::Relaxed);
         while head & SHUT == 0 {
             let claim = self.claim(head, self.free(head) + 1);
             if claim.is_its_turn() {
-                match self.move_on(&self.head, head) {
-                    Ok(()) => return Some(claim),
-                    Err(now) => head = now,
+                if self.move_on(&self.head, head) {
+                    return Some(claim);
                 }
+                crowd.step_aside();
+                head = self.head.load(Ordering::Relaxed);
             } else {
                 let now = self.head.load(Ordering::Relaxed);
                 if now == head {
@@ -172,7 +184,7 @@ impl<T> Ring<T> {
             let tail = self.tail.load(Ordering::Relaxed);
             let claim = self.claim(tail, self.free(tail));
             if claim.is_its_turn() {
-                if self.move_on(&self.tail, tail).is_ok() {
+                if self.move_on(&self.tail, tail) {
                     return Some(claim);
                 }
             } else if self.len() == self.slots.len() {
@@ -191,7 +203,7 @@ impl<T> Ring<T> {
             let head = self.head.load(Ordering::Relaxed);
             let claim = self.claim(head, self.free(head) + 1);
             if claim.is_its_turn() {
-                if self.move_on(&self.head, head).is_ok() {
+                if self.move_on(&self.head, head) {
                     return Some(claim);
                 }
             } else if (head ^ self.tail.load(Ordering::Relaxed)) & !SHUT == 0 {
@@ -209,11 +221,11 @@ impl<T> Ring<T> {
     }
 
     #[inline(always)]
-    fn move_on(&self, end: &AtomicUsize, word: usize) -> Result<(), usize> {
+    fn move_on(&self, end: &AtomicUsize, word: usize) -> bool {
         // Relaxed: see the module documentation.
         let next = self.next(word);
         end.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed)
-            .map(drop)
+            .is_ok()
     }
 }
 
