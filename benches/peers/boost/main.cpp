@@ -24,20 +24,26 @@ static double since(clock_type::time_point start) { return nanoseconds(clock_typ
 // A sender of an unbounded stream yields after so many words.
 static const int burst = 256;
 
-static double yield(long n) {
+static double yield(int count, long n) {
     auto start = clock_type::now();
     std::vector<fibers::fiber> threads;
-    for (int i = 0; i < 2; i++)
-        threads.emplace_back([n] {
-            for (long at = 0; at < n / 2; at++) boost::this_fiber::yield();
+    for (int i = 0; i < count; i++)
+        threads.emplace_back([count, n] {
+            for (long at = 0; at < n / count; at++) boost::this_fiber::yield();
         });
     for (auto &thread : threads) thread.join();
     return since(start);
 }
 
-static double spawn_join(long n) {
+// Spawned so many at a time, then joined; each yields once.
+static double spawn_join(long count, long n) {
     auto start = clock_type::now();
-    for (long at = 0; at < n; at++) fibers::fiber([] {}).join();
+    std::vector<fibers::fiber> threads;
+    for (long at = 0; at < n / count; at++) {
+        for (long i = 0; i < count; i++) threads.emplace_back([] { boost::this_fiber::yield(); });
+        for (auto &thread : threads) thread.join();
+        threads.clear();
+    }
     return since(start);
 }
 
@@ -138,8 +144,10 @@ int main(int argc, char **argv) {
     // Its ping-pong over two kernel threads takes some thirty times as long.
     long slow = workers > 1 ? 10 : 1;
     std::vector<Workload> workloads = {
-        {"yield 2", 1000000, yield},
-        {"spawn + join", 200000 / slow, spawn_join},
+        {"yield 2", 1000000, [](long n) { return yield(2, n); }},
+        {"yield 1,000", 1000000, [](long n) { return yield(1000, n); }},
+        {"spawn + join", 200000 / slow, [](long n) { return spawn_join(1, n); }},
+        {"spawn 100,000", 100000, [](long n) { return spawn_join(100000, n); }},
         {"channel ping-pong", 300000 / slow, ping_pong},
         {"bounded 1:1", 2000000 / slow, [](long n) { return bounded(1, 1, n); }},
         {"bounded 4:4", 2000000 / slow, [](long n) { return bounded(4, 4, n); }},

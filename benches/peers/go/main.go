@@ -1,4 +1,4 @@
-// The workloads of benches/ on goroutines. Prints "workload|Go|workers|ns|ns per operation", one row each.
+// The workloads of benches/ on goroutines. Prints "workload|Go|workers|unit|value", one row for each figure.
 //
 //	go run . WORKERS [WORKLOAD...]
 package main
@@ -9,7 +9,9 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,30 +20,132 @@ const capacity = 1024
 // A sender of an unbounded stream yields after so many words.
 const burst = 256
 
-func yield(n int) time.Duration {
-	var done sync.WaitGroup
-	start := time.Now()
-	for range 2 {
-		done.Add(1)
-		go func() {
-			defer done.Done()
-			for range n / 2 {
-				runtime.Gosched()
-			}
-		}()
+func yield(threads int) func(int) time.Duration {
+	return func(n int) time.Duration {
+		var done sync.WaitGroup
+		start := time.Now()
+		for range threads {
+			done.Add(1)
+			go func() {
+				defer done.Done()
+				for range n / threads {
+					runtime.Gosched()
+				}
+			}()
+		}
+		done.Wait()
+		return time.Since(start)
 	}
-	done.Wait()
+}
+
+// Spawned so many at a time, then joined; each yields once.
+func spawnJoin(threads int) func(int) time.Duration {
+	return func(n int) time.Duration {
+		start := time.Now()
+		for range n / threads {
+			ended := make(chan struct{})
+			for range threads {
+				go func() {
+					runtime.Gosched()
+					ended <- struct{}{}
+				}()
+			}
+			for range threads {
+				<-ended
+			}
+		}
+		return time.Since(start)
+	}
+}
+
+const (
+	leaves = 1_000_000
+	nodes  = 1_111_111
+	total  = leaves * (leaves - 1) / 2
+)
+
+func sky(first, leaves int, to chan int) {
+	if leaves == 1 {
+		to <- first
+		return
+	}
+	part, sum := leaves/10, 0
+	children := make(chan int)
+	for child := range 10 {
+		go sky(first+child*part, part, children)
+	}
+	for range 10 {
+		sum += <-children
+	}
+	to <- sum
+}
+
+// The root is one more.
+func skynet(int) time.Duration {
+	start := time.Now()
+	sum := make(chan int)
+	go sky(0, leaves, sum)
+	if <-sum != total {
+		panic("a leaf is missing")
+	}
 	return time.Since(start)
 }
 
-func spawnJoin(n int) time.Duration {
-	start := time.Now()
-	for range n {
-		ended := make(chan struct{})
-		go func() { close(ended) }()
-		<-ended
+func resident() float64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		panic(err)
 	}
-	return time.Since(start)
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	if err != nil {
+		panic(err)
+	}
+	return float64(pages * os.Getpagesize())
+}
+
+type figure struct {
+	unit  string
+	value float64
+}
+
+// A million that wait: bytes and nanoseconds each.
+func parked() []figure {
+	const count = 1_000_000
+	var arrived atomic.Int64
+	closed := make(chan struct{})
+	before, start := resident(), time.Now()
+	for range count {
+		go func() {
+			arrived.Add(1)
+			<-closed
+		}()
+	}
+	for arrived.Load() < count {
+		runtime.Gosched()
+	}
+	took, after := time.Since(start), resident()
+	close(closed)
+	return []figure{{"bytes", (after - before) / count}, {"ns", float64(took.Nanoseconds()) / count}}
+}
+
+// How late they are that sleep for a second from when they begin.
+func sleep() []figure {
+	const count = 100_000
+	late := make([]time.Duration, count)
+	var done sync.WaitGroup
+	for at := range count {
+		done.Add(1)
+		go func() {
+			defer done.Done()
+			until := time.Now().Add(time.Second)
+			time.Sleep(time.Second)
+			late[at] = time.Since(until)
+		}()
+	}
+	done.Wait()
+	slices.Sort(late)
+	at := func(percent int) float64 { return float64(late[(count-1)*percent/100].Microseconds()) }
+	return []figure{{"p50 us", at(50)}, {"p99 us", at(99)}}
 }
 
 func pingPong(n int) time.Duration {
@@ -162,6 +266,12 @@ func mutex(n int) time.Duration {
 	return time.Since(start)
 }
 
+func report(workload string, workers int, figures []figure) {
+	for _, figure := range figures {
+		fmt.Printf("%s|Go|%d|%s|%.1f\n", workload, workers, figure.unit, figure.value)
+	}
+}
+
 func main() {
 	workers, err := strconv.Atoi(os.Args[1])
 	if err != nil {
@@ -173,19 +283,30 @@ func main() {
 		n    int
 		run  func(int) time.Duration
 	}{
-		{"yield 2", 1_000_000, yield},
-		{"spawn + join", 300_000, spawnJoin},
+		{"yield 2", 1_000_000, yield(2)},
+		{"yield 1,000", 1_000_000, yield(1000)},
+		{"spawn + join", 300_000, spawnJoin(1)},
+		{"spawn 100,000", 300_000, spawnJoin(100_000)},
+		{"skynet", nodes, skynet},
 		{"channel ping-pong", 300_000, pingPong},
 		{"bounded 1:1", 2_000_000, bounded(1, 1)},
 		{"bounded 4:4", 2_000_000, bounded(4, 4)},
 		{"unbounded 4:1", 2_000_000, manyToOne},
 		{"mutex by 8", 4_000_000, mutex},
 	}
+	wanted := func(name string) bool { return len(os.Args) <= 2 || slices.Contains(os.Args[2:], name) }
+	// First, while the process has little memory.
+	if workers == 1 && wanted("parked") {
+		report("parked", workers, parked())
+	}
+	if wanted("sleep 1 s") {
+		report("sleep 1 s", workers, sleep())
+	}
 	for _, workload := range workloads {
-		if len(os.Args) > 2 && !slices.Contains(os.Args[2:], workload.name) {
+		if !wanted(workload.name) {
 			continue
 		}
 		took := workload.run(workload.n)
-		fmt.Printf("%s|Go|%d|ns|%.1f\n", workload.name, workers, float64(took.Nanoseconds())/float64(workload.n))
+		report(workload.name, workers, []figure{{"ns", float64(took.Nanoseconds()) / float64(workload.n)}})
 	}
 }
