@@ -280,6 +280,16 @@ pub(crate) fn scale(took: Duration, done: u64, asked: u64) -> Duration {
     took.mul_f64(asked as f64 / done as f64)
 }
 
+/// The resident memory of this process, in bytes.
+pub(crate) fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
+    let pages = status
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<f64>().ok());
+    pages.expect("statm has pages") * rustix::param::page_size() as f64
+}
+
 /// Criterion with budgets that let a whole bench end within 90 s.
 pub(crate) fn criterion() -> Criterion {
     Criterion::default()

@@ -5,21 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::{Full, LISLE, Lisle, May, Semaphore, Threads};
+use crate::common::{Full, LISLE, Lisle, May, Semaphore, Threads, resident};
 use crate::tasks::{Executor, Smol, Tokio};
 use crate::{BOTH, Body, Entry, ONE};
 
 type Figures = Vec<(&'static str, f64)>;
-
-/// The resident memory of this process, in bytes.
-fn resident() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/statm").expect("/proc is mounted");
-    let pages = status
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<f64>().ok());
-    pages.expect("statm has pages") * rustix::param::page_size() as f64
-}
 
 /// What `count` waiting somethings take, made since `start`.
 fn each(count: usize, before: f64, start: Instant) -> Figures {

@@ -35,6 +35,8 @@ mod common;
 mod crowd;
 mod driver;
 mod forks;
+#[path = "../common/provenance.rs"]
+mod provenance;
 mod report;
 mod tasks;
 

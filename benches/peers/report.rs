@@ -1,11 +1,10 @@
 //! The results: a table for people, one for machines, and lisle's targets.
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::process::Command;
 use std::{fs, io};
 
 use crate::chart;
+use crate::provenance::{provenance, results};
 
 /// One figure of one contestant.
 pub(crate) struct Row {
@@ -86,29 +85,6 @@ fn contests(rows: &[Row]) -> Vec<(&str, usize, &str)> {
         }
     }
     contests
-}
-
-/// The machine, the kernel, the day and the commit, as far as the system tells.
-fn provenance() -> String {
-    let said = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-    };
-    let cpu = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(": ")?.1.to_owned())
-    });
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let or = |text: Option<String>| text.unwrap_or_else(|| "unknown".into());
-    format!(
-        "{} × {}, {}, {}, commit {}",
-        cpus,
-        or(cpu),
-        or(said("uname", &["-sr"])),
-        or(said("date", &["-u", "+%F"])),
-        or(said("git", &["describe", "--always", "--dirty"])),
-    )
 }
 
 /// A figure with three digits.
@@ -210,12 +186,7 @@ pub(crate) fn publish(mut rows: Vec<Row>) -> io::Result<()> {
             (known.0.as_str(), known.1, known.2.as_str()) == (workload, workers, unit)
         })
     });
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
-        std::path::PathBuf::from,
-    );
-    let place = target.join("peers");
-    fs::create_dir_all(&place)?;
+    let place = results("peers")?;
     let (provenance, table) = (provenance(), table(&rows));
     println!("{provenance}\n\n{table}\n{}", targets(&rows));
     fs::write(place.join("peers.md"), format!("{provenance}\n\n{table}"))?;
