@@ -7,7 +7,8 @@
 # A count says nothing about time, but it is the same on a busy machine as on a quiet one, so that a path that has grown
 # is seen at once. A count more than a tenth above the table's is an error; so is one more than a fifth below: the table is
 # to be written anew then. A locked instruction takes as long as some thirty others, so their number must be the table's.
-# Counted is what the program executes itself; what the kernel does is not.
+# Counted is what the program executes itself; what the kernel does is not. Locked instructions of shared libraries, libc's
+# for instance, are not counted as such.
 #
 # Needs: cargo, valgrind, objdump.
 set -euo pipefail
@@ -44,7 +45,8 @@ executed() {
         # The line after is what the callee took.
         /^calls=/ { getline; next }
         ours && $1 in locks { locked += $3 }
-        END { if (total) print total, locked + 0 }' "$scratch/locking" "$scratch/counts"
+        ours { met = 1 }
+        END { if (total && met) print total, locked + 0 }' "$scratch/locking" "$scratch/counts"
 }
 
 # per_turn COLUMN: of what two runs, one of 20,000 turns and one of 120,000, have in it.

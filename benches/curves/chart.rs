@@ -86,7 +86,8 @@ fn paint(svg: &mut String, curves: &Curves, provenance: &str) -> Painted {
 fn panel(area: &Area<'_>, curves: &Curves, figure: usize, against: Against) -> Painted {
     let curve = |wanted: Kind| -> Vec<(f64, f64)> {
         let mine = curves.iter().filter(|(point, _)| point.kind == wanted);
-        mine.filter_map(|(point, figures)| Some((against.place(point)?, figures[figure])))
+        // What is too little to be measured has no place on a logarithmic scale.
+        mine.filter_map(|(point, figures)| Some((against.place(point)?, figures[figure].max(1.0))))
             .collect()
     };
     let all = Kind::ALL.map(curve);

@@ -136,20 +136,19 @@ impl std::fmt::Display for Point {
 
 /// Where all threads stop, to go on together.
 struct Stages {
+    count: usize,
     arrived: AtomicUsize,
+    /// The last to arrive at a stage says so.
+    all_arrived: Semaphore,
     first: Semaphore,
+    second: Semaphore,
     begin: AtomicBool,
 }
 
 impl Stages {
     fn arrive(&self) {
-        self.arrived.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Waits until as many have arrived.
-    fn until(&self, count: usize) {
-        while self.arrived.load(Ordering::Acquire) < count {
-            yield_now();
+        if (self.arrived.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.count) {
+            self.all_arrived.v();
         }
     }
 }
@@ -160,8 +159,11 @@ fn figures(runtime: &Runtime, Point { kind, threads, .. }: Point) -> [f64; 4] {
     let yields = (2_000_000 / threads).max(20);
     let rounds = (200_000 / threads).max(1);
     let stages = Arc::new(Stages {
+        count: threads,
         arrived: AtomicUsize::new(0),
+        all_arrived: Semaphore::new(0),
         first: Semaphore::new(0),
+        second: Semaphore::new(0),
         begin: AtomicBool::new(false),
     });
     let body = {
@@ -169,6 +171,8 @@ fn figures(runtime: &Runtime, Point { kind, threads, .. }: Point) -> [f64; 4] {
         move || {
             stages.arrive();
             stages.first.p();
+            stages.arrive();
+            stages.second.p();
             stages.arrive();
             while !stages.begin.load(Ordering::Acquire) {
                 yield_now();
@@ -180,17 +184,19 @@ fn figures(runtime: &Runtime, Point { kind, threads, .. }: Point) -> [f64; 4] {
     let mut handles = Vec::with_capacity(threads);
     let before = resident();
     handles.extend((0..threads).map(|_| kind.spawn(runtime, body.clone())));
-    stages.until(threads);
+    stages.all_arrived.p();
     let memory = (resident() - before) / threads as f64;
 
     let start = Instant::now();
     stages.first.add_permits(threads);
-    stages.until(2 * threads);
+    stages.all_arrived.p();
     let wake = nanoseconds(start) / threads as f64;
 
+    stages.second.add_permits(threads);
+    stages.all_arrived.p();
     let start = Instant::now();
     stages.begin.store(true, Ordering::Release);
-    stages.until(3 * threads);
+    stages.all_arrived.p();
     let yielding = nanoseconds(start) / (yields * threads) as f64;
     handles.drain(..).for_each(join);
 
@@ -243,6 +249,9 @@ fn process(point: Point) -> Option<[f64; 4]> {
         .stderr(Stdio::inherit())
         .output()
         .ok()?;
+    if !output.status.success() {
+        return None;
+    }
     let text = String::from_utf8(output.stdout).ok()?;
     let figures: Option<Vec<f64>> = text
         .split_whitespace()

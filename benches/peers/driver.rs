@@ -91,7 +91,8 @@ fn contest((workload, peer, workers): Contest) -> Result<Vec<(String, f64)>, Str
 fn foreign(options: &Options, rows: &mut Vec<Row>) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/run.sh");
     let output = Command::new(script)
-        .env("LISLE_PEERS_ROUNDS", options.rounds.to_string())
+        .arg(options.rounds.to_string())
+        .args(&options.patterns)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output();

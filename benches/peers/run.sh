@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The workloads of benches/peers on the runtimes of other languages that are present here.
 #
-#   benches/peers/run.sh [ROUNDS]      of each, with one and with two workers [LISLE_PEERS_ROUNDS, or 5]
+#   benches/peers/run.sh [ROUNDS [PATTERN...]]      ROUNDS of each [5], with one and with two workers, each in a process
+#                                                   of its own; PATTERN: only workloads whose names contain one of these
 #
 # Prints a row for each figure, WORKLOAD|PEER|WORKERS|UNIT|VALUE, for `cargo bench --bench peers`, which calls this after its
 # own rounds. Measure on a quiet machine.
@@ -15,7 +16,8 @@ say() { printf 'peers: %s\n' "$*" >&2; }
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 out=$(realpath -m "${CARGO_TARGET_DIR:-target}")/peers
-rounds=${1:-${LISLE_PEERS_ROUNDS:-5}}
+rounds=${1:-5}
+[ $# -eq 0 ] || shift
 mkdir -p "$out"
 
 peers=()
@@ -32,14 +34,29 @@ build_boost() {
 build go build_go
 build boost build_boost
 
+# wanted PEER PATTERN...
+wanted() {
+    local pattern workload peer=$1
+    shift
+    "$out/$peer" 1 | while read -r workload; do
+        [ $# -gt 0 ] || echo "$workload"
+        for pattern in "$@"; do
+            if [[ $workload = *"$pattern"* ]]; then echo "$workload" && break; fi
+        done
+    done
+}
+
 for _ in $(seq "$rounds"); do
     for peer in "${peers[@]}"; do
         for workers in 1 2; do
             # One worker: one CPU, for whatever else a runtime may start.
             confine=()
             [ "$workers" -ne 1 ] || confine=(taskset -c 0)
-            # A peer that does not come to an end has no row.
-            timeout 120 "${confine[@]}" "$out/$peer" "$workers" || say "$peer with $workers workers failed"
+            while read -r workload; do
+                # A peer that does not come to an end has no row.
+                timeout 120 "${confine[@]}" "$out/$peer" "$workers" "$workload" ||
+                    say "$peer with $workers workers failed at $workload"
+            done < <(wanted "$peer" "$@")
         done
     done
 done

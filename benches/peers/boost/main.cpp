@@ -1,6 +1,7 @@
-// The workloads of benches/ on Boost.Fiber. Prints "workload|Boost.Fiber|workers|ns|ns per operation", one row each.
+// The workloads of benches/ on Boost.Fiber. Prints "workload|Boost.Fiber|workers|ns|ns per operation".
 //
-//     peers-boost WORKERS [WORKLOAD...]
+//     peers-boost WORKERS WORKLOAD
+//     peers-boost WORKERS             lists the workloads
 //
 // Round robin on one kernel thread, work sharing on more: the schedulers that come with it.
 #include <boost/fiber/all.hpp>
@@ -8,10 +9,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -154,6 +155,11 @@ int main(int argc, char **argv) {
         {"unbounded 4:1", 2000000 / slow, many_to_one},
         {"mutex by 8", 4000000 / slow, contended_mutex},
     };
+    if (argc <= 2) {
+        for (auto &workload : workloads) std::puts(workload.name);
+        return 0;
+    }
+    std::string wanted = argv[2];
     fibers::mutex mutex;
     fibers::condition_variable_any ended;
     bool end = false;
@@ -168,9 +174,7 @@ int main(int argc, char **argv) {
         fibers::use_scheduling_algorithm<fibers::algo::shared_work>(true);
     }
     for (auto &workload : workloads) {
-        bool wanted = argc <= 2;
-        for (int i = 2; i < argc; i++) wanted |= !std::strcmp(argv[i], workload.name);
-        if (!wanted) continue;
+        if (workload.name != wanted) continue;
         double took = 0;
         // The main context stays on its kernel thread; what is measured does not.
         fibers::fiber([&] { took = workload.run(workload.n); }).join();

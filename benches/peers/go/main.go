@@ -1,6 +1,7 @@
 // The workloads of benches/ on goroutines. Prints "workload|Go|workers|unit|value", one row for each figure.
 //
-//	go run . WORKERS [WORKLOAD...]
+//	go run . WORKERS WORKLOAD
+//	go run . WORKERS             lists the workloads
 package main
 
 import (
@@ -43,16 +44,15 @@ func spawnJoin(threads int) func(int) time.Duration {
 	return func(n int) time.Duration {
 		start := time.Now()
 		for range n / threads {
-			ended := make(chan struct{})
+			var done sync.WaitGroup
+			done.Add(threads)
 			for range threads {
 				go func() {
 					runtime.Gosched()
-					ended <- struct{}{}
+					done.Done()
 				}()
 			}
-			for range threads {
-				<-ended
-			}
+			done.Wait()
 		}
 		return time.Since(start)
 	}
@@ -294,16 +294,22 @@ func main() {
 		{"unbounded 4:1", 2_000_000, manyToOne},
 		{"mutex by 8", 4_000_000, mutex},
 	}
-	wanted := func(name string) bool { return len(os.Args) <= 2 || slices.Contains(os.Args[2:], name) }
-	// First, while the process has little memory.
-	if workers == 1 && wanted("parked") {
-		report("parked", workers, parked())
+	if len(os.Args) <= 2 {
+		fmt.Println("parked")
+		fmt.Println("sleep 1 s")
+		for _, workload := range workloads {
+			fmt.Println(workload.name)
+		}
+		return
 	}
-	if wanted("sleep 1 s") {
+	switch os.Args[2] {
+	case "parked":
+		report("parked", workers, parked())
+	case "sleep 1 s":
 		report("sleep 1 s", workers, sleep())
 	}
 	for _, workload := range workloads {
-		if !wanted(workload.name) {
+		if workload.name != os.Args[2] {
 			continue
 		}
 		took := workload.run(workload.n)

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   run own threads ──nothing left──► search ──nothing──► sleep
-//!        ▲   │ every 64th switch        │ found            │ woken, event, deadline
+//!        ▲   │ every 128th switch       │ found            │ woken, event, deadline
 //!        │   └──► round ──┐             │                  │
 //!        └────────────────┴─────────────┴──────────────────┘
 //! ```
@@ -52,8 +52,9 @@ const PAUSES: u32 = 32;
 /// Looks of an LWP that has looked in vain for long, or whose work comes from the poller, in which
 /// another one is.
 const FEW_LOOKS: u32 = 4;
-/// Who is woken for work after a sleep no longer than this, in nanoseconds, had better searched on.
-const SHORT_SLEEP: u64 = 60_000;
+/// Who is woken for work after a sleep no longer than this, in nanoseconds, had better searched on:
+/// as long as it searches at most, and a wake-up.
+const SHORT_SLEEP: u64 = 100_000;
 /// A busy LWP polls for readiness no more often than this.
 const POLL_EVERY: u64 = 20_000;
 /// How often a sleeping poller looks round while other LWPs are busy.
@@ -576,10 +577,11 @@ impl Carrier<'_> {
             if looks < most && !shared.clock.is_virtual() {
                 (0..PAUSES).for_each(|_| spin_loop());
             } else {
-                self.most_looks = (self.most_looks / 2).max(FEW_LOOKS);
                 let began = shared.clock.now();
-                self.sleep();
-                slept = Some(shared.clock.now().saturating_sub(began));
+                if self.sleep() {
+                    self.most_looks = (self.most_looks / 2).max(FEW_LOOKS);
+                    slept = Some(shared.clock.now().saturating_sub(began));
+                }
                 looks = 0;
             }
         };
@@ -657,26 +659,29 @@ impl Carrier<'_> {
     }
 
     fn steal(&self, last: bool) -> Option<&'static Tcb> {
-        let lwps = self.shared.lwps();
+        let (shared, me) = (self.shared, self.lwp);
+        let lwps = shared.lwps();
         let victims = |from: usize| (1..lwps.len()).map(move |i| &lwps[(from + i) % lwps.len()]);
-        for victim in victims(self.lwp.index) {
+        for victim in victims(me.index) {
             // SAFETY: owner, in the idle context.
-            while let Some(thread) = unsafe { self.lwp.steal_from(victim) } {
+            while let Some(thread) = unsafe { me.steal_from(victim) } {
                 if may_run(thread) {
                     return Some(thread);
                 }
                 // It is held back; the rest of the batch is in our window.
                 // SAFETY: owner, inside the runtime.
-                if let Some(thread) = unsafe { self.lwp.pick() } {
+                if let Some(thread) = unsafe { me.pick() } {
                     return Some(thread);
                 }
             }
         }
-        if last {
-            for victim in victims(self.lwp.index) {
-                if let Some(thread) = self.lwp.steal_next_from(victim).filter(|t| may_run(t)) {
-                    return Some(thread);
-                }
+        for victim in victims(me.index) {
+            if victim.has_next()
+                && victim.lets_wait(shared.clock.now())
+                && last
+                && let Some(thread) = me.steal_next_from(victim).filter(|t| may_run(t))
+            {
+                return Some(thread);
             }
         }
         None
@@ -693,7 +698,8 @@ impl Carrier<'_> {
             || self.shared.lwps().iter().any(|lwp| !lwp.stealer.is_empty())
     }
 
-    fn sleep(&mut self) {
+    /// Sleeps, unless there is something to do after all: then `false`.
+    fn sleep(&mut self) -> bool {
         let (lwp, shared) = (self.lwp, self.shared);
         // What it keeps at hand, others may need meanwhile.
         // SAFETY: owner, in the idle context; no other reference is alive.
@@ -705,7 +711,8 @@ impl Carrier<'_> {
             // The system refuses kernel threads, or there are many: once more,
             // after another look round, at readiness too.
             self.served_by_poller = false;
-            return crate::runtime::nap(Duration::from_micros(200));
+            crate::runtime::nap(Duration::from_micros(200));
+            return false;
         }
         let sleepers = &shared.sleepers;
         lwp.counters.queued.store(0, Ordering::Relaxed);
@@ -717,7 +724,7 @@ impl Carrier<'_> {
             let _ = sleepers.get_up(bed);
             // It was not in the poller after all.
             self.served_by_poller = false;
-            return;
+            return false;
         }
         count(&lwp.counters.sleeps, 1);
         match bed {
@@ -727,6 +734,7 @@ impl Carrier<'_> {
             Bed::Poller(_) => self.sleep_in_poller(bed),
         }
         let _ = sleepers.get_up(bed);
+        true
     }
 
     /// Waits for readiness and deadlines on behalf of all LWPs.

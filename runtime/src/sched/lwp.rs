@@ -23,8 +23,10 @@
 //! *The next slot* is for threads that take turns: the running thread mostly waits soon, and
 //! what it has made ready is served here, far sooner than another LWP could. So thieves take
 //! that thread only on their last pass, and only if the LWP has not switched for a
-//! microsecond or two (as Go's scheduler leaves its `runnext` alone for a while). Taking it
+//! microsecond (as Go's scheduler leaves its `runnext` alone for a while). Taking it
 //! at once would send two threads in turns from LWP to LWP, and each message after them.
+//! What is passed over so, and then left waiting after all, is found by the poller's sleeper
+//! when it looks round.
 //!
 //! *Invariants.* A thread is in at most one of next slot, window, ready, or the
 //! injector. Everything in the "owner only" group is touched only by the kernel
@@ -37,11 +39,10 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 
 use crossbeam_deque::{Stealer, Worker};
+use crossbeam_utils::CachePadded;
 use lisle_lwp::donor::{Donor, Donors};
 use lisle_lwp::owner::OwnerWord;
-use lisle_lwp::shim::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence, spin_loop,
-};
+use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use lisle_lwp::sleep::Sleeper;
 use lisle_lwp::stack::StackCache;
 
@@ -61,9 +62,9 @@ pub(crate) const WINDOW: usize = 32;
 const STREAK: u32 = 16;
 /// After how many occasions at most a sleeping LWP is told of the thread in the next slot.
 const PATIENCE: u32 = 4096;
-/// For how many pauses, a microsecond or two, an LWP must not have switched before the thread in
-/// its next slot is stolen.
-const LET_WAIT: u32 = 32;
+/// For how long, in nanoseconds, an LWP must not have switched before the thread in its next slot
+/// is stolen.
+const LET_WAIT: u64 = 1_000;
 /// After so many switches at most the LWP looks at timers, readiness and the
 /// injector; after fewer, if they take long.
 const ROUND: u64 = 128;
@@ -138,6 +139,9 @@ pub(crate) struct Lwp {
     next: AtomicPtr<Tcb>,
     /// A thief needed the next slot: telling of it was worth it.
     next_was_stolen: AtomicBool,
+    /// For thieves: how often it had switched when one of them saw a thread in the next slot, and
+    /// when that was new. Hints.
+    seen: CachePadded<[AtomicU64; 2]>,
     pub(crate) sleeper: Sleeper,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
@@ -222,6 +226,7 @@ impl Lwp {
             owner: OwnerWord::new(),
             next: AtomicPtr::new(ptr::null_mut()),
             next_was_stolen: AtomicBool::new(false),
+            seen: CachePadded::new([AtomicU64::new(0), AtomicU64::new(0)]),
             sleeper: Sleeper::new(),
             timers: Timers::new(),
             counters: Counters::default(),
@@ -653,8 +658,15 @@ impl Lwp {
             self.streak.set(streak);
             return Some(thread);
         }
-        // It has jumped the queue often enough: now it waits its turn.
+        // It has jumped the queue often enough: now it waits its turn, if anybody waits.
         self.streak.set(0);
+        if self.window.is_empty() {
+            self.in_window.set(0);
+            // SAFETY: passed on.
+            if unsafe { self.ready() }.len() == 0 {
+                return Some(thread);
+            }
+        }
         // SAFETY: passed on.
         unsafe { self.enqueue(thread) };
         None
@@ -696,23 +708,25 @@ impl Lwp {
                     return Some(thread);
                 }
                 crossbeam_deque::Steal::Empty => return None,
-                crossbeam_deque::Steal::Retry => spin_loop(),
+                crossbeam_deque::Steal::Retry => core::hint::spin_loop(),
             }
         }
     }
 
-    /// Steals the thread in another LWP's next slot, on the last pass, if that LWP lets it wait:
-    /// threads that take turns are better off where they are.
+    /// Whether the LWP has not switched for long: since an earlier look, if there was none in
+    /// between. Somebody asks who has seen a thread in the next slot.
+    pub(crate) fn lets_wait(&self, now: u64) -> bool {
+        let [seen, since] = &*self.seen;
+        let switches = self.counters.switches.load(Ordering::Relaxed);
+        if seen.load(Ordering::Relaxed) != switches {
+            seen.store(switches, Ordering::Relaxed);
+            since.store(now, Ordering::Relaxed);
+        }
+        now.saturating_sub(since.load(Ordering::Relaxed)) >= LET_WAIT
+    }
+
+    /// Steals the thread in another LWP's next slot: see the module documentation for when.
     pub(crate) fn steal_next_from(&self, victim: &Lwp) -> Option<&'static Tcb> {
-        let switches = || victim.counters.switches.load(Ordering::Relaxed);
-        let before = switches();
-        if !victim.has_next() {
-            return None;
-        }
-        (0..LET_WAIT).for_each(|_| spin_loop());
-        if switches() != before {
-            return None;
-        }
         let thread = victim.take_next()?;
         victim.next_was_stolen.store(true, Ordering::Relaxed);
         count(&self.counters.steals, 1);

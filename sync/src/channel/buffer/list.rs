@@ -209,26 +209,21 @@ impl<T> List<T> {
     #[inline(never)]
     pub(super) fn claim_in(&self) -> Option<Claim<T>> {
         let mut spare = Bin::new();
-        self.claim_in_if(|tail| tail & SHUT == 0, &mut spare, true)
+        self.claim_in_as(&mut spare, false)
     }
 
     /// As [`List::claim_in`], shut or not; but it allocates nothing, and fails if it
     /// needs a block and there is none to spare.
     pub(super) fn claim_in_anyway(&self, spare: &mut Bin<T>) -> Option<Claim<T>> {
-        self.claim_in_if(|_| true, spare, false)
+        self.claim_in_as(spare, true)
     }
 
     #[inline]
-    fn claim_in_if(
-        &self,
-        may: impl Fn(usize) -> bool,
-        spare: &mut Bin<T>,
-        may_allocate: bool,
-    ) -> Option<Claim<T>> {
+    fn claim_in_as(&self, spare: &mut Bin<T>, has_lock: bool) -> Option<Claim<T>> {
         let (mut in_flight, mut crowd) = (InFlight::new(), Crowd::new());
         // Acquire: pairs with the Release in `move_to`.
         let mut tail = self.tail.word.load(Ordering::Acquire);
-        while may(tail) {
+        while has_lock || tail & SHUT == 0 {
             let at = offset(tail);
             if at == SLOTS {
                 in_flight.pause();
@@ -241,7 +236,7 @@ impl<T> List<T> {
             let block = NonNull::new(self.tail.block.load(Ordering::Acquire));
             // Before the slot is claimed, so that others need not wait for it.
             if (block.is_none() || at + 1 == SLOTS) && spare.is_empty() {
-                if !may_allocate {
+                if has_lock {
                     return None;
                 }
                 spare.bring();
@@ -252,7 +247,7 @@ impl<T> List<T> {
                 continue;
             };
             // Relaxed: the word is as it was when it was read, or is read again.
-            let moved = self.tail.word.compare_exchange_weak(
+            let moved = self.tail.word.compare_exchange(
                 tail,
                 tail + 2,
                 Ordering::Relaxed,
@@ -266,8 +261,10 @@ impl<T> List<T> {
                     }
                     return Some(Claim { block, at });
                 }
-                Err(_) => {
-                    crowd.step_aside();
+                Err(now) => {
+                    if !has_lock {
+                        crowd.lost(tail, now);
+                    }
                     // Acquire: as above.
                     tail = self.tail.word.load(Ordering::Acquire);
                 }
@@ -288,7 +285,7 @@ impl<T> List<T> {
     #[cold]
     fn begin(&self, spare: &mut Bin<T>) {
         let first = spare.0;
-        // Release: pairs with the Acquire in `claim_in_if`. Relaxed if somebody else
+        // Release: pairs with the Acquire in `claim_in_as`. Relaxed if somebody else
         // has: the caller looks at the block again.
         let begun = self.tail.block.compare_exchange(
             ptr::null_mut(),
@@ -298,7 +295,7 @@ impl<T> List<T> {
         );
         if begun.is_ok() {
             spare.0 = ptr::null_mut();
-            // Release: pairs with the Acquire in `claim_out_if`.
+            // Release: pairs with the Acquire in `claim_out_as`.
             self.head.end.block.store(first, Ordering::Release);
         }
     }
@@ -306,20 +303,20 @@ impl<T> List<T> {
     /// Claims the first message, unless it is shut or there is none.
     #[inline(never)]
     pub(super) fn claim_out(&self) -> Option<Claim<T>> {
-        self.claim_out_if(|head| head & SHUT == 0)
+        self.claim_out_as(false)
     }
 
     /// As [`List::claim_out`], shut or not.
     pub(super) fn claim_out_anyway(&self) -> Option<Claim<T>> {
-        self.claim_out_if(|_| true)
+        self.claim_out_as(true)
     }
 
     #[inline]
-    fn claim_out_if(&self, may: impl Fn(usize) -> bool) -> Option<Claim<T>> {
+    fn claim_out_as(&self, has_lock: bool) -> Option<Claim<T>> {
         let (mut in_flight, mut crowd) = (InFlight::new(), Crowd::new());
         // Acquire: pairs with the Release in `move_to`.
         let mut head = self.head.end.word.load(Ordering::Acquire);
-        while may(head) {
+        while has_lock || head & SHUT == 0 {
             let at = offset(head);
             if at == SLOTS {
                 in_flight.pause();
@@ -338,7 +335,7 @@ impl<T> List<T> {
                 continue;
             };
             // As in `claim_in`.
-            let moved = self.head.end.word.compare_exchange_weak(
+            let moved = self.head.end.word.compare_exchange(
                 head,
                 head + 2,
                 Ordering::Relaxed,
@@ -352,8 +349,10 @@ impl<T> List<T> {
                     }
                     return Some(Claim { block, at });
                 }
-                Err(_) => {
-                    crowd.step_aside();
+                Err(now) => {
+                    if !has_lock {
+                        crowd.lost(head, now);
+                    }
                     // Acquire: as above.
                     head = self.head.end.word.load(Ordering::Acquire);
                 }

@@ -76,16 +76,25 @@ impl InFlight {
 
 /// Courtesy to a crowd at one end. Whoever has lost an exchange there steps aside, longer each time: the
 /// winner goes on meanwhile with the end's cache line at hand. If all tried again at once, the line
-/// would go from processor to processor for each message, which takes longer than all else.
+/// would go from processor to processor for each message, which takes longer than all else. Not
+/// for the holder of the lock, for whom others wait.
 struct Crowd(u32);
 
-/// Pauses at first and at last, as powers of two: about one and four microseconds.
+/// Pauses at first and at last, as powers of two: where a pause is long, one and four microseconds.
 const ASIDE: (u32, u32) = (4, 6);
 
 impl Crowd {
     #[inline(always)]
     fn new() -> Crowd {
         Crowd(ASIDE.0)
+    }
+
+    /// The end's word was the second instead of the first. That it is shut makes no crowd.
+    #[inline(always)]
+    fn lost(&mut self, word: usize, now: usize) {
+        if (word ^ now) & !SHUT != 0 {
+            self.step_aside();
+        }
     }
 
     #[cold]

@@ -136,10 +136,10 @@ impl<T> Ring<T> {
         while tail & SHUT == 0 {
             let claim = self.claim(tail, self.free(tail));
             if claim.is_its_turn() {
-                if self.move_on(&self.tail, tail) {
-                    return Some(claim);
+                match self.move_on(&self.tail, tail) {
+                    Ok(_) => return Some(claim),
+                    Err(now) => crowd.lost(tail, now),
                 }
-                crowd.step_aside();
                 tail = self.tail.load(Ordering::Relaxed);
             } else {
                 let now = self.tail.load(Ordering::Relaxed);
@@ -160,10 +160,10 @@ impl<T> Ring<T> {
         while head & SHUT == 0 {
             let claim = self.claim(head, self.free(head) + 1);
             if claim.is_its_turn() {
-                if self.move_on(&self.head, head) {
-                    return Some(claim);
+                match self.move_on(&self.head, head) {
+                    Ok(_) => return Some(claim),
+                    Err(now) => crowd.lost(head, now),
                 }
-                crowd.step_aside();
                 head = self.head.load(Ordering::Relaxed);
             } else {
                 let now = self.head.load(Ordering::Relaxed);
@@ -184,7 +184,7 @@ impl<T> Ring<T> {
             let tail = self.tail.load(Ordering::Relaxed);
             let claim = self.claim(tail, self.free(tail));
             if claim.is_its_turn() {
-                if self.move_on(&self.tail, tail) {
+                if self.move_on(&self.tail, tail).is_ok() {
                     return Some(claim);
                 }
             } else if self.len() == self.slots.len() {
@@ -203,7 +203,7 @@ impl<T> Ring<T> {
             let head = self.head.load(Ordering::Relaxed);
             let claim = self.claim(head, self.free(head) + 1);
             if claim.is_its_turn() {
-                if self.move_on(&self.head, head) {
+                if self.move_on(&self.head, head).is_ok() {
                     return Some(claim);
                 }
             } else if (head ^ self.tail.load(Ordering::Relaxed)) & !SHUT == 0 {
@@ -221,11 +221,10 @@ impl<T> Ring<T> {
     }
 
     #[inline(always)]
-    fn move_on(&self, end: &AtomicUsize, word: usize) -> bool {
+    fn move_on(&self, end: &AtomicUsize, word: usize) -> Result<usize, usize> {
         // Relaxed: see the module documentation.
         let next = self.next(word);
-        end.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+        end.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed)
     }
 }
 
