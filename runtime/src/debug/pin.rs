@@ -77,8 +77,11 @@ impl Pinned {
         if !address.is_multiple_of(align_of::<u64>()) || !(stack.start..=last).contains(&address) {
             return None;
         }
-        // SAFETY: memory of a stack whose thread cannot write it now.
-        Some(unsafe { (address as *const u64).read() })
+        // Volatile, because one thing may be written meanwhile: who ends the wait puts a message
+        // into the place that the thread has for it. Whatever is read there, it is one word, which
+        // frames do not rest on.
+        // SAFETY: memory of a stack whose thread cannot run now.
+        Some(unsafe { (address as *const u64).read_volatile() })
     }
 }
 

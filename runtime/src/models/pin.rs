@@ -51,7 +51,8 @@ impl Thread {
         }
     }
 
-    /// Ends its wait and does something to it, if it is parked.
+    /// Ends its wait, if it is parked. (What a sender writes on its stack is no business of who reads its
+    /// frames.)
     fn claim(&self, epoch: u64) -> bool {
         self.turns.take();
         let claimed = self.block.wait.claim(|which| which == epoch, || true);
