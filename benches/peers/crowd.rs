@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::{Full, LISLE, Lisle, May, Semaphore, Threads, resident};
+use crate::common::{Full, LISLE, Lisle, Semaphore, Threads, resident};
 use crate::tasks::{Executor, Smol, Tokio};
 use crate::{BOTH, Body, Entry, ONE};
 
@@ -186,10 +186,6 @@ pub(crate) fn entries() -> Vec<Entry> {
         }),
         entry("parked", "lisle full", ONE, || {
             parked_threads::<Full>(MILLION / 10, full_waiter)
-        }),
-        entry("parked", "may", ONE, || {
-            // More do not fit the system's limit of mappings.
-            parked_threads::<May>(30_000, |gate| May::spawn(move || gate.wait()))
         }),
         entry("parked", "tokio", ONE, || parked_tasks::<Tokio>(MILLION)),
         entry("parked", "smol", ONE, || parked_tasks::<Smol>(MILLION)),
