@@ -157,7 +157,6 @@ pub(crate) fn entries() -> Vec<Entry> {
             twins(n, || jobs::scope(|s| scoped(s, black_box(N))))
         }),
         timed("skynet", "lisle light", BOTH, skynet::<Lisle>),
-        timed("skynet", "lisle full", BOTH, skynet::<Full>),
         timed("skynet", "tokio", BOTH, task_skynet::<Tokio>),
         timed("skynet", "smol", BOTH, task_skynet::<Smol>),
     ]

@@ -12,9 +12,8 @@
 //! ```
 //!
 //! Idle LWPs spin for some microseconds before they sleep, because a wake-up
-//! across processors costs hundreds of spawns; each time that it was in vain, half
-//! as long, until work comes while an LWP spins or soon after it has fallen
-//! asleep. Of the sleepers one waits in the
+//! across processors costs hundreds of spawns; but who is woken and finds nothing
+//! sleeps again soon. Of the sleepers one waits in the
 //! poller, until the earliest deadline of all LWPs; the others on their own
 //! words. While some LWP is busy the poller's sleeper looks round every
 //! [`LOOK_ROUND`], so that nothing hides for long behind a thread that never
@@ -46,15 +45,12 @@ use crate::spares::Order;
 use crate::tcb::Tcb;
 use crate::watch::{Kind, stay};
 
-/// Looks before an idle LWP sleeps, at most, and pauses between two looks.
+/// Looks before an idle LWP sleeps, and pauses between two looks.
 const LOOKS: u32 = 40;
 const PAUSES: u32 = 32;
-/// Looks of an LWP that has looked in vain for long, or whose work comes from the poller, in which
-/// another one is.
+/// Looks of an LWP that has slept and found nothing for which it was woken, or whose work comes
+/// from the poller, in which another one is.
 const FEW_LOOKS: u32 = 4;
-/// Who is woken for work after a sleep no longer than this, in nanoseconds, had better searched on:
-/// as long as it searches at most, and a wake-up.
-const SHORT_SLEEP: u64 = 100_000;
 /// A busy LWP polls for readiness no more often than this.
 const POLL_EVERY: u64 = 20_000;
 /// How often a sleeping poller looks round while other LWPs are busy.
@@ -85,8 +81,6 @@ struct Carrier<'a> {
     /// there without spinning: the next work will come from there, too, and who
     /// sends it may want the processor.
     served_by_poller: bool,
-    /// How often it looks before it sleeps.
-    most_looks: u32,
     /// The system refused a thread for a job that is offered.
     refused: bool,
 }
@@ -195,7 +189,6 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
         looks: 0,
         trim_after: None,
         served_by_poller: false,
-        most_looks: LOOKS,
         refused: false,
     };
     let end = carrier.run();
@@ -559,7 +552,7 @@ impl Carrier<'_> {
         let sleepers = &shared.sleepers;
         sleepers.start_search();
         lwp.hunting.set(true);
-        let (mut looks, mut slept) = (0, None);
+        let (mut looks, mut slept) = (0, false);
         let found = loop {
             if !shared.roster.wants(lwp.index) {
                 break None;
@@ -567,7 +560,13 @@ impl Carrier<'_> {
             let most = match (self.served_by_poller, sleepers.poller_vacant()) {
                 (true, true) => 1,
                 (true, false) => FEW_LOOKS,
-                (false, _) => self.most_looks,
+                (false, _) => {
+                    if slept {
+                        FEW_LOOKS
+                    } else {
+                        LOOKS
+                    }
+                }
             };
             let found = self.look(looks + 1 >= most);
             if found.is_some() || shared.is_stopping() {
@@ -577,17 +576,10 @@ impl Carrier<'_> {
             if looks < most && !shared.clock.is_virtual() {
                 (0..PAUSES).for_each(|_| spin_loop());
             } else {
-                let began = shared.clock.now();
-                if self.sleep() {
-                    self.most_looks = (self.most_looks / 2).max(FEW_LOOKS);
-                    slept = Some(shared.clock.now().saturating_sub(began));
-                }
+                slept |= self.sleep();
                 looks = 0;
             }
         };
-        if found.is_some() && slept.is_none_or(|slept| slept <= SHORT_SLEEP) {
-            self.most_looks = LOOKS;
-        }
         lwp.hunting.set(false);
         shared.watch.look_out();
         let last = sleepers.stop_search();
