@@ -12,7 +12,7 @@ use crate::current::me;
 use crate::model::thread;
 use crate::tcb::Kind;
 use crate::wait::list::{Locked, Node, Queue, Waiters};
-use crate::wait::{self, Outcome, Reason};
+use crate::wait::{self, Caller, CancelledEarly, Outcome, Reason, Wait};
 
 static REASON: Reason = Reason::new("model");
 
@@ -72,12 +72,26 @@ impl Gate {
 
     /// The waiter's side. Returns how the wait ended.
     fn pass(&self, deadline: Option<Instant>, cancellable: bool) -> Outcome {
+        self.pass_by(|| wait::begin(&REASON, 0, cancellable), deadline)
+    }
+
+    /// As a user thread: who has been woken goes on when it is made ready, not before.
+    fn pass_as_user(&self) -> Outcome {
+        let begin = || Caller::new().begin_claimable(&REASON, 0, core::ptr::null());
+        self.pass_by(begin, None)
+    }
+
+    fn pass_by(
+        &self,
+        begin: impl FnOnce() -> Result<Wait, CancelledEarly>,
+        deadline: Option<Instant>,
+    ) -> Outcome {
         let mut permits = self.0.lock();
         if permits.free > 0 {
             permits.free -= 1;
             return Outcome::Woken;
         }
-        let Ok(wait) = wait::begin(&REASON, 0, cancellable) else {
+        let Ok(wait) = begin() else {
             return Outcome::Cancelled;
         };
         permits.arrivals += 1;
@@ -232,4 +246,21 @@ fn timeout_against_timeout() {
         passed
     });
     assert_eq!(seen.len(), 2);
+}
+
+/// All whom one holder of the lock has woken are made ready.
+#[test]
+fn woken_together_as_user_threads() {
+    model(Some(2), || {
+        let gate = Gate::new();
+        let passers = [0, 1].map(|_| {
+            let gate = gate.clone();
+            spawn(move || gate.pass_as_user())
+        });
+        gate.open_twice();
+        for passer in passers {
+            assert_eq!(passer.join().unwrap(), Outcome::Woken);
+        }
+        gate.check(0);
+    });
 }
