@@ -30,7 +30,6 @@ mod provenance;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -202,7 +201,7 @@ fn figures(runtime: &Runtime, Point { kind, threads, .. }: Point) -> [f64; 4] {
 
     let start = Instant::now();
     for _ in 0..rounds {
-        handles.extend((0..threads).map(|_| kind.spawn(runtime, || black_box(yield_now()))));
+        handles.extend((0..threads).map(|_| kind.spawn(runtime, yield_now)));
         handles.drain(..).for_each(join);
     }
     let spawn = nanoseconds(start) / (rounds * threads) as f64;

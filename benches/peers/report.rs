@@ -134,8 +134,8 @@ fn targets(rows: &[Row]) -> String {
         let of = |row: &&Row| row.contest() == (workload, workers, unit);
         let peers = rows.iter().filter(of).filter(|row| {
             let peer = row.peer.as_str();
-            !NO_PEERS.contains(&peer)
-                && !(workload.starts_with("unbounded") && WITHOUT.contains(&peer))
+            let has_none = workload.starts_with("unbounded") && WITHOUT.contains(&peer);
+            !NO_PEERS.contains(&peer) && !has_none
         });
         let Some(best) = peers.min_by(|a, b| a.median.total_cmp(&b.median)) else {
             continue;
