@@ -560,13 +560,8 @@ impl Carrier<'_> {
             let most = match (self.served_by_poller, sleepers.poller_vacant()) {
                 (true, true) => 1,
                 (true, false) => FEW_LOOKS,
-                (false, _) => {
-                    if slept {
-                        FEW_LOOKS
-                    } else {
-                        LOOKS
-                    }
-                }
+                (false, _) if slept => FEW_LOOKS,
+                (false, _) => LOOKS,
             };
             let found = self.look(looks + 1 >= most);
             if found.is_some() || shared.is_stopping() {

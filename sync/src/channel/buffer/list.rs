@@ -218,6 +218,8 @@ impl<T> List<T> {
         self.claim_in_as(spare, true)
     }
 
+    /// `has_lock`: the caller passes though it is shut, allocates nothing, and makes nobody wait
+    /// for its courtesy.
     #[inline]
     fn claim_in_as(&self, spare: &mut Bin<T>, has_lock: bool) -> Option<Claim<T>> {
         let (mut in_flight, mut crowd) = (InFlight::new(), Crowd::new());
@@ -311,6 +313,7 @@ impl<T> List<T> {
         self.claim_out_as(true)
     }
 
+    /// `has_lock`: as for [`List::claim_in_as`].
     #[inline]
     fn claim_out_as(&self, has_lock: bool) -> Option<Claim<T>> {
         let (mut in_flight, mut crowd) = (InFlight::new(), Crowd::new());
