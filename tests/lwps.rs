@@ -185,6 +185,26 @@ fn a_thread_may_dismiss_its_own() {
     end(rt);
 }
 
+/// What a thread makes ready is known to others although it goes on: whoever decides how long it
+/// may need not wait for the LWP's next round.
+#[test]
+fn what_a_thread_spawns_is_seen_at_once() {
+    let _dog = watchdog();
+    let rt = builder(1, 1).upcalls(Source::Off).build().unwrap();
+    let parent = spawn(&rt, || {
+        let children: Vec<_> = (0..5).map(|n| thread::spawn(move || n)).collect();
+        let list = lisle::lwp::list().unwrap();
+        (
+            list[0].queued,
+            children.into_iter().map(|c| c.join().unwrap()).sum(),
+        )
+    });
+    let (queued, sum): (usize, i32) = parent.join().unwrap();
+    assert!(queued >= 5, "{queued}");
+    assert_eq!(sum, 10);
+    end(rt);
+}
+
 #[test]
 fn bad_numbers_are_refused() {
     use std::io::ErrorKind::InvalidInput;

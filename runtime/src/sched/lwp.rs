@@ -352,6 +352,8 @@ impl Lwp {
     pub(crate) unsafe fn push(&self, thread: &'static Tcb) {
         // SAFETY: passed on.
         unsafe { self.enqueue(thread) };
+        // So that the monitor knows before the next round, which may be long in coming.
+        count(&self.counters.queued, 1);
         self.share_if_wanted();
     }
 
@@ -737,7 +739,8 @@ impl Lwp {
         Some(thread)
     }
 
-    /// How many ready threads wait here. A hint, exact for the owner.
+    /// How many ready threads wait here, as of the last round and with those made ready since. A
+    /// hint.
     pub(crate) fn load(&self) -> usize {
         self.counters.queued.load(Ordering::Relaxed) as usize + usize::from(self.has_next())
     }

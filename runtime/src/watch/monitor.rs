@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_micros(100);
 /// After so many looks at an idle runtime the monitor sleeps.
 const IDLE_LOOKS: u32 = 5;
 /// An LWP that seems to have no other work is preempted only after so many
-/// slices: what it has is known as of its last round.
+/// slices: what it has is not known for certain.
 const PATIENCE: u32 = 10;
 
 /// After so long without progress something unusual is done.
