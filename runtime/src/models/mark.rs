@@ -114,10 +114,16 @@ fn keep(mark: Mark, stack: &Data) -> bool {
 fn claim_against_keep() {
     let seen = outcomes(Some(3), || {
         let (wait, mark) = begin_claimable();
-        let stack = Data::new();
+        let (stack, turns) = (Data::new(), Turns::new());
         let [its, others] = [stack.clone(), stack.clone()];
+        let its_turns = turns.clone();
         let claimer = spawn(move || claim(mark, &its));
-        let keeper = spawn(move || keep(mark, &others));
+        let keeper = spawn(move || {
+            its_turns.take();
+            keep(mark, &others)
+        });
+        // It may be kept before it is committed.
+        turns.take();
         assert_eq!(wait.block(None), Outcome::Woken);
         let touched = stack.get();
         let (claimed, kept) = (claimer.join().unwrap(), keeper.join().unwrap());
