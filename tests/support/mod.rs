@@ -37,7 +37,8 @@ pub(crate) struct Watchdog {
 pub(crate) fn watchdog() -> Watchdog {
     let test = std::thread::current().name().unwrap_or("?").to_owned();
     let (stop, stopped) = channel();
-    let long = emulated() || std::env::var_os("LISLE_TEST_SEEDS").is_some();
+    let asked = ["LISLE_TEST_SEEDS", "LISLE_FAULT_ROUNDS"];
+    let long = emulated() || asked.iter().any(|name| std::env::var_os(name).is_some());
     let limit = if long { LIMIT * 10 } else { LIMIT };
     let fuzzes = std::env::var("LISLE_FUZZ_SECONDS").ok();
     let fuzzes = fuzzes.and_then(|text| text.parse().ok());

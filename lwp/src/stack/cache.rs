@@ -5,8 +5,20 @@ use std::io;
 use super::link::Chain;
 use super::{CLASSES, Stack, StackPool, StackSize};
 
-/// At most this many stacks of a class are kept.
+/// At most this many stacks of a class are kept …
 const CAPACITY: usize = 64;
+/// … and fewer if they are large: what one cache keeps is missing elsewhere where address space is scarce.
+const MOST_BYTES: usize = 16 << 20;
+
+/// How many stacks of the class make the cache give some away.
+const fn capacity(class: StackSize) -> usize {
+    let fit = MOST_BYTES / class.bytes();
+    match fit {
+        0 => 1,
+        CAPACITY.. => CAPACITY,
+        _ => fit,
+    }
+}
 /// An empty cache takes this many warm stacks from the pool at once.
 const REFILL: usize = 8;
 
@@ -76,14 +88,14 @@ impl StackCache {
         let class = stack.class();
         let chain = &mut self.classes[class.index()];
         chain.push(stack);
-        if chain.len() >= CAPACITY {
+        if chain.len() >= capacity(class) {
             self.spill(class);
         }
     }
 
     #[cold]
     fn spill(&mut self, class: StackSize) {
-        let older = self.classes[class.index()].split_off(CAPACITY / 2);
+        let older = self.classes[class.index()].split_off(capacity(class) / 2);
         self.pool.give_chain(class, older);
     }
 

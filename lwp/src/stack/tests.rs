@@ -256,6 +256,21 @@ fn high_water_counts_pages_from_the_end() {
     pool.give(stack);
 }
 
+/// Large stacks are not kept from others.
+#[test]
+fn a_cache_keeps_few_large_stacks() {
+    for (bytes, most) in [(1 << 20, 16), (8 << 20, 2), (64 << 20, 1)] {
+        let (pool, class) = (leaked_pool(), StackSize::new(bytes).unwrap());
+        let mut cache = StackCache::of(pool);
+        let stacks: Vec<Stack> = (0..most).map(|_| cache.take(class).unwrap()).collect();
+        stacks.into_iter().for_each(|stack| cache.give(stack));
+        assert_eq!(
+            (cache.len(), pool.counters().warm),
+            (most / 2, most - most / 2)
+        );
+    }
+}
+
 #[test]
 fn a_full_cache_spills_its_older_half() {
     let pool = leaked_pool();

@@ -60,7 +60,7 @@ pub enum Call {
 impl Call {
     /// Every kind of call, in the order of their numbers.
     #[cfg(any(test, feature = "faults"))]
-    pub(super) const ALL: [Call; 25] = [
+    pub const ALL: [Call; 25] = [
         Call::Mmap,
         Call::Munmap,
         Call::Mprotect,
@@ -90,21 +90,39 @@ impl Call {
 
     /// The error the kernel is most likely to give for this call.
     pub const fn usual_errno(self) -> i32 {
+        self.errnos()[0]
+    }
+
+    /// The errors that a correct program may get from this call, the most likely first. Not among them is
+    /// what says only that a descriptor is not ready: whoever believes that waits until it is.
+    pub const fn errnos(self) -> &'static [i32] {
         match self {
-            Call::Mmap | Call::Munmap | Call::Mprotect | Call::Madvise | Call::Mincore => {
-                libc::ENOMEM
-            }
-            Call::FutexWait | Call::Wait | Call::Read | Call::Write => libc::EINTR,
-            Call::Clone => libc::EAGAIN,
-            Call::Sched | Call::Membarrier => libc::EPERM,
-            Call::Create | Call::Open | Call::Socket | Call::Accept => libc::EMFILE,
-            Call::Register => libc::ENOSPC,
-            Call::Bind => libc::EADDRINUSE,
-            Call::Connect => libc::ECONNREFUSED,
-            Call::Kill => libc::ESRCH,
-            Call::Sigaltstack | Call::Sigaction | Call::Probe | Call::Clock | Call::Control => {
-                libc::EINVAL
-            }
+            Call::Mmap | Call::Munmap | Call::Mprotect => &[libc::ENOMEM],
+            Call::Madvise => &[libc::ENOMEM, libc::EINVAL, libc::EAGAIN],
+            Call::Mincore => &[libc::ENOMEM, libc::EAGAIN],
+            Call::FutexWait | Call::Wait => &[libc::EINTR],
+            Call::Read => &[libc::EINTR, libc::ECONNRESET],
+            Call::Write => &[libc::EINTR, libc::EPIPE, libc::ECONNRESET],
+            Call::Clone => &[libc::EAGAIN, libc::ENOMEM],
+            Call::Sched => &[libc::EPERM, libc::EINVAL],
+            Call::Membarrier => &[libc::EPERM, libc::ENOSYS],
+            Call::Create => &[libc::EMFILE, libc::ENFILE, libc::ENOMEM],
+            Call::Open => &[libc::EMFILE, libc::ENFILE, libc::EACCES, libc::ENOSYS],
+            Call::Socket => &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS],
+            Call::Accept => &[
+                libc::EMFILE,
+                libc::ENFILE,
+                libc::ENOMEM,
+                libc::ENOBUFS,
+                libc::EINTR,
+                libc::ECONNABORTED,
+            ],
+            Call::Register => &[libc::ENOSPC, libc::ENOMEM],
+            Call::Bind => &[libc::EADDRINUSE, libc::EACCES],
+            Call::Connect => &[libc::ECONNREFUSED, libc::ETIMEDOUT, libc::ENETUNREACH],
+            Call::Kill => &[libc::ESRCH, libc::EAGAIN],
+            Call::Sigaltstack => &[libc::EINVAL, libc::ENOMEM],
+            Call::Sigaction | Call::Probe | Call::Clock | Call::Control => &[libc::EINVAL],
         }
     }
 }

@@ -227,6 +227,8 @@ impl PlanSlot {
 struct Random {
     threshold: AtomicU64,
     calls: AtomicU64,
+    /// With any of a call's errors, not with its usual one only.
+    any: AtomicBool,
     seed: AtomicU64,
     asked: AtomicU64,
     fired: AtomicU32,
@@ -238,6 +240,7 @@ impl Random {
         Random {
             threshold: AtomicU64::new(0),
             calls: AtomicU64::new(0),
+            any: AtomicBool::new(false),
             seed: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             fired: AtomicU32::new(0),
@@ -258,7 +261,11 @@ impl Random {
             return None;
         }
         self.fired.fetch_add(1, Ordering::Relaxed);
-        Some(call.usual_errno())
+        let errnos = match self.any.load(Ordering::Relaxed) {
+            true => call.errnos(),
+            false => &call.errnos()[..1],
+        };
+        Some(errnos[(mix(number) % errnos.len() as u64) as usize])
     }
 }
 
@@ -397,18 +404,32 @@ impl Drop for Armed {
 #[derive(Debug)]
 pub struct Randomly(());
 
-/// Makes each of the given kinds of calls fail with this probability, by a sequence that `seed`
-/// determines.
+/// Makes each of the given kinds of calls fail with this probability and its usual error, by a sequence
+/// that `seed` determines.
 ///
 /// # Panics
 /// If the random mode is in force already, or the probability is not between 0 and 1.
 pub fn random(seed: u64, probability: f64, calls: &[Call]) -> Randomly {
+    begin(seed, probability, |call| calls.contains(&call), false)
+}
+
+/// As [`random`], for all calls but these, with any of their errors.
+///
+/// # Panics
+/// As for [`random`].
+pub fn storm(seed: u64, probability: f64, but: &[Call]) -> Randomly {
+    begin(seed, probability, |call| !but.contains(&call), true)
+}
+
+fn begin(seed: u64, probability: f64, fails: impl Fn(Call) -> bool, any: bool) -> Randomly {
     assert!((0.0..=1.0).contains(&probability), "not a probability");
     assert!(!RANDOM.live.load(Ordering::Relaxed), "already random");
-    let mask = calls.iter().fold(0, |mask, &call| mask | 1 << call as u8);
+    let calls = Call::ALL.into_iter().filter(|call| fails(*call));
+    let mask = calls.fold(0, |mask, call| mask | 1 << call as u8);
     let threshold = (probability * u64::MAX as f64) as u64;
     RANDOM.threshold.store(threshold, Ordering::Relaxed);
     RANDOM.calls.store(mask, Ordering::Relaxed);
+    RANDOM.any.store(any, Ordering::Relaxed);
     RANDOM.seed.store(mix(seed), Ordering::Relaxed);
     RANDOM.asked.store(0, Ordering::Relaxed);
     RANDOM.fired.store(0, Ordering::Relaxed);

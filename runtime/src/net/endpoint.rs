@@ -123,9 +123,9 @@ impl<T: AsFd> Endpoint<T> {
     pub(super) fn reading<R>(
         &self,
         deadline: Option<Instant>,
-        op: impl FnMut(&T) -> io::Result<R>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let mut op = guarded(Call::Read, op);
+        let mut op = |io: &T| sys::guarded(Call::Read, || op(io));
         if self.is_impatient() {
             return op(self.get());
         }
@@ -138,9 +138,9 @@ impl<T: AsFd> Endpoint<T> {
         &self,
         wanted: usize,
         deadline: Option<Instant>,
-        op: impl FnMut(&T) -> io::Result<usize>,
+        mut op: impl FnMut(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let mut op = guarded(Call::Read, op);
+        let mut op = |io: &T| sys::guarded(Call::Read, || op(io));
         if self.is_impatient() {
             return op(self.get());
         }
@@ -152,23 +152,15 @@ impl<T: AsFd> Endpoint<T> {
     pub(super) fn writing<R>(
         &self,
         deadline: Option<Instant>,
-        op: impl FnMut(&T) -> io::Result<R>,
+        mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let mut op = guarded(Call::Write, op);
+        let mut op = |io: &T| sys::guarded(Call::Write, || op(io));
         if self.is_impatient() {
             return op(self.get());
         }
         let patience = self.write_timeout.patience(deadline);
         self.source.attempt(Interest::Write, patience, op)
     }
-}
-
-/// One site for all reads, and one for all writes.
-fn guarded<T, R>(
-    call: Call,
-    mut op: impl FnMut(&T) -> io::Result<R>,
-) -> impl FnMut(&T) -> io::Result<R> {
-    move |io| sys::guarded(call, || op(io))
 }
 
 /// Sets the mode of the socket, which all its handles share.
