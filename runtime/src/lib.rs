@@ -35,6 +35,8 @@ pub mod future;
 mod helpers;
 #[cfg(not(lisle_loom))]
 pub mod io;
+#[cfg(lisle_loom)]
+mod io;
 #[cfg(not(lisle_loom))]
 pub mod jobs;
 #[cfg(lisle_loom)]

@@ -2,8 +2,8 @@
 //! it looks at.
 //!
 //! The code under test is the code that ships: the wait word, marks, the wait list,
-//! pinning, joining, offered jobs, the injector, the sleepers,
-//! the roster, the shelf of spares, the desk. What stands around it here is small: a
+//! pinning, joining, offered jobs, the injector, the next slot, the sleepers,
+//! the roster, the shelf of spares, the desk, readiness. What stands around it here is small: a
 //! thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
 //! thread from outside ([`model`](crate::model)); stacks, results and contexts
 //! are loom cells, so that using one too early, too late or twice is a race; a
@@ -14,11 +14,13 @@ mod jobs;
 mod join;
 mod list;
 mod mark;
+mod next;
 mod park;
 mod pin;
 mod queue;
 mod roster;
 mod shelf;
+mod side;
 mod sleepers;
 mod trace;
 mod wait;

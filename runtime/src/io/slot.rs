@@ -1,12 +1,4 @@
-//! Slots: what the reactor knows of a descriptor, and who waits for it.
-//!
-//! Each direction has a counter of events, a list of waiting threads and the
-//! waker of a task. *Protocol*. Waiter: (1) reads the counter; (2) tries its
-//! operation; (3) if that would block: under the lock, enqueues itself only if
-//! the counter has not moved. Reactor: under the lock, counts an event and
-//! wakes all. An event between (1) and (3) makes the waiter try again; one after
-//! (3) wakes it. So edge-triggered readiness is never lost, and any number of
-//! threads may wait on one direction.
+//! Slots: what the reactor knows of a descriptor: its two [`Side`]s.
 //!
 //! Slots are type-stable: made once, reused for ever. So an event that was
 //! fetched before its descriptor was closed at worst wakes the slot's next user
@@ -17,12 +9,11 @@ use std::task::Waker;
 
 use lisle_lwp::current;
 use lisle_lwp::lock::RawLock;
-use lisle_lwp::shim::{AtomicU64, Ordering};
 
+use super::side::Side;
 use super::source::Interest;
 use crate::sched::Steady;
-use crate::wait::list::Queue;
-use crate::wait::{Locked, Waiters};
+use crate::wait::Waiters;
 
 /// What happened to a descriptor, as the poller says.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,66 +23,6 @@ pub(crate) struct Happened {
     /// The end, an error or urgent data: from now on a short read does not mean
     /// that there is nothing more.
     pub(crate) unusual: bool,
-}
-
-/// A direction's count of events, and whether one of them was unusual (the lowest bit).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen(pub(super) u64);
-
-impl Seen {
-    const UNUSUAL: u64 = 1;
-    const ONE: u64 = 2;
-
-    pub(super) fn is_unusual(self) -> bool {
-        self.0 & Self::UNUSUAL != 0
-    }
-}
-
-/// Who waits for one direction of a descriptor.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) threads: Queue<()>,
-    /// The task that polled last and was told to wait.
-    pub(super) task: Option<Waker>,
-}
-
-/// One direction of a descriptor.
-#[derive(Debug)]
-pub(super) struct Side {
-    /// A [`Seen`], written under the lock of `waiting`.
-    seen: AtomicU64,
-    waiting: Waiters<Waiting>,
-}
-
-impl Side {
-    const fn new() -> Side {
-        Side {
-            seen: AtomicU64::new(0),
-            waiting: Waiters::new(Waiting {
-                threads: Queue::new(),
-                task: None,
-            }),
-        }
-    }
-
-    /// Step (1) of a waiter, without the lock: most operations need not wait.
-    #[inline]
-    pub(super) fn seen(&self) -> Seen {
-        // Acquire: the operation comes after it. Pairs with the Release in `count`.
-        Seen(self.seen.load(Ordering::Acquire))
-    }
-
-    pub(super) fn lock(&self) -> Locked<'_, Waiting> {
-        self.waiting.lock()
-    }
-
-    /// Counts an event, under the lock.
-    fn count(&self, unusual: bool) {
-        let seen = self.seen.load(Ordering::Relaxed).wrapping_add(Seen::ONE);
-        // Release: pairs with the Acquire in `seen`.
-        self.seen
-            .store(seen | u64::from(unusual), Ordering::Release);
-    }
 }
 
 /// See the module documentation.
@@ -137,18 +68,7 @@ impl Slot {
             (happened.readable, &self.read),
             (happened.writable, &self.write),
         ] {
-            if !fired {
-                continue;
-            }
-            let mut waiting = side.lock();
-            side.count(happened.unusual);
-            // SAFETY: we hold the lock and forget each node once woken.
-            while let Some(node) = unsafe { waiting.threads.pop() } {
-                waiting.wake(node.key());
-            }
-            let task = waiting.task.take();
-            drop(waiting);
-            if let Some(task) = task {
+            if fired && let Some(task) = side.fire(happened.unusual) {
                 wake(task);
             }
         }
@@ -198,14 +118,8 @@ pub(super) fn take() -> &'static Slot {
 /// Gives a slot back. Nobody waits on it.
 pub(super) fn give(slot: &'static Slot) {
     for side in [&slot.read, &slot.write] {
-        let mut waiting = side.lock();
-        let seen = side.seen.load(Ordering::Relaxed);
-        // Relaxed: a hint for whoever uses the slot next.
-        side.seen.store(seen & !Seen::UNUSUAL, Ordering::Relaxed);
-        let task = waiting.task.take();
-        drop(waiting);
         // Foreign code, outside the lock.
-        drop(task);
+        drop(side.forget());
     }
     let _steady = Steady::new();
     let mut spare: Vec<&'static Slot> = Vec::new();

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use lisle_lwp::shim::{AtomicPtr, AtomicU64, Ordering};
 use lisle_lwp::sys::{self, Call};
 
-use super::slot::{self, Seen, Slot};
+use super::side::Seen;
+use super::slot::{self, Slot};
 use crate::cancel;
 use crate::fork;
 use crate::runtime::{self, Shared};
@@ -287,16 +288,7 @@ impl<T: AsFd> Source<T> {
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            let mut task = Some(context.waker().clone());
-            let mut waiting = side.lock();
-            let waits = side.seen() == seen;
-            if waits {
-                core::mem::swap(&mut waiting.task, &mut task);
-            }
-            drop(waiting);
-            // The waker of an earlier poll: foreign code, outside the lock.
-            drop(task);
-            if waits {
+            if side.leave_waker(context.waker(), seen) {
                 return Poll::Pending;
             }
         }
@@ -322,20 +314,15 @@ impl<T: AsFd> Source<T> {
             cancel::deliver()
         };
         let node = Node::new(&wait, ());
-        {
-            let mut waiting = side.lock();
-            if side.seen() != seen {
-                drop(waiting);
-                let _ = wait.abandon();
-                return Ok(());
-            }
-            // SAFETY: removed below, before the frame goes, unless popped.
-            unsafe { waiting.threads.push(&node) };
+        // SAFETY: it leaves below, before the frame goes, unless woken.
+        if !unsafe { side.enqueue(&node, seen) } {
+            let _ = wait.abandon();
+            return Ok(());
         }
         let outcome = wait.block(deadline);
         if outcome != Outcome::Woken {
-            // SAFETY: pushed to this queue.
-            unsafe { side.lock().threads.remove(&node) };
+            // SAFETY: enqueued above.
+            unsafe { side.leave(&node) };
         }
         match outcome {
             Outcome::TimedOut => Err(io::ErrorKind::TimedOut.into()),

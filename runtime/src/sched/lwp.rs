@@ -46,6 +46,7 @@ use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ord
 use lisle_lwp::sleep::Sleeper;
 use lisle_lwp::stack::StackCache;
 
+use super::next::NextSlot;
 use super::policy::{Ready, ReadyThread};
 use super::queue::{Injector, ReadyList};
 use super::timers::Timers;
@@ -136,7 +137,7 @@ pub(crate) struct Lwp {
 
     // --- any thread, atomically or by their own locks ---
     pub(crate) owner: OwnerWord,
-    next: AtomicPtr<Tcb>,
+    next: NextSlot,
     /// A thief needed the next slot: telling of it was worth it.
     next_was_stolen: AtomicBool,
     /// For thieves: how often it had switched when one of them saw a thread in the next slot, and
@@ -224,7 +225,7 @@ impl Lwp {
             given_by: Cell::new(0),
             claim: Claim::new(),
             owner: OwnerWord::new(),
-            next: AtomicPtr::new(ptr::null_mut()),
+            next: NextSlot::new(),
             next_was_stolen: AtomicBool::new(false),
             seen: CachePadded::new([AtomicU64::new(0), AtomicU64::new(0)]),
             sleeper: Sleeper::new(),
@@ -421,17 +422,7 @@ impl Lwp {
             // SAFETY: passed on.
             return unsafe { self.push(thread) };
         }
-        let me = ptr::from_ref(thread).cast_mut();
-        let displaced = if self.next.load(Ordering::Relaxed).is_null() {
-            // Release: pairs with the Acquire of a thief in `take_next`.
-            self.next.store(me, Ordering::Release);
-            ptr::null_mut()
-        } else {
-            // AcqRel: as above, and the displaced thread may be a thief's gain.
-            self.next.swap(me, Ordering::AcqRel)
-        };
-        // SAFETY: blocks live for ever; the swap made the displaced one ours.
-        if let Some(displaced) = unsafe { displaced.as_ref() } {
+        if let Some(displaced) = self.next.put(thread) {
             // SAFETY: passed on.
             unsafe { self.push(displaced) };
         } else if self.shared().sleepers.would_wake() {
@@ -472,18 +463,12 @@ impl Lwp {
 
     /// Takes the thread in the next slot. Thieves do so on their last pass.
     pub(crate) fn take_next(&self) -> Option<&'static Tcb> {
-        if self.next.load(Ordering::Relaxed).is_null() {
-            return None;
-        }
-        // Acquire: pairs with the Release in `push_next`.
-        let thread = self.next.swap(ptr::null_mut(), Ordering::Acquire);
-        // SAFETY: blocks live for ever; the swap made this one ours.
-        unsafe { thread.as_ref() }
+        self.next.take()
     }
 
     /// Whether the next slot is taken. A hint.
     pub(crate) fn has_next(&self) -> bool {
-        !self.next.load(Ordering::Relaxed).is_null()
+        self.next.is_taken()
     }
 
     /// The next thread to run, if the LWP has any of its own.
@@ -533,22 +518,11 @@ impl Lwp {
     #[inline(always)]
     pub(crate) unsafe fn pick_fast(&self) -> Option<&'static Tcb> {
         debug_assert!(self.simple);
-        // Relaxed: only this LWP puts threads there.
-        let next = self.next.load(Ordering::Relaxed);
-        // SAFETY: blocks live for ever.
-        if let Some(thread) = unsafe { next.as_ref() } {
+        if let Some(thread) = self.next.look() {
             let streak = self.streak.get() + 1;
-            if streak > STREAK || !thread.is_runnable() {
+            if streak > STREAK || !thread.is_runnable() || !self.next.take_seen(thread, self.alone)
+            {
                 return None;
-            }
-            let nobody = ptr::null_mut();
-            if self.alone {
-                self.next.store(nobody, Ordering::Relaxed);
-            } else {
-                // Relaxed, both: what is taken is this LWP's own, and a thief wants nothing from it.
-                let relaxed = Ordering::Relaxed;
-                let taken = self.next.compare_exchange(next, nobody, relaxed, relaxed);
-                taken.ok()?;
             }
             self.streak.set(streak);
             return Some(thread);
@@ -646,15 +620,10 @@ impl Lwp {
 
     #[inline]
     unsafe fn pick_next(&self) -> Option<&'static Tcb> {
-        let thread = if self.alone {
-            // No thief can come in between, so no exchange is needed.
-            let thread = self.next.load(Ordering::Relaxed);
-            self.next.store(ptr::null_mut(), Ordering::Relaxed);
-            // SAFETY: blocks live for ever.
-            unsafe { thread.as_ref() }?
-        } else {
-            self.take_next()?
-        };
+        let thread = self.next.look()?;
+        if !self.next.take_seen(thread, self.alone) {
+            return None;
+        }
         let streak = self.streak.get() + 1;
         if streak <= STREAK {
             self.streak.set(streak);

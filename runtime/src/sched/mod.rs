@@ -1,7 +1,7 @@
 //! The scheduler.
 //!
 //! * [`switch`]: how a thread leaves its LWP; the entry rule
-//! * [`lwp`]: the run queue of a virtual processor
+//! * [`lwp`], [`next`]: the run queue of a virtual processor
 //! * [`idle`]: what an LWP does without a thread of its own
 //! * [`sleepers`]: who searches and who sleeps
 //! * [`queue`], [`policy`], [`seeds`]: which thread runs next
@@ -19,6 +19,7 @@ pub(crate) mod handover;
 pub(crate) mod idle;
 #[cfg(not(lisle_loom))]
 pub(crate) mod lwp;
+pub(crate) mod next;
 #[cfg(not(lisle_loom))]
 pub mod policy;
 #[cfg(not(lisle_loom))]
