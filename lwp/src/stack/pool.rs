@@ -7,6 +7,7 @@ use super::guard::{self, Budget, Guard};
 use super::link::{Chain, Warm};
 use super::slab::{self, Picked, Slab, SlabState};
 use super::{CLASSES, Stack, StackSize};
+use crate::checkers;
 use crate::lock::RawLock;
 use crate::sys::{self, Advice};
 
@@ -225,7 +226,11 @@ impl StackPool {
                 }
             }
         }
-        Ok(Stack { base, slab, class })
+        let stack = Stack { base, slab, class };
+        if picked.bare {
+            checkers::made(stack.limit(), stack.end());
+        }
+        Ok(stack)
     }
 
     /// Takes up to `count` warm stacks in one go.

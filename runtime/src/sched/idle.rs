@@ -191,7 +191,10 @@ fn carry(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Carried {
         served_by_poller: false,
         refused: false,
     };
-    let end = carrier.run();
+    let end = {
+        let _known = checkers::know_own_stack();
+        carrier.run()
+    };
     current::set_carried(core::ptr::null());
     let carried = match end {
         End::Stop => {
