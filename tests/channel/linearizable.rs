@@ -8,7 +8,8 @@
 //!
 //! A send that a select has chosen is two operations: it reserves room, so that
 //! others may find the queue full, and then fills it. Until then it is in nobody's way who
-//! waits to receive: a message may pass it, straight from its sender to its receiver. One
+//! waits to receive: a message may pass it, straight from its sender to its receiver, be its sender
+//! chosen by a select, too. One
 //! that gave up when its time was over found the queue full at some moment, as a receive
 //! found it empty.
 //!
@@ -105,7 +106,9 @@ fn act(
 struct Queue {
     messages: VecDeque<u32>,
     reserved: BTreeSet<u32>,
-    /// A message that passes those, because its receiver waits: it is received next.
+    /// Those of a select that need no room, because their receivers wait.
+    aside: BTreeSet<u32>,
+    /// A message that passes what is reserved, because its receiver waits: it is received next.
     passing: Option<u32>,
 }
 
@@ -122,12 +125,19 @@ impl Queue {
                 self.passing = Some(message);
                 true
             }
+            Deed::Reserved(message) if full && self.messages.is_empty() => {
+                self.aside.insert(message)
+            }
             Deed::Sent(_) | Deed::Reserved(_) if full => false,
             Deed::Sent(message) => {
                 self.messages.push_back(message);
                 true
             }
             Deed::Reserved(message) => self.reserved.insert(message),
+            Deed::Filled(message) if self.aside.remove(&message) => {
+                self.passing = Some(message);
+                self.messages.is_empty()
+            }
             Deed::Filled(message) => {
                 self.messages.push_back(message);
                 self.reserved.remove(&message)
@@ -276,6 +286,17 @@ fn the_checker_refuses_what_no_queue_does() {
         &[event(0, 5, Deed::Sent(1)), event(2, 3, Deed::Empty)],
         None
     ));
+    // The first is about to be sent all the time.
+    let passed_by = |receipt: Event| {
+        let first = [Deed::Reserved(1), Deed::Filled(1)].map(|deed| event(0, 19, deed));
+        let second = [Deed::Reserved(2), Deed::Filled(2)].map(|deed| event(5, 6, deed));
+        let full = [event(1, 2, Deed::Full), event(15, 16, Deed::Full)];
+        [&first[..], &second, &full, &[receipt]].concat()
+    };
+    let waiting = event(3, 8, Deed::Received(2));
+    assert!(!refused(&passed_by(waiting), Some(1)), "its receiver waits");
+    let late = event(7, 8, Deed::Received(2));
+    assert!(refused(&passed_by(late), Some(1)), "nobody waits");
     let met = event(1, 4, Deed::Received(1));
     assert!(are_meetings(&[event(0, 2, Deed::Sent(1)), met]));
     assert!(!are_meetings(&[a, twice]), "one after the other");
