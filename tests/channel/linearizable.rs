@@ -108,21 +108,24 @@ struct Queue {
     reserved: BTreeSet<u32>,
     /// Those of a select that need no room, because their receivers wait.
     aside: BTreeSet<u32>,
-    /// A message that passes what is reserved, because its receiver waits: it is received next.
-    passing: Option<u32>,
+    /// A message that passes what is reserved, because its receiver waits: it is received next, by one
+    /// who began before this time, at which the send ended.
+    passing: Option<(u32, u64)>,
 }
 
 impl Queue {
     /// Whether a queue of this capacity could do this now; does it.
-    fn follows(&mut self, capacity: Option<usize>, deed: Deed) -> bool {
+    fn follows(&mut self, capacity: Option<usize>, event: Event) -> bool {
+        let Event { from, to, deed } = event;
         let len = self.messages.len() + self.reserved.len();
         let full = capacity.is_some_and(|capacity| len >= capacity);
-        if let Some(message) = self.passing.take() {
-            return matches!(deed, Deed::Received(received) if received == message);
+        if let Some((message, end)) = self.passing.take() {
+            let received = matches!(deed, Deed::Received(received) if received == message);
+            return received && from < end;
         }
         match deed {
             Deed::Sent(message) if full && self.messages.is_empty() => {
-                self.passing = Some(message);
+                self.passing = Some((message, to));
                 true
             }
             Deed::Reserved(message) if full && self.messages.is_empty() => {
@@ -135,7 +138,7 @@ impl Queue {
             }
             Deed::Reserved(message) => self.reserved.insert(message),
             Deed::Filled(message) if self.aside.remove(&message) => {
-                self.passing = Some(message);
+                self.passing = Some((message, to));
                 self.messages.is_empty()
             }
             Deed::Filled(message) => {
@@ -172,7 +175,7 @@ fn is_linearizable(
     (0..events.len()).filter(pending).any(|at| {
         let mut queue = queue.clone();
         Some(events[at].from) < first_end
-            && queue.follows(capacity, events[at].deed)
+            && queue.follows(capacity, events[at])
             && is_linearizable(events, capacity, done | 1 << at, &queue, tried)
     })
 }
