@@ -4,12 +4,12 @@
 #   ci/faults.sh [ROUNDS]      ROUNDS: of faults at random, over all parts of the runtime [20]
 #
 #   - lwp/tests/faults.rs       each call that stacks make, at each place, in turn and at random
-#   - tests/faults.rs           each call that any part of the runtime makes, at each place, with each error that the system
-#                               may give, in turn and at random: threads, full threads, upcalls, sockets, files, names,
-#                               children, signals, dumps
+#   - tests/faults.rs           each call that any part of the runtime makes, at each place, with errors that the system
+#                               may give (`Call::errnos`), in turn and at random: threads, full threads, upcalls, sockets,
+#                               files, names, children, signals, dumps
 #   - tests/limits.rs           the limits of processes, reached for real
 #
-# After each failure, what was held before is held again: descriptors, kernel threads, stacks, mappings. If ROUNDS is
+# After each failure descriptors, kernel threads and stacks are what they were before; mappings after many. If ROUNDS is
 # given, each place fails at its first four calls, not at its first one only. Needs: cargo.
 set -euo pipefail
 exec </dev/null

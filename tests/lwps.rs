@@ -185,23 +185,42 @@ fn a_thread_may_dismiss_its_own() {
     end(rt);
 }
 
-/// What a thread makes ready is known to others although it goes on: whoever decides how long it
-/// may need not wait for the LWP's next round.
+/// Who waits for an LWP is known to others at any time, although its thread goes on: whoever decides
+/// how long that may need not wait for the LWP's next round.
 #[test]
-fn what_a_thread_spawns_is_seen_at_once() {
+fn who_is_ready_is_seen_at_once() {
+    fn queued() -> usize {
+        lisle::lwp::list().unwrap()[0].queued
+    }
     let _dog = watchdog();
     let rt = builder(1, 1).upcalls(Source::Off).build().unwrap();
     let parent = spawn(&rt, || {
-        let children: Vec<_> = (0..5).map(|n| thread::spawn(move || n)).collect();
-        let list = lisle::lwp::list().unwrap();
-        (
-            list[0].queued,
-            children.into_iter().map(|c| c.join().unwrap()).sum(),
-        )
+        let mut seen = vec![queued()];
+        let children: Vec<_> = (0..5).map(|_| thread::spawn(queued)).collect();
+        seen.push(queued());
+        // Each that ends leaves one less.
+        seen.extend(children.into_iter().map(|child| child.join().unwrap()));
+        // Somebody from elsewhere, while nobody else is ready, has nobody behind it.
+        thread::sleep(Duration::from_millis(1));
+        seen.push(queued());
+        seen
     });
-    let (queued, sum): (usize, i32) = parent.join().unwrap();
-    assert!(queued >= 5, "{queued}");
-    assert_eq!(sum, 10);
+    // The parent is made ready by the first child, whose turn it is not: it runs next.
+    let seen = parent.join().unwrap();
+    assert_eq!(seen[..2], [0, 5]);
+    assert!(seen[2..7].is_sorted_by(|a, b| a > b), "{seen:?}");
+    assert_eq!(seen[7], 0);
+    let held = Arc::new(AtomicBool::new(true));
+    let hog = spawn(&rt, {
+        let held = held.clone();
+        move || while held.load(Ordering::SeqCst) {}
+    });
+    let others: Vec<_> = (0..3).map(|_| spawn(&rt, queued)).collect();
+    held.store(false, Ordering::SeqCst);
+    hog.join().unwrap();
+    let seen: Vec<usize> = others.into_iter().map(|t| t.join().unwrap()).collect();
+    // Taken from the injector together, or one by one.
+    assert!(seen.iter().all(|queued| *queued < 3), "{seen:?}");
     end(rt);
 }
 

@@ -27,6 +27,9 @@ use lisle_lwp::stack::StackSize;
 
 /// What an LWP keeps for itself.
 pub(crate) const CACHED: usize = 32;
+/// Above this size of a stack it keeps none: what one LWP keeps is missing elsewhere where address space
+/// is scarce.
+pub(crate) const LARGE: usize = 1 << 20;
 /// How many donors are warm at most, unless a runtime asks for more.
 pub(crate) const DEFAULT_LIMIT: usize = 1024;
 /// How many donors are begun at a time at most.

@@ -12,8 +12,7 @@ pub struct LwpInfo {
     pub id: usize,
     /// The kernel's id of the kernel thread that carries it, if one does.
     pub kernel_thread: Option<i32>,
-    /// Ready threads waiting for it, as of its last round (every 64 switches), and those that
-    /// threads on it have made ready since.
+    /// Ready threads waiting for it.
     pub queued: usize,
     /// Switches between threads.
     pub switches: u64,

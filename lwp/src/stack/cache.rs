@@ -7,7 +7,8 @@ use super::{CLASSES, Stack, StackPool, StackSize};
 
 /// At most this many stacks of a class are kept …
 const CAPACITY: usize = 64;
-/// … and fewer if they are large: what one cache keeps is missing elsewhere where address space is scarce.
+/// … and fewer if they are large, down to none that is given: what one cache keeps is missing elsewhere
+/// where address space is scarce.
 const MOST_BYTES: usize = 16 << 20;
 
 /// How many stacks of the class make the cache give some away.
@@ -66,7 +67,7 @@ impl StackCache {
         let class = class.fitting();
         let chain = &mut self.classes[class.index()];
         if chain.len() == 0 {
-            *chain = self.pool.take_warm(class, REFILL);
+            *chain = self.pool.take_warm(class, REFILL.min(capacity(class)));
         }
         match chain.pop(class) {
             Some(stack) => Ok(stack),

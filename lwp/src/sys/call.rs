@@ -93,7 +93,7 @@ impl Call {
         self.errnos()[0]
     }
 
-    /// The errors that a correct program may get from this call, the most likely first. Not among them is
+    /// Errors that a correct program may get from this call, the most likely first. Not among them is
     /// what says only that a descriptor is not ready: whoever believes that waits until it is.
     pub const fn errnos(self) -> &'static [i32] {
         match self {
@@ -103,11 +103,19 @@ impl Call {
             Call::FutexWait | Call::Wait => &[libc::EINTR],
             Call::Read => &[libc::EINTR, libc::ECONNRESET],
             Call::Write => &[libc::EINTR, libc::EPIPE, libc::ECONNRESET],
-            Call::Clone => &[libc::EAGAIN, libc::ENOMEM],
+            Call::Clone => &[libc::EAGAIN, libc::ENOMEM, libc::EPERM],
             Call::Sched => &[libc::EPERM, libc::EINVAL],
-            Call::Membarrier => &[libc::EPERM, libc::ENOSYS],
+            Call::Membarrier => &[libc::EPERM, libc::ENOSYS, libc::EINVAL],
             Call::Create => &[libc::EMFILE, libc::ENFILE, libc::ENOMEM],
-            Call::Open => &[libc::EMFILE, libc::ENFILE, libc::EACCES, libc::ENOSYS],
+            Call::Open => &[
+                libc::EMFILE,
+                libc::ENFILE,
+                libc::ENOENT,
+                libc::EACCES,
+                libc::EPERM,
+                libc::EINVAL,
+                libc::ENOSYS,
+            ],
             Call::Socket => &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS],
             Call::Accept => &[
                 libc::EMFILE,
@@ -117,9 +125,15 @@ impl Call {
                 libc::EINTR,
                 libc::ECONNABORTED,
             ],
-            Call::Register => &[libc::ENOSPC, libc::ENOMEM],
-            Call::Bind => &[libc::EADDRINUSE, libc::EACCES],
-            Call::Connect => &[libc::ECONNREFUSED, libc::ETIMEDOUT, libc::ENETUNREACH],
+            Call::Register => &[libc::ENOSPC, libc::ENOMEM, libc::EPERM],
+            Call::Bind => &[libc::EADDRINUSE, libc::EACCES, libc::EADDRNOTAVAIL],
+            Call::Connect => &[
+                libc::ECONNREFUSED,
+                libc::ETIMEDOUT,
+                libc::ENETUNREACH,
+                libc::EHOSTUNREACH,
+                libc::EADDRNOTAVAIL,
+            ],
             Call::Kill => &[libc::ESRCH, libc::EAGAIN],
             Call::Sigaltstack => &[libc::EINVAL, libc::ENOMEM],
             Call::Sigaction | Call::Probe | Call::Clock | Call::Control => &[libc::EINVAL],

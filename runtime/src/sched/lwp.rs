@@ -288,6 +288,9 @@ impl Lwp {
     pub(crate) unsafe fn keep_donor(&self, donor: Donor) {
         // SAFETY: owner only; no other reference is alive.
         let own = unsafe { &mut *self.donors.get() };
+        if donor.size() > donors::LARGE {
+            return donors::give(donor);
+        }
         own.give(donor);
         if own.len() > donors::CACHED {
             donors::spill(own, donors::CACHED / 2);
@@ -353,8 +356,6 @@ impl Lwp {
     pub(crate) unsafe fn push(&self, thread: &'static Tcb) {
         // SAFETY: passed on.
         unsafe { self.enqueue(thread) };
-        // So that the monitor knows before the next round, which may be long in coming.
-        count(&self.counters.queued, 1);
         self.share_if_wanted();
     }
 
@@ -370,7 +371,15 @@ impl Lwp {
             self.show(thread);
         } else {
             ready.push(thread);
+            self.publish(ready.len());
         }
+    }
+
+    /// Lets others know how many threads the private queue holds. It is the monitor that asks: a thread
+    /// that computes on while others wait keeps the LWP for a slice, one that is alone for longer.
+    #[inline(always)]
+    fn publish(&self, queued: usize) {
+        self.counters.queued.store(queued as u64, Ordering::Relaxed);
     }
 
     /// Whether the window has room for one more.
@@ -402,10 +411,12 @@ impl Lwp {
     fn share(&self) {
         while self.has_room() {
             // SAFETY: reached only from the owner inside the runtime.
-            let Some(thread) = (unsafe { self.ready() }).pop() else {
+            let ready = unsafe { self.ready() };
+            let Some(thread) = ready.pop() else {
                 break;
             };
             self.show(thread);
+            self.publish(ready.len());
         }
         if !self.window.is_empty() {
             self.shared().announce();
@@ -539,7 +550,9 @@ impl Lwp {
             return None;
         }
         self.streak.set(0);
-        list.pop_front()
+        let thread = list.pop_front();
+        self.publish(list.len());
+        thread
     }
 
     /// Queues the running thread `me` in the private queue and returns the
@@ -569,7 +582,9 @@ impl Lwp {
         // SAFETY: passed on.
         let thread = unsafe { self.pick() }?;
         // SAFETY: passed on.
-        unsafe { self.ready() }.push(me);
+        let ready = unsafe { self.ready() };
+        ready.push(me);
+        self.publish(ready.len());
         Some(thread)
     }
 
@@ -606,8 +621,10 @@ impl Lwp {
                 self.in_window.set(self.in_window.get() - 1);
                 if self.open {
                     // SAFETY: passed on.
-                    if let Some(next) = unsafe { self.ready() }.pop() {
+                    let ready = unsafe { self.ready() };
+                    if let Some(next) = ready.pop() {
                         self.show(next);
+                        self.publish(ready.len());
                     }
                 }
                 return Some(thread);
@@ -615,7 +632,10 @@ impl Lwp {
             self.in_window.set(0);
         }
         // SAFETY: passed on.
-        unsafe { self.ready() }.pop()
+        let ready = unsafe { self.ready() };
+        let thread = ready.pop();
+        self.publish(ready.len());
+        thread
     }
 
     #[inline]
@@ -708,10 +728,10 @@ impl Lwp {
         Some(thread)
     }
 
-    /// How many ready threads wait here, as of the last round and with those made ready since. A
-    /// hint.
+    /// How many ready threads wait here. A hint for all but the owner.
     pub(crate) fn load(&self) -> usize {
-        self.counters.queued.load(Ordering::Relaxed) as usize + usize::from(self.has_next())
+        let queued = self.counters.queued.load(Ordering::Relaxed) as usize;
+        queued + self.stealer.len() + usize::from(self.has_next())
     }
 }
 

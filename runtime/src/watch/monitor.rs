@@ -26,8 +26,7 @@ const TICKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 const SOON: Duration = Duration::from_micros(100);
 /// After so many looks at an idle runtime the monitor sleeps.
 const IDLE_LOOKS: u32 = 5;
-/// An LWP that seems to have no other work is preempted only after so many
-/// slices: what it has is not known for certain.
+/// An LWP that has no other work is preempted only after so many slices.
 const PATIENCE: u32 = 10;
 
 /// After so long without progress something unusual is done.
@@ -317,7 +316,6 @@ impl Rescue {
 /// Whether threads wait for the LWP, as far as others can know.
 fn has_other_work(shared: &Shared, lwp: &Lwp) -> bool {
     lwp.load() > 0
-        || !lwp.stealer.is_empty()
         || !shared.injector.is_empty()
         || !shared.preempted.is_empty()
         || shared.earliest_deadline() <= shared.clock.now()
