@@ -82,6 +82,31 @@ fn v_against_timeout() {
     assert_eq!(seen.len(), 2);
 }
 
+/// Permits that come as a large request gives up, which others wait behind, are either its or still there.
+#[test]
+fn v_against_large_request_given_up() {
+    let seen = outcomes(Some(3), || {
+        let (semaphore, turns) = (semaphore(0), Turns::new());
+        let [large, small] = [semaphore.clone(), semaphore.clone()];
+        let its_turns = turns.clone();
+        let large = spawn(move || {
+            let taken = large.acquire_many_deadline(2, time::now());
+            its_turns.take();
+            taken.map(SemaphorePermit::forget).is_ok()
+        });
+        let small = spawn(move || {
+            let taken = small.acquire_deadline(time::now());
+            taken.map(SemaphorePermit::forget).is_ok()
+        });
+        turns.take();
+        semaphore.release_many(2).unwrap();
+        let taken = 2 * usize::from(large.join().unwrap()) + usize::from(small.join().unwrap());
+        assert_eq!(semaphore.available_permits(), 2 - taken);
+        taken
+    });
+    assert_eq!(Vec::from_iter(seen), [0, 1, 2]);
+}
+
 /// A permit given to one who gave up reaches the next.
 #[test]
 fn v_passed_on_when_waiter_timed_out() {
