@@ -131,6 +131,8 @@ fn a_panic_with_a_message_is_reported() {
 fn every_way_to_wait_works_while_unwinding_and_nobody_else_notices() {
     let _dog = watchdog();
     let rt = runtime(2);
+    // Each way as often.
+    let rounds = many(30).next_multiple_of(6);
     let (sender, receiver) = channel::bounded::<usize>(0);
     let lock = std::sync::Arc::new(sync::Mutex::new(0usize));
     let receiving = receiver.clone();
@@ -147,7 +149,7 @@ fn every_way_to_wait_works_while_unwinding_and_nobody_else_notices() {
         .map(|n| {
             let (sender, lock) = (sender.clone(), lock.clone());
             let body = move || {
-                for round in 0..many(30) {
+                for round in 0..rounds {
                     let caught = unwind_past(n, || {
                         match round % 6 {
                             0 => thread::yield_now(),
@@ -176,8 +178,8 @@ fn every_way_to_wait_works_while_unwinding_and_nobody_else_notices() {
         .collect();
     joined(threads);
     drop(sender);
-    assert_eq!(partner.unwrap().join().unwrap(), 16 * many(30) / 6);
-    assert_eq!(*lock.lock().unwrap(), 16 * many(30) / 6);
+    assert_eq!(partner.unwrap().join().unwrap(), 16 * rounds / 6);
+    assert_eq!(*lock.lock().unwrap(), 16 * rounds / 6);
     end(rt);
 }
 
