@@ -113,6 +113,11 @@ pub(crate) fn live() -> usize {
 /// # Errors
 /// What the system says when it refuses memory or a kernel thread.
 pub(crate) fn make(class: StackSize) -> io::Result<Donor> {
+    make_and_begin(class, live() / 4)
+}
+
+/// A new donor. If it has to be begun first, so are others beside it: as many as asked for, at most a batch.
+fn make_and_begin(class: StackSize, others: usize) -> io::Result<Donor> {
     reap();
     if let Some(begun) = take_begun(class) {
         return finish(begun);
@@ -124,8 +129,7 @@ pub(crate) fn make(class: StackSize) -> io::Result<Donor> {
         }
         first => first?,
     };
-    let more = (live() / 4).min(BATCH - 1);
-    for _ in 0..more {
+    for _ in 0..others.min(BATCH - 1) {
         match Donor::start(class) {
             Ok(begun) => STARTING.lock().push(begun),
             Err(_) => break,
@@ -176,10 +180,13 @@ fn settle() -> bool {
 pub(crate) fn warm_up(class: StackSize, count: usize) -> io::Result<()> {
     allow(count);
     KEPT.fetch_max(count, Ordering::Relaxed);
-    while WARM.load(Ordering::Relaxed) < count {
-        give(make(class)?);
+    loop {
+        let missing = count.saturating_sub(WARM.load(Ordering::Relaxed));
+        let Some(others) = missing.checked_sub(1) else {
+            return Ok(());
+        };
+        give(make_and_begin(class, others)?);
     }
-    Ok(())
 }
 
 /// Ends a donor.
