@@ -23,20 +23,24 @@ trap 'rm -rf "$work"' EXIT
 # debug NAME COMMAND...: the output of gdb's commands. Kernel threads are seen without libthread_db, which gdb does not
 # find where there is none: with it, gdb asks libc's list for each one that stops, and fails ("Cannot find user-level
 # thread") if it is on its way out.
+#
+# gdb 13 has difficulties of its own with kernel threads that end: it asserts that none does before it has looked at it
+# ("wait returned unexpected status 0x0"), finds that one has ended ("No such process"), or is not told of the last one's
+# end and waits for ever ("No unwaited-for children left"). That is not what is tested here, so it has five tries; what
+# the commands print is looked at after the first that ends.
 debug() {
-    local name=$1 command tries reason arguments=()
+    local name=$1 command tries arguments=()
     shift
     for command in "$@"; do arguments+=(-ex "$command"); done
-    for tries in 1 2 3 4 5; do
-        if timeout 120 gdb -nx -batch -ex 'set pagination off' -ex 'set debuginfod enabled off' \
-            -ex 'set libthread-db-search-path /nonexistent' -ex 'source tools/gdb/lisle.py' "${arguments[@]}" >"$work/$name" 2>&1; then
+    for ((tries = 5; tries > 0; tries--)); do
+        if timeout -k 5 60 gdb -nx -batch -iex 'maintenance set internal-error corefile no' \
+            -ex 'set pagination off' -ex 'set debuginfod enabled off' -ex 'set libthread-db-search-path /nonexistent' \
+            -ex 'source tools/gdb/lisle.py' "${arguments[@]}" \
+            >"$work/$name" 2>&1 </dev/null && ! grep -q 'No unwaited-for children left' "$work/$name"; then
             break
         fi
-        # gdb 13 asserts now and then that no kernel thread ends before it has looked at it ("wait returned unexpected
-        # status 0x0"), or finds that one has ended ("No such process"). That is not what is tested here.
-        reason=$(grep -oE 'internal-error: [^.]*|: No such process' "$work/$name" | head -n 1 || true)
-        [ -n "$reason" ] && [ "$tries" -lt 5 ] || die "gdb failed: $(tail -n 40 "$work/$name")"
-        echo "gdb lost a kernel thread that ended ($reason): once more"
+        [ "$tries" -gt 1 ] || die "gdb failed: $(tail -n 40 "$work/$name")"
+        echo "gdb failed, once more; it said at last: $(tail -n 2 "$work/$name" | tr '\n' ' ')"
     done
     # Which error, and in which command, is told by Python or by gdb.
     ! grep -nE 'Traceback|Error occurred|^Python Exception|Undefined command' "$work/$name" ||
