@@ -56,8 +56,8 @@ fn an_idle_process_gives_stacks_back() {
             thread.thread().unpark();
             thread.join().unwrap();
         }
-        // A page each, at least.
-        until(|| resident() + THREADS * 9 / 10 < most);
+        // A page each; an emulator's own memory grows meanwhile.
+        until(|| resident() + THREADS * 3 / 4 < most);
         end(rt);
     });
 }
