@@ -32,6 +32,7 @@ runtime/src/jobs/thief.rs    models::jobs
 runtime/src/sched/queue.rs   models::queue
 runtime/src/sched/next.rs    models::next
 runtime/src/io/side.rs       models::side
+runtime/src/sched/timers.rs  models::timers
 runtime/src/sched/sleepers.rs models::sleepers
 runtime/src/shelf.rs         models::shelf
 runtime/src/desk.rs          models::desk

@@ -34,6 +34,9 @@ mod imp {
     /// See [`core::sync::atomic::AtomicPtr`].
     pub type AtomicPtr<T> = real::AtomicPtr<T>;
 
+    /// See [`core::cell::Cell`].
+    pub type PlainCell<T> = core::cell::Cell<T>;
+
     /// An `UnsafeCell` with loom's access methods.
     #[derive(Debug, Default)]
     #[repr(transparent)]
@@ -140,6 +143,10 @@ mod imp {
             self.0.with_mut(f)
         }
     }
+
+    /// A [`core::cell::Cell`], for data that is shared under a lock: concurrent access is
+    /// reported as a race.
+    pub type PlainCell<T> = loom::cell::Cell<T>;
 
     /// The futex contract on a loom mutex and condition variable.
     #[derive(Debug)]

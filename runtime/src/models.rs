@@ -3,7 +3,7 @@
 //!
 //! The code under test is the code that ships: the wait word, marks, the wait list,
 //! pinning, joining, offered jobs, the injector, the next slot, the sleepers,
-//! the roster, the shelf of spares, the desk, readiness. What stands around it here is small: a
+//! the roster, the shelf of spares, the desk, readiness, deadlines. What stands around it here is small: a
 //! thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
 //! thread from outside ([`model`](crate::model)); stacks, results and contexts
 //! are loom cells, so that using one too early, too late or twice is a race; a
@@ -22,5 +22,6 @@ mod roster;
 mod shelf;
 mod side;
 mod sleepers;
+mod timers;
 mod trace;
 mod wait;

@@ -40,7 +40,6 @@ use crate::sched::timers::NEVER;
 use crate::spares::{Spare, Spares};
 use crate::tcb::Tcb;
 use crate::thread::{self, ThreadInfo};
-use crate::wait::Outcome;
 use crate::watch::{self, Handler, Log, Processors, Source, Watch};
 
 /// What the LWPs of a runtime share.
@@ -186,9 +185,7 @@ impl Shared {
     /// Wakes all threads whose deadline has come, whichever LWP they set it on.
     pub(crate) fn expire(&self, now: u64) {
         for lwp in self.lwps() {
-            while let Some(key) = lwp.timers.expire_one(now) {
-                key.fire(Outcome::TimedOut);
-            }
+            lwp.timers.expire(now);
         }
     }
 

@@ -31,7 +31,6 @@ pub(crate) mod seeds;
 pub mod sleepers;
 #[cfg(not(lisle_loom))]
 pub(crate) mod switch;
-#[cfg(not(lisle_loom))]
 pub(crate) mod timers;
 
 #[cfg(not(lisle_loom))]

@@ -19,16 +19,16 @@
 //! *Invariant*: a node is linked only between `insert` and the first of
 //! `remove` and expiry, both under the heap's lock; its owner calls `remove`
 //! before the node's frame goes. Expiry copies the key out and resolves it
-//! after the lock: a key may be fired late.
+//! after the lock: a key may be fired late. What others read or write of a node
+//! stands in cells that models watch.
 
-use core::cell::Cell;
 use core::marker::PhantomPinned;
 use core::ptr;
 
 use lisle_lwp::lock::RawLock;
-use lisle_lwp::shim::{AtomicBool, AtomicU64, Ordering};
+use lisle_lwp::shim::{AtomicBool, AtomicU64, Ordering, PlainCell};
 
-use crate::wait::WaitKey;
+use crate::wait::{Outcome, WaitKey};
 
 /// No deadline.
 pub(crate) const NEVER: u64 = u64::MAX;
@@ -36,39 +36,52 @@ pub(crate) const NEVER: u64 = u64::MAX;
 /// A deadline in a heap, on its owner's stack.
 #[derive(Debug)]
 pub(crate) struct Timer {
-    deadline: u64,
+    deadline: PlainCell<u64>,
     /// Breaks ties in order of insertion, so that a seed repeats itself.
-    order: Cell<u64>,
-    key: WaitKey,
+    order: PlainCell<u64>,
+    key: PlainCell<WaitKey>,
     /// Whether the node is linked; changed under the heap's lock.
     linked: AtomicBool,
-    child: Cell<*const Timer>,
+    child: PlainCell<*const Timer>,
     /// The next sibling.
-    next: Cell<*const Timer>,
+    next: PlainCell<*const Timer>,
     /// The previous sibling, or the parent of a first child.
-    prev: Cell<*const Timer>,
+    prev: PlainCell<*const Timer>,
     /// How often it was paired, in a way: one more than the highest rank that it was given.
-    rank: Cell<u32>,
+    rank: PlainCell<u32>,
     _pinned: PhantomPinned,
 }
 
 impl Timer {
     pub(crate) fn new(deadline: u64, key: WaitKey) -> Timer {
         Timer {
-            deadline,
-            order: Cell::new(0),
-            key,
+            deadline: PlainCell::new(deadline),
+            order: PlainCell::new(0),
+            key: PlainCell::new(key),
             linked: AtomicBool::new(false),
-            child: Cell::new(ptr::null()),
-            next: Cell::new(ptr::null()),
-            prev: Cell::new(ptr::null()),
-            rank: Cell::new(0),
+            child: PlainCell::new(ptr::null()),
+            next: PlainCell::new(ptr::null()),
+            prev: PlainCell::new(ptr::null()),
+            rank: PlainCell::new(0),
             _pinned: PhantomPinned,
         }
     }
 
+    /// In models: what becomes of its place when its owner's frame has gone.
+    #[cfg(all(test, lisle_loom))]
+    pub(crate) fn scribble(&self) {
+        let nowhere = ptr::without_provenance(usize::MAX);
+        self.deadline.set(0);
+        self.order.set(0);
+        self.key.set(self.key.get());
+        for link in [&self.child, &self.next, &self.prev] {
+            link.set(nowhere);
+        }
+        self.rank.set(0);
+    }
+
     fn before(&self, other: &Timer) -> bool {
-        (self.deadline, self.order.get()) < (other.deadline, other.order.get())
+        (self.deadline.get(), self.order.get()) < (other.deadline.get(), other.order.get())
     }
 }
 
@@ -124,7 +137,7 @@ unsafe fn carry(parent: &Timer) {
     unsafe {
         while let Some(first) = parent.child.get().as_ref()
             && let Some(second) = first.next.get().as_ref()
-            && first.rank >= second.rank
+            && first.rank.get() >= second.rank.get()
         {
             let rest = second.next.get();
             let pair = &*meld(first, second);
@@ -225,7 +238,7 @@ impl Heap {
 
     fn earliest(&self) -> u64 {
         // SAFETY: the root is linked, so in place.
-        unsafe { self.root.as_ref() }.map_or(NEVER, |root| root.deadline)
+        unsafe { self.root.as_ref() }.map_or(NEVER, |root| root.deadline.get())
     }
 }
 
@@ -289,6 +302,13 @@ impl Timers {
         self.heap.lock().len
     }
 
+    /// Wakes all threads whose deadline has come.
+    pub(crate) fn expire(&self, now: u64) {
+        while let Some(key) = self.expire_one(now) {
+            key.fire(Outcome::TimedOut);
+        }
+    }
+
     /// Unlinks one deadline that is due at `now` and returns its key.
     pub(crate) fn expire_one(&self, now: u64) -> Option<WaitKey> {
         if self.earliest() > now {
@@ -296,8 +316,8 @@ impl Timers {
         }
         let mut heap = self.heap.lock();
         // SAFETY: the root is linked, so in place.
-        let root = unsafe { heap.root.as_ref() }.filter(|root| root.deadline <= now)?;
-        let key = root.key;
+        let root = unsafe { heap.root.as_ref() }.filter(|root| root.deadline.get() <= now)?;
+        let key = root.key.get();
         // SAFETY: it is linked here.
         unsafe { heap.unlink(root) };
         self.earliest.store(heap.earliest(), Ordering::Relaxed);
@@ -305,7 +325,7 @@ impl Timers {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(lisle_loom)))]
 mod tests {
     use super::*;
     use crate::random::Random;
