@@ -31,6 +31,7 @@ mod footing;
 mod fork;
 #[cfg(not(lisle_loom))]
 pub mod future;
+mod gate;
 #[cfg(not(lisle_loom))]
 mod helpers;
 #[cfg(not(lisle_loom))]

@@ -2,7 +2,7 @@
 //! it looks at.
 //!
 //! The code under test is the code that ships: the wait word, marks, the wait list,
-//! pinning, joining, offered jobs, the injector, the next slot, the sleepers,
+//! pinning, joining, the gates of scopes, offered jobs, the injector, the next slot, the sleepers,
 //! the roster, the shelf of spares, the desk, readiness, deadlines. What stands around it here is small: a
 //! thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
 //! thread from outside ([`model`](crate::model)); stacks, results and contexts
@@ -10,6 +10,7 @@
 //! lost wake-up is a deadlock.
 
 mod desk;
+mod gate;
 mod jobs;
 mod join;
 mod list;

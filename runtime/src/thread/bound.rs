@@ -10,8 +10,8 @@ use lisle_lwp::sys::{self, Call};
 use super::builder::Builder;
 use super::handle::{Home, JoinHandle};
 use super::packet::{self, Slot};
-use super::scope::Gate;
 use crate::current::me;
+use crate::gate::Gate;
 use crate::pool;
 use crate::tcb::{Kind, Tcb};
 

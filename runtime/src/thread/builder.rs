@@ -8,8 +8,8 @@ use lisle_lwp::donor;
 use lisle_lwp::shim::Ordering;
 
 use super::handle::JoinHandle;
-use super::scope::Gate;
 use super::{bound, fresh, launch};
+use crate::gate::Gate;
 use crate::pool::Identity;
 use crate::runtime::{Runtime, Shared};
 use crate::sched::policy::{DEFAULT_PRIORITY, PRIORITIES};

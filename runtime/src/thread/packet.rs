@@ -28,9 +28,9 @@ use lisle_lwp::arch::{self, Context};
 use lisle_lwp::checkers;
 use lisle_lwp::shim::Ordering;
 
-use super::scope::Gate;
 use crate::cancel::Cancelled;
 use crate::footing::Footing;
+use crate::gate::Gate;
 use crate::sched::{arrive, exit, running};
 use crate::tcb::Tcb;
 use crate::thread::local;

@@ -11,77 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::{fmt, io};
 
-use lisle_lwp::lock::RawLock;
-use lisle_lwp::shim::{AtomicBool, AtomicUsize, Ordering};
-
 use super::{Builder, JoinHandle, Thread};
-use crate::sched::Entry;
-use crate::wait::{self, Outcome, Reason, WaitKey};
-
-static ENDING: Reason = Reason::new("end of scope");
-
-/// What the threads of a scope and its end know of each other.
-#[derive(Debug)]
-pub(super) struct Gate {
-    inside: AtomicUsize,
-    panicked: AtomicBool,
-    /// The wait of the scope's end.
-    waiter: RawLock<Option<WaitKey>>,
-}
-
-impl Gate {
-    fn enter(&self) {
-        // Like a reference count: the limit cannot be reached by counting threads.
-        self.inside.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A thread has left what it borrows for ever.
-    pub(super) fn leave(&self, panicked: bool) {
-        if crate::trace::is_on() {
-            crate::trace::left_scope(core::ptr::from_ref(self) as usize);
-        }
-        if panicked {
-            self.panicked.store(true, Ordering::Relaxed);
-        }
-        // Release: all that the thread did; pairs with the Acquire in `wait`.
-        if self.inside.fetch_sub(1, Ordering::Release) == 1 {
-            let waiter = {
-                let _entry = Entry::new();
-                self.waiter.lock().take()
-            };
-            if let Some(waiter) = waiter {
-                waiter.fire(Outcome::Woken);
-            }
-        }
-    }
-
-    /// Waits until nobody is inside. Not a cancellation point.
-    fn wait(&self) {
-        // Acquire: pairs with the Release in `leave`.
-        while self.inside.load(Ordering::Acquire) != 0 {
-            let Ok(wait) = wait::begin(&ENDING, 0, false) else {
-                unreachable!("the wait cannot be cancelled")
-            };
-            let over = {
-                let _entry = Entry::new();
-                let mut waiter = self.waiter.lock();
-                // The last one leaves before it takes the lock, so it either
-                // finds the wait or is seen here.
-                let over = self.inside.load(Ordering::Acquire) == 0;
-                *waiter = (!over).then(|| wait.key());
-                over
-            };
-            if over {
-                let _ = wait.abandon();
-            } else {
-                let _ = wait.block(None);
-            }
-        }
-        if crate::trace::is_on() {
-            crate::trace::ended_scope(core::ptr::from_ref(self) as usize);
-        }
-    }
-}
+use crate::gate::Gate;
 
 /// A scope to spawn threads in: see [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -95,7 +26,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope")
-            .field("inside", &self.gate.inside.load(Ordering::Relaxed))
+            .field("inside", &self.gate.inside())
             .finish_non_exhaustive()
     }
 }
@@ -145,11 +76,7 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
     let scope = Scope {
-        gate: Arc::new(Gate {
-            inside: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
-            waiter: RawLock::new(None),
-        }),
+        gate: Arc::new(Gate::new()),
         _scope: PhantomData,
         _env: PhantomData,
     };
@@ -157,7 +84,7 @@ where
     scope.gate.wait();
     match result {
         Err(payload) => resume_unwind(payload),
-        Ok(_) if scope.gate.panicked.load(Ordering::Relaxed) => {
+        Ok(_) if scope.gate.saw_panic() => {
             panic!("a scoped thread panicked")
         }
         Ok(result) => result,
@@ -261,7 +188,7 @@ impl<T> Drop for ScopedJoinHandle<'_, T> {
             return;
         };
         if handle.discard() {
-            self.gate.panicked.store(true, Ordering::Relaxed);
+            self.gate.note_panic();
         }
     }
 }

@@ -85,4 +85,8 @@ pub(crate) fn woke(whom: u64, epoch: u64, outcome: Outcome) {
 
 pub(crate) fn left_token(_: u64) {}
 
+pub(crate) fn left_scope(_: usize) {}
+
+pub(crate) fn ended_scope(_: usize) {}
+
 pub(crate) fn took_token() {}
