@@ -51,7 +51,7 @@ debug() {
 expect() {
     local found
     found=$(grep -cE -- "$2" "$work/$1" || true)
-    [ "$found" -gt 0 ] && [ "$found" -eq "${3:-$found}" ] ||
+    if [ $# -eq 3 ]; then [ "$found" -eq "$3" ]; else [ "$found" -gt 0 ]; fi ||
         die "$1: $found lines match $2, not ${3:-some}:"$'\n'"$(cat "$work/$1")"
 }
 
@@ -73,8 +73,23 @@ expect switch '^#0 .*\ball_wait(::h[0-9a-f]+)? \('
 expect switch '^ok: 2 of 3 ate$' 1
 expect switch 'exited normally' 1
 
+# One thread, by its name or its number; and what is not there, or does not wait.
+number='import re; number = re.search(r"(\d+) +Hume ", gdb.execute("lisle threads", to_string=True))[1]'
+debug one "${stop[@]}" 'lisle bt Kant' "python $number" 'python gdb.execute("lisle thread " + number)' \
+    'lisle bt Spinoza' 'lisle thread 99999999' 'lisle bt' 'lisle bt main' 'kill'
+expect one '^ *[0-9]+  Kant +full +waiting: priority mutex' 1
+expect one '^ *[0-9]+  Hume +full +waiting: priority mutex' 1
+expect one '^ *[0-9]+  Hegel ' 0
+# The frames of the one, and the frame that is selected of the other: the innermost, by its address.
+expect one '^#[0-9]+ .*\btake_second_fork(::h[0-9a-f]+)? \(' 1
+expect one '^#1 ' 2
+expect one "^no thread has the number or name 'Spinoza'; \`lisle threads\` lists them$" 1
+expect one "^no thread has the number or name '99999999'" 1
+expect one '^which thread\? ' 1
+expect one '^thread [0-9]+ is running$' 1
+
 # The stacks are not in a core file that gdb writes: it gives up a mapping in which it cannot read a page, a guard for instance.
 debug core "file $program" "core-file $work/dumped" 'lisle threads'
 expect core '^ *[0-9]+  (Kant|Hegel|Hume) +full +waiting: priority mutex' 3
 
-echo "ok: gdb lists user threads, also in a core file, shows their backtraces and switches to one"
+echo "ok: gdb lists user threads, also in a core file, shows the calls of one and of all, and switches to one by name or number"

@@ -134,9 +134,14 @@ def threads():
 
 def find(argument):
     wanted = argument.strip()
+    if not wanted:
+        raise gdb.GdbError("which thread? Give a number or a name; `lisle threads` lists them")
     found = [thread for thread in threads() if wanted in (str(thread.id), thread.name)]
-    if len(found) != 1:
-        raise gdb.GdbError("%d threads have the number or name %r" % (len(found), wanted))
+    if not found:
+        raise gdb.GdbError("no thread has the number or name %r; `lisle threads` lists them" % wanted)
+    if len(found) > 1:
+        numbers = ", ".join(str(thread.id) for thread in found)
+        raise gdb.GdbError("several threads have the name %r; give a number: %s" % (wanted, numbers))
     return found[0]
 
 
