@@ -34,6 +34,7 @@ runtime/src/sched/queue.rs   models::queue
 runtime/src/sched/next.rs    models::next
 runtime/src/io/side.rs       models::side
 runtime/src/sched/timers.rs  models::timers
+runtime/src/io/slumber.rs    models::slumber
 runtime/src/sched/sleepers.rs models::sleepers
 runtime/src/shelf.rs         models::shelf
 runtime/src/desk.rs          models::desk
@@ -78,6 +79,7 @@ runtime/src/models/list.rs       models::list
 runtime/src/models/join.rs       models::join
 runtime/src/models/sleepers.rs   models::sleepers
 runtime/src/models/jobs.rs       models::jobs
+runtime/src/models/slumber.rs    models::slumber
 "
 
 say() { printf 'mutants: %s\n' "$*" >&2; }

@@ -23,6 +23,7 @@ mod roster;
 mod shelf;
 mod side;
 mod sleepers;
+mod slumber;
 mod timers;
 mod trace;
 mod wait;

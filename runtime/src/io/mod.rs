@@ -5,6 +5,7 @@ pub(crate) mod reactor;
 pub(crate) mod side;
 #[cfg(not(lisle_loom))]
 pub(crate) mod slot;
+pub(crate) mod slumber;
 #[cfg(not(lisle_loom))]
 pub(crate) mod source;
 

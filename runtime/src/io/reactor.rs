@@ -6,17 +6,8 @@
 //! look at the poller costs one system call.
 //!
 //! At most one kernel thread is in the poller, the holder of `events`. The one
-//! that sleeps there waits for the earliest deadline too. A thread that sets an
-//! earlier one afterwards notifies it:
-//!
-//! | sleeper | setter of a deadline |
-//! |---|---|
-//! | 1. says until when it sleeps (`until`) | 1. links the deadline |
-//! | 2. `SeqCst` fence | 2. `SeqCst` fence |
-//! | 3. looks at the deadlines again | 3. earlier than `until`? notify |
-//!
-//! Of the two fences one is first, so either the sleeper sees the deadline or
-//! its setter sees `until`.
+//! that sleeps there waits for the earliest deadline too; how others find that it
+//! sleeps too long is told in [`slumber`](super::slumber).
 //!
 //! *Rejected*: the `polling` crate. It sets a timer descriptor, re-arms it, reads
 //! its notifier and re-arms that at every look: five system calls in place of
@@ -26,7 +17,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use lisle_lwp::shim::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use lisle_lwp::shim::{AtomicBool, AtomicUsize, Ordering};
 use lisle_lwp::sys::{self, Call};
 use parking_lot::Mutex;
 use rustix::buffer::spare_capacity;
@@ -34,11 +25,9 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use super::slot::{Happened, Slot};
+use super::slumber::Slumber;
 use crate::clock::Clock;
 use crate::sched::timers::NEVER;
-
-/// `until` while nobody sleeps in the poller: no deadline is earlier.
-const AWAKE: u64 = 0;
 
 /// How many events one look fetches.
 const BATCH_SIZE: usize = 1024;
@@ -65,7 +54,7 @@ pub(crate) struct Reactor {
     notifier: OwnedFd,
     /// The buffer for events; whoever holds it may poll.
     events: Mutex<Batch>,
-    until: AtomicU64,
+    slumber: Slumber,
     sources: AtomicUsize,
     /// Whether somebody sleeps in the poller without a period.
     long_sleep: AtomicBool,
@@ -85,7 +74,7 @@ impl Reactor {
             poller,
             notifier,
             events: Mutex::new(Batch(Vec::with_capacity(BATCH_SIZE))),
-            until: AtomicU64::new(AWAKE),
+            slumber: Slumber::new(),
             sources: AtomicUsize::new(0),
             long_sleep: AtomicBool::new(false),
         })
@@ -158,17 +147,7 @@ impl Reactor {
             // The notification may have been taken by who held the lock before.
             return false;
         }
-        let mut until = earliest();
-        loop {
-            self.until.store(until, Ordering::Relaxed);
-            // Pairs with the fence in `deadline_set`.
-            fence(Ordering::SeqCst);
-            let now_earliest = earliest();
-            if now_earliest >= until {
-                break;
-            }
-            until = now_earliest;
-        }
+        let until = self.slumber.begin(earliest);
         let left =
             (until != NEVER).then(|| Duration::from_nanos(until.saturating_sub(clock.now())));
         let timeout = match (left, pause) {
@@ -179,15 +158,13 @@ impl Reactor {
         self.long_sleep.store(long, Ordering::Relaxed);
         let any = self.fetch(&mut events, timeout);
         self.long_sleep.store(false, Ordering::Relaxed);
-        self.until.store(AWAKE, Ordering::Relaxed);
+        self.slumber.end();
         any
     }
 
     /// A deadline was linked on some LWP: the poller must not sleep over it.
     pub(crate) fn deadline_set(&self, deadline: u64) {
-        // Pairs with the fence in `wait`.
-        fence(Ordering::SeqCst);
-        if deadline < self.until.load(Ordering::Relaxed) {
+        if self.slumber.is_too_long_for(deadline) {
             self.notify();
         }
     }
