@@ -28,6 +28,7 @@ runtime/src/wait/list.rs     models::list
 runtime/src/wait/mark.rs     models::mark
 runtime/src/join.rs          models::join
 runtime/src/gate.rs          models::gate
+runtime/src/life.rs          models::life
 runtime/src/jobs/offers.rs   models::jobs
 runtime/src/jobs/thief.rs    models::jobs
 runtime/src/sched/queue.rs   models::queue

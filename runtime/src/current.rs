@@ -6,7 +6,7 @@ use lisle_lwp::current;
 
 use crate::tcb::Tcb;
 #[cfg(not(lisle_loom))]
-use crate::{pool, tcb::Kind};
+use crate::{life::Identity, pool, tcb::Kind};
 
 /// The calling thread's control block.
 ///
@@ -29,14 +29,14 @@ fn attach() -> &'static Tcb {
         std::alloc::handle_alloc_error(core::alloc::Layout::new::<Tcb>())
     };
     let name = kernel_thread_name();
-    let identity = pool::Identity {
+    let identity = Identity {
         kind: Kind::Kernel,
         priority: crate::sched::policy::DEFAULT_PRIORITY,
         name,
         id: pool::next_id(),
         parent: 0,
     };
-    pool::publish(block, identity);
+    block.publish(identity);
     block.own.is_the_callers();
     current::set(ptr::from_ref(block).cast());
     // Without a destructor to come, the block stays with the ended thread.

@@ -43,6 +43,7 @@ pub mod jobs;
 #[cfg(lisle_loom)]
 mod jobs;
 mod join;
+mod life;
 #[cfg(not(lisle_loom))]
 pub mod lwp;
 #[cfg(lisle_loom)]

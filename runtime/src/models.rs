@@ -1,10 +1,8 @@
 //! Models of the runtime's protocols, for loom. Each test is named for the race
 //! it looks at.
 //!
-//! The code under test is the code that ships: the wait word, marks, the wait list,
-//! pinning, joining, the gates of scopes, offered jobs, the injector, the next slot, the sleepers,
-//! the roster, the shelf of spares, the desk, readiness, deadlines. What stands around it here is small: a
-//! thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
+//! The code under test is the code that ships, file by file as ARCHITECTURE.md's table tells.
+//! What stands around it here is small: a thread waits on its own [`Sleeper`](lisle_lwp::sleep::Sleeper), like a kernel
 //! thread from outside ([`model`](crate::model)); stacks, results and contexts
 //! are loom cells, so that using one too early, too late or twice is a race; a
 //! lost wake-up is a deadlock.
@@ -13,6 +11,7 @@ mod desk;
 mod gate;
 mod jobs;
 mod join;
+mod life;
 mod list;
 mod mark;
 mod next;

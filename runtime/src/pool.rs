@@ -15,7 +15,7 @@ use lisle_lwp::lock::RawLock;
 use lisle_lwp::shim::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::debug::layout;
-use crate::tcb::{Kind, RUNNABLE, Tcb};
+use crate::tcb::Tcb;
 
 /// Blocks in a chunk.
 pub(crate) const CHUNK: usize = 64;
@@ -164,16 +164,6 @@ fn register(chunk: &'static [Tcb]) {
     }
 }
 
-/// What distinguishes a new thread.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) kind: Kind,
-    pub(crate) priority: u8,
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) id: u64,
-    pub(crate) parent: u64,
-}
-
 /// How many numbers an LWP takes at a time.
 pub(crate) const IDS: u64 = 1024;
 
@@ -189,52 +179,10 @@ pub(crate) fn next_ids() -> u64 {
     NEXT_ID.fetch_add(IDS, Ordering::Relaxed)
 }
 
-/// Fills in a free block, with one reference. The caller owns it; the name of the thread that used
-/// it before is freed here, so this is not for use inside the runtime.
-pub(crate) fn publish(block: &'static Tcb, identity: Identity) {
-    debug_assert_eq!(block.refs.load(Ordering::Relaxed), 0);
-    // SAFETY: without references the block is ours alone.
-    debug_assert!(block.locals.with(|locals| unsafe { (*locals).is_empty() }));
-    // SAFETY: without references the block is ours alone.
-    block.name.with_mut(|name| unsafe { *name = identity.name });
-    block.kind.store(identity.kind as u8, Ordering::Relaxed);
-    block.priority.store(identity.priority, Ordering::Relaxed);
-    block.random.store(0, Ordering::Relaxed);
-    block.boost.store(0, Ordering::Relaxed);
-    block.suspension.store(RUNNABLE, Ordering::Relaxed);
-    block.shields.store(0, Ordering::Relaxed);
-    crate::cancel::caught(block);
-    block.switches.store(0, Ordering::Relaxed);
-    block.cpu_ns.store(0, Ordering::Relaxed);
-    block.accounts_cpu.store(0, Ordering::Relaxed);
-    block.terminated.store(0, Ordering::Relaxed);
-    block.reason.store(ptr::null_mut(), Ordering::Relaxed);
-    block.parent.store(identity.parent, Ordering::Relaxed);
-    block.slice_ns.store(0, Ordering::Relaxed);
-    block.limit_ns.store(0, Ordering::Relaxed);
-    block.inside.store(0, Ordering::Relaxed);
-    block.steady.store(0, Ordering::Relaxed);
-    block.was_left.store(0, Ordering::Relaxed);
-    block
-        .generation
-        .store(crate::fork::generation(), Ordering::Relaxed);
-    block.thread_pointer.store(0, Ordering::Relaxed);
-    block.lwp.store(ptr::null_mut(), Ordering::Relaxed);
-    block.shared.store(ptr::null_mut(), Ordering::Relaxed);
-    block.jobs.reset();
-    block.wait.reset();
-    block.join.reset();
-    block.id.store(identity.id, Ordering::Relaxed);
-    // Release: pairs with the Acquire in `Tcb::try_retain`.
-    block.refs.store(1, Ordering::Release);
-}
-
 /// Drops one reference; the last one gives the block to `cache`, or to the
 /// shared pool. Allocates and frees nothing.
 pub(crate) fn release(block: &'static Tcb, cache: Option<&mut FreeBlocks>) {
-    // AcqRel: the last one sees what all others did to the block.
-    if block.refs.fetch_sub(1, Ordering::AcqRel) == 1 {
-        block.id.store(0, Ordering::Relaxed);
+    if block.release() {
         match cache {
             Some(cache) => cache.give(block),
             None => POOL.lock().free.push(block),

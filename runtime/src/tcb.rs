@@ -10,8 +10,8 @@
 //! [`WaitKey`](crate::wait::WaitKey) a plain copyable value.
 //!
 //! *Lifetime*: `refs` counts the running thread itself, its handles, and
-//! momentary observers; at zero the block goes back to the pool. Fields are
-//! grouped by who may touch them.
+//! momentary observers; at zero the block goes back to the pool
+//! ([`life`](crate::life)). Fields are grouped by who may touch them.
 
 use core::ptr;
 
@@ -381,31 +381,6 @@ impl Tcb {
                 Err(other) => now = other,
             }
         }
-    }
-
-    /// One more reference; the caller has one already.
-    pub(crate) fn retain(&self) {
-        self.refs.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A reference, unless the block is free.
-    pub(crate) fn try_retain(&self) -> bool {
-        let mut refs = self.refs.load(Ordering::Relaxed);
-        while refs != 0 {
-            // Acquire: pairs with the Release in `pool::publish`, which filled
-            // the block in.
-            let more = self.refs.compare_exchange_weak(
-                refs,
-                refs + 1,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
-            match more {
-                Ok(_) => return true,
-                Err(now) => refs = now,
-            }
-        }
-        false
     }
 }
 

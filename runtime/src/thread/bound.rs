@@ -40,7 +40,7 @@ where
     let block = pool::take_shared().ok_or(io::ErrorKind::OutOfMemory)?;
     let parent = me().id.load(Ordering::Relaxed);
     let id = pool::next_id();
-    pool::publish(block, settings.identity(Kind::Kernel, name, id, parent));
+    block.publish(settings.identity(Kind::Kernel, name, id, parent));
     if crate::trace::is_on() {
         crate::trace::spawned(id, block.name());
     }

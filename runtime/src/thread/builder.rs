@@ -10,7 +10,7 @@ use lisle_lwp::shim::Ordering;
 use super::handle::JoinHandle;
 use super::{bound, fresh, launch};
 use crate::gate::Gate;
-use crate::pool::Identity;
+use crate::life::Identity;
 use crate::runtime::{Runtime, Shared};
 use crate::sched::policy::{DEFAULT_PRIORITY, PRIORITIES};
 use crate::tcb::{Kind, Tcb};

@@ -103,7 +103,7 @@ where
         };
         let parent = me.id.load(Ordering::Relaxed);
         let id = pool::next_id();
-        pool::publish(block, settings.identity(Kind::Full, name, id, parent));
+        block.publish(settings.identity(Kind::Full, name, id, parent));
         settings.limit(block);
         let block = new.begin(shared, context);
         if let Err(error) = submit(shared, me, block) {

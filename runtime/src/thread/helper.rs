@@ -13,7 +13,8 @@ use super::launch::New;
 use super::packet;
 use crate::footing::Footing;
 use crate::jobs::thief::wait_for;
-use crate::pool::{self, Identity};
+use crate::life::Identity;
+use crate::pool;
 use crate::sched::lwp::{Lwp, count};
 use crate::sched::policy::DEFAULT_PRIORITY;
 use crate::tcb::{Kind, Tcb};
@@ -69,7 +70,7 @@ impl Helper {
             id: lwp.next_id(),
             parent: 0,
         };
-        pool::publish(block, identity);
+        block.publish(identity);
         Ok(Helper(new.begin(lwp.shared(), context)))
     }
 

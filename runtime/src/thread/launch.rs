@@ -47,7 +47,7 @@ where
             }
         };
         let parent = me.id.load(Ordering::Relaxed);
-        pool::publish(new.block, settings.identity(kind, name, id, parent));
+        new.block.publish(settings.identity(kind, name, id, parent));
         settings.limit(new.block);
         let block = new.begin(shared, context);
         if let Err(error) = submit(shared, me, block) {
