@@ -29,6 +29,7 @@ runtime/src/wait/mark.rs     models::mark
 runtime/src/join.rs          models::join
 runtime/src/gate.rs          models::gate
 runtime/src/life.rs          models::life
+runtime/src/census.rs        models::census
 runtime/src/jobs/offers.rs   models::jobs
 runtime/src/jobs/thief.rs    models::jobs
 runtime/src/sched/queue.rs   models::queue
@@ -78,6 +79,7 @@ sync/src/priority_mutex.rs   models::priority_mutex
 players="
 runtime/src/models/list.rs       models::list
 runtime/src/models/join.rs       models::join
+runtime/src/models/census.rs     models::census
 runtime/src/models/sleepers.rs   models::sleepers
 runtime/src/models/jobs.rs       models::jobs
 runtime/src/models/slumber.rs    models::slumber

@@ -16,6 +16,7 @@
 #![cfg_attr(lisle_loom, allow(dead_code))]
 
 pub mod cancel;
+mod census;
 #[cfg(not(lisle_loom))]
 mod clock;
 mod current;

@@ -22,6 +22,7 @@ use lisle_lwp::stack::{StackSize, overflow};
 use lisle_lwp::sys::{self, Call};
 use parking_lot::Mutex;
 
+use crate::census::Census;
 use crate::clock::Clock;
 use crate::donors;
 use crate::fork::{self, Forgettable};
@@ -65,9 +66,7 @@ pub struct Shared {
     pub(crate) roster: Roster,
     pub(crate) sleepers: Sleepers,
     pub(crate) reactor: Reactor,
-    pub(crate) spawned_elsewhere: AtomicU64,
-    pub(crate) ended_elsewhere: AtomicU64,
-    stopping: AtomicBool,
+    pub(crate) census: Census,
     counted_out: AtomicBool,
     seed: Option<Arc<Seed>>,
     pub(crate) spares: Spares,
@@ -164,8 +163,7 @@ impl Shared {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        // Acquire: pairs with the Release in `stop`.
-        self.stopping.load(Ordering::Acquire)
+        self.census.is_stopping()
     }
 
     /// A reference that keeps the runtime's memory, if it is still there.
@@ -203,19 +201,8 @@ impl Shared {
 
     /// How many threads have not ended. Exact once no thread is spawned.
     pub(crate) fn live(&self) -> u64 {
-        // Ends are read first: a thread that ends meanwhile counts as alive.
-        let ended: u64 = self
-            .lwps
-            .iter()
-            .map(|l| l.counters.ended.load(Ordering::Acquire))
-            .sum();
-        let ended = ended + self.ended_elsewhere.load(Ordering::Acquire);
-        let spawned: u64 = self
-            .lwps
-            .iter()
-            .map(|l| l.counters.spawned.load(Ordering::Acquire))
-            .sum();
-        (spawned + self.spawned_elsewhere.load(Ordering::Acquire)).saturating_sub(ended)
+        self.census
+            .live(self.lwps.iter().map(|lwp| &lwp.counters.threads))
     }
 
     /// A name in owner words for a kernel thread.
@@ -300,10 +287,9 @@ impl Shared {
 
     /// Asks all LWPs to stop as soon as they are idle.
     fn stop(&self) {
-        // Release: pairs with the Acquire in `is_stopping`.
-        self.stopping.store(true, Ordering::Release);
-        // Sleepers look at `stopping` after the fence in `fall_asleep`.
-        lisle_lwp::shim::fence(Ordering::SeqCst);
+        // Sleepers look whether it stops after the fence in `fall_asleep`, which pairs with
+        // the one in here.
+        self.census.stop();
         self.spares.close();
         self.watch.stop();
         while let Some(bed) = self.sleepers.rouse_any() {
@@ -1025,9 +1011,7 @@ impl Builder {
             roster: Roster::new(lwps),
             sleepers: Sleepers::new(most),
             reactor,
-            spawned_elsewhere: AtomicU64::new(0),
-            ended_elsewhere: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
+            census: Census::new(),
             counted_out: AtomicBool::new(false),
             seed,
             spares: Spares::new(self.spares),

@@ -187,7 +187,7 @@ pub(super) unsafe fn follow_up(lost: Option<&Lwp>, arg: usize) {
     // SAFETY: a runtime outlives its threads.
     let ended = |left: &Tcb| unsafe {
         let shared = &*left.shared.load(Ordering::Relaxed);
-        shared.ended_elsewhere.fetch_add(1, Ordering::Release);
+        shared.census.count_ended();
     };
     // SAFETY: a runtime outlives its threads.
     let log = unsafe { &(*left.shared.load(Ordering::Relaxed)).watch.log };

@@ -50,6 +50,7 @@ use super::next::NextSlot;
 use super::policy::{Ready, ReadyThread};
 use super::queue::{Injector, ReadyList};
 use super::timers::Timers;
+use crate::census::Tally;
 use crate::donors;
 use crate::pool::{self, FreeBlocks};
 use crate::runtime::Shared;
@@ -80,8 +81,7 @@ pub(crate) struct Stealable(pub(crate) &'static Tcb);
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) switches: AtomicU64,
-    pub(crate) spawned: AtomicU64,
-    pub(crate) ended: AtomicU64,
+    pub(crate) threads: Tally,
     pub(crate) steals: AtomicU64,
     pub(crate) stolen_from: AtomicU64,
     pub(crate) sleeps: AtomicU64,

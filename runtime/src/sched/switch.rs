@@ -499,9 +499,7 @@ fn exit_to(me: &'static Tcb, after: usize) -> ! {
     };
     // One that ends with its donor has not ended: its finale counts it.
     if after == EXIT {
-        let ended = &lwp.counters.ended;
-        // Release: what the thread spawned; pairs with the Acquire in `live`.
-        ended.store(ended.load(Ordering::Relaxed) + 1, Ordering::Release);
+        lwp.counters.threads.count_ended();
     }
     // SAFETY: as in `yield_on`; the thread never comes back, so its context
     // need not be saved.

@@ -162,10 +162,9 @@ unsafe fn finale<T>(block: *const (), ending: *mut ()) {
         let Ending { scope, slot } = *Box::from_raw(ending.cast::<Ending<T>>());
         packet::publish(block, scope, &*slot);
         bound::let_go(block, slot);
-        // Release: what the thread spawned; pairs with the Acquire in `live`. From
-        // here on the runtime may be gone.
+        // From here on the runtime may be gone.
         if let Some(shared) = shared.as_ref() {
-            shared.ended_elsewhere.fetch_add(1, Ordering::Release);
+            shared.census.count_ended();
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::footing::Footing;
 use crate::jobs::thief::wait_for;
 use crate::life::Identity;
 use crate::pool;
-use crate::sched::lwp::{Lwp, count};
+use crate::sched::lwp::Lwp;
 use crate::sched::policy::DEFAULT_PRIORITY;
 use crate::tcb::{Kind, Tcb};
 use crate::{donors, sched};
@@ -89,7 +89,7 @@ impl Helper {
         block.priority.store(inherit, Ordering::Relaxed);
         let id = parent.id.load(Ordering::Relaxed);
         block.parent.store(id, Ordering::Relaxed);
-        count(&lwp.counters.spawned, 1);
+        lwp.counters.threads.count_spawned();
         block
     }
 

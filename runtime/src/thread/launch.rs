@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use lisle_lwp::arch::Context;
-use lisle_lwp::shim::{Ordering, fence};
+use lisle_lwp::shim::Ordering;
 use lisle_lwp::stack::{StackPool, StackSize};
 
 use super::builder::Builder;
@@ -14,7 +14,7 @@ use crate::current::me;
 use crate::footing::Footing;
 use crate::gate::Gate;
 use crate::runtime::{self, Shared};
-use crate::sched::lwp::{Lwp, count};
+use crate::sched::lwp::Lwp;
 use crate::sched::{Entry, Steady, inject};
 use crate::tcb::{Kind, Tcb};
 use crate::{donors, pool, trace};
@@ -208,18 +208,13 @@ pub(super) fn submit(shared: &Shared, me: &'static Tcb, block: &'static Tcb) -> 
     }
     let entry = Entry::of(me);
     if let Some(lwp) = entry.lwp().filter(|lwp| is_of(lwp, shared)) {
-        count(&lwp.counters.spawned, 1);
+        lwp.counters.threads.count_spawned();
         // SAFETY: owner inside the runtime; the thread is ready.
         unsafe { lwp.push(block) };
         return Ok(());
     }
     drop(entry);
-    shared.spawned_elsewhere.fetch_add(1, Ordering::Relaxed);
-    // Pairs with the fence in `stop`: either the runtime counts the thread
-    // before it calls itself ended, or we see that it stops.
-    fence(Ordering::SeqCst);
-    if shared.is_stopping() {
-        shared.ended_elsewhere.fetch_add(1, Ordering::Release);
+    if !shared.census.admit() {
         return Err(stopped());
     }
     inject(block);
