@@ -288,7 +288,8 @@ main() {
     [ $# -gt 0 ] || set -- --workspace
     built=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
     cd "$root"
-    need cargo
+    need cargo grep
+    check_skips
     case $(uname -m) in
     aarch64)
         export CARGO_TARGET_DIR=$built
@@ -318,7 +319,17 @@ main() {
 
 # What cannot pass under emulation, as arguments of the test binaries. The reasons stand in the list.
 skips() {
-    sed -nE 's/^([a-z_]+) -- .*/--skip \1/p' "$root/ci/aarch64-skips.txt"
+    sed -nE 's/^([a-z_0-9]+) -- .*/--skip \1/p' "$root/ci/aarch64-skips.txt"
+}
+
+# Each names a test that is there, and says why.
+check_skips() {
+    local line name
+    while read -r line; do
+        name=${line%% *}
+        [[ $line =~ ^[a-z_0-9]+\ --\ . ]] || die "ci/aarch64-skips.txt: not NAME -- why: $line"
+        grep -rqE --include='*.rs' "fn $name\(" tests ./*/src || die "ci/aarch64-skips.txt names $name, which is not there"
+    done < <(grep -vE '^(#|$)' ci/aarch64-skips.txt)
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

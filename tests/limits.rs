@@ -14,12 +14,7 @@ use lisle::upcall::Source;
 use lisle::{Runtime, blocking};
 use lisle_lwp::stack::StackPool;
 
-use support::{alone, emulated, end, on, watchdog};
-
-/// For whoever reads the log: this limit has not been reached here.
-fn skipped(why: &str) {
-    support::say(&format!("SKIPPED: {why}\n"));
-}
+use support::{alone, emulated, end, on, skipped, watchdog};
 
 fn page_size() -> usize {
     // SAFETY: a plain call.
@@ -84,9 +79,8 @@ fn pair(listener: &TcpListener, address: SocketAddr) -> io::Result<[TcpStream; 2
 
 #[test]
 fn kernel_threads_run_out() {
-    // The emulator needs some of its own.
     if emulated() {
-        return;
+        return skipped("kernel threads run out (the emulator needs some of its own)");
     }
     alone("kernel_threads_run_out", || {
         // The limit is a user's, and root has none: this process becomes a user of its own.
@@ -147,9 +141,8 @@ fn large(rt: &Runtime) -> io::Result<JoinHandle<()>> {
 
 #[test]
 fn address_space_runs_out() {
-    // The limit would be the emulator's.
     if emulated() {
-        return;
+        return skipped("address space runs out (the limit would be the emulator's)");
     }
     alone("address_space_runs_out", || {
         let _dog = watchdog();
@@ -218,9 +211,8 @@ impl Drop for Mappings {
 
 #[test]
 fn mappings_run_out() {
-    // Of these the emulator has others.
     if emulated() {
-        return;
+        return skipped("mappings run out (the emulator has others)");
     }
     alone("mappings_run_out", || {
         let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();

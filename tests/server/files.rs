@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Answer, Client, Server, emulated, heavy};
+use crate::harness::{Answer, Client, Server, emulated, heavy, skipped};
 use crate::{assert_page, pattern};
 
 /// A directory of this test's own, removed at its end.
@@ -270,7 +270,11 @@ fn nothing_outside_the_root_is_served() {
     let absolute = get_with(&mut client, "http://x/../secret", "");
     assert_eq!(absolute.code, 404);
     assert_eq!(server.get("/inside.txt").body, b"inside");
-    if !emulated() {
+    if emulated() {
+        skipped(
+            "links inside the root (openat2 is not known to emulators; without it none is followed)",
+        );
+    } else {
         assert_eq!(server.get("/alias").body, b"inside");
     }
 }

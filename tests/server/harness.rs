@@ -22,6 +22,12 @@ pub(crate) fn emulated() -> bool {
     std::env::var_os("LISLE_TEST_RUNNER").is_some()
 }
 
+/// For whoever reads the log, or looks for `SKIPPED` in it; past the test harness, which
+/// captures what tests print.
+pub(crate) fn skipped(what_and_why: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "SKIPPED: {what_and_why}");
+}
+
 /// Whether tests are to take as long and as much as they like: `LISLE_TEST_HEAVY=1`.
 pub(crate) fn heavy() -> bool {
     std::env::var_os("LISLE_TEST_HEAVY").is_some()

@@ -90,6 +90,11 @@ pub(crate) fn say(text: &str) {
     unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
 }
 
+/// For whoever reads the log, or looks for `SKIPPED` in it: this has not been tried here.
+pub(crate) fn skipped(what_and_why: &str) {
+    say(&format!("SKIPPED: {what_and_why}\n"));
+}
+
 /// A runtime of this many LWPs; or, if LISLE_TEST_SEED says a seed, a seeded one, so that
 /// what runs there has another schedule under each seed (`ci/seeds.sh`).
 pub(crate) fn runtime(lwps: usize) -> Runtime {

@@ -10,7 +10,7 @@ use lisle_lwp::sys::fault::{self, Plan};
 
 use super::preempt::{Hogs, short_slices};
 use super::{pipe, spawn};
-use crate::support::{emulated, end, in_child, many, stderr, stdout, until, watchdog};
+use crate::support::{emulated, end, in_child, many, skipped, stderr, stdout, until, watchdog};
 
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 static SHARED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
@@ -152,9 +152,11 @@ fn other_allocators() {
         libraries.push(format!("{directory}/libmimalloc.so.2"));
     }
     libraries.retain(|path| !path.is_empty() && std::path::Path::new(path).exists());
-    if libraries.is_empty() || emulated() {
-        println!("SKIPPED: neither jemalloc nor mimalloc is here");
-        return;
+    if emulated() {
+        return skipped("other allocators (they are the machine's, for the wrong processor)");
+    }
+    if libraries.is_empty() {
+        return skipped("other allocators (neither jemalloc nor mimalloc is here)");
     }
     for library in libraries {
         variant(
