@@ -8,14 +8,16 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use lisle::sync::{LazyLock, Mutex, OnceLock, RwLock, Semaphore};
+use lisle::channel::{Select, broadcast, watch};
+use lisle::future::block_on;
+use lisle::sync::{Condvar, LazyLock, Monitor, Mutex, OnceLock, RwLock, Semaphore, Serializer};
 use lisle::thread::{self, Builder};
 use lisle::{channel, time};
-use support::{end, runtime, until_waiting, watchdog};
+use support::{end, message, on, runtime, until_waiting, watchdog};
 
 fn soon() -> std::time::Instant {
     time::now() + Duration::from_millis(5)
@@ -330,4 +332,272 @@ fn dumps_waits_and_spawns_work_in_destructors_of_every_kind() {
     drop(move || drop(captured));
     assert_eq!(sum.load(Ordering::SeqCst), 21);
     end(rt);
+}
+
+/// The value stays as the closure left it, nobody is told of it, and everybody may go on: who waits for a
+/// change, and who waited for the end of this one to look.
+#[test]
+fn a_panic_while_a_watched_value_is_changed_is_the_senders() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let (sender, mut receiver) = watch::channel(1);
+    let waits = on(&rt, {
+        let mut receiver = receiver.clone();
+        move || {
+            receiver.changed().unwrap();
+            *receiver.borrow()
+        }
+    });
+    until_waiting(waits.thread(), "change of watched value");
+    let fails = on(&rt, {
+        let sender = sender.clone();
+        move || {
+            sender.send_modify(|value| {
+                *value = 2;
+                thread::park();
+                panic!("half way");
+            });
+        }
+    });
+    until_waiting(fails.thread(), "park");
+    let looks = on(&rt, {
+        let receiver = receiver.clone();
+        move || *receiver.borrow()
+    });
+    until_waiting(looks.thread(), "read of watched value");
+    fails.thread().unpark();
+    assert_eq!(message(&*fails.join().unwrap_err()), "half way");
+    assert_eq!(looks.join().unwrap(), 2);
+    assert!(!receiver.has_changed().unwrap());
+    // A panic of who only looks ends the look.
+    let looked = catch_unwind(AssertUnwindSafe(|| {
+        receiver.wait_for(|_| panic!("looking")).map(|_| ())
+    }));
+    assert!(looked.is_err());
+    until_waiting(waits.thread(), "change of watched value");
+    sender.send(3).unwrap();
+    assert_eq!(waits.join().unwrap(), 3);
+    assert_eq!(*receiver.borrow_and_update(), 3);
+    end(rt);
+}
+
+/// A message that cannot be cloned once, and counts its drops.
+struct Fragile {
+    broken: AtomicBool,
+    drops: Arc<AtomicUsize>,
+}
+
+impl Clone for Fragile {
+    fn clone(&self) -> Fragile {
+        assert!(!self.broken.swap(false, Ordering::SeqCst), "not cloned");
+        Fragile {
+            broken: AtomicBool::new(false),
+            drops: self.drops.clone(),
+        }
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Whoever receives it has lost it; all others have theirs, and go on.
+#[test]
+fn a_panic_while_a_broadcast_message_is_cloned_is_the_receivers() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let drops = Arc::new(AtomicUsize::new(0));
+    let (sender, mut unlucky) = broadcast::channel(2);
+    let mut others = [sender.subscribe(), sender.subscribe()];
+    for broken in [true, false] {
+        let (broken, drops) = (AtomicBool::new(broken), drops.clone());
+        assert!(sender.send(Fragile { broken, drops }).is_ok());
+    }
+    let unlucky = on(&rt, move || {
+        let received = catch_unwind(AssertUnwindSafe(|| unlucky.recv().map(drop)));
+        assert_eq!(message(&*received.unwrap_err()), "not cloned");
+        // The next one.
+        unlucky.recv().map(drop).unwrap();
+        unlucky
+    });
+    let mut unlucky = unlucky.join().unwrap();
+    for other in &mut others {
+        other.recv().map(drop).unwrap();
+        other.recv().map(drop).unwrap();
+    }
+    // Two messages, and one clone of the first, two of the second.
+    assert_eq!(drops.load(Ordering::SeqCst), 5);
+    drop(sender);
+    assert!(unlucky.recv().is_err() && others[0].recv().is_err());
+    end(rt);
+}
+
+/// It goes on in the thread whose predicate it is, which has the mutex then, and poisons it; others wait on.
+#[test]
+fn a_panic_in_a_conditions_predicate_is_the_waiters() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let shared = Arc::new((Mutex::new(0), Condvar::new()));
+    let waits = |wrong: Option<u32>| {
+        let shared = shared.clone();
+        let waiter = on(&rt, move || {
+            let (mutex, changed) = &*shared;
+            let reached = |value: &mut u32| {
+                assert_ne!(Some(*value), wrong, "a wrong value");
+                *value < 2
+            };
+            *changed.wait_while(mutex.lock().unwrap(), reached).unwrap()
+        });
+        until_waiting(waiter.thread(), "condition variable");
+        waiter
+    };
+    let (panics, patient) = (waits(Some(1)), waits(None));
+    let (mutex, changed) = &*shared;
+    *mutex.lock().unwrap() = 1;
+    changed.notify_one();
+    let payload = panics.join().unwrap_err();
+    assert!(message(&*payload).contains("a wrong value"));
+    assert!(mutex.is_poisoned());
+    mutex.clear_poison();
+    until_waiting(patient.thread(), "condition variable");
+    *mutex.lock().unwrap() = 2;
+    changed.notify_one();
+    assert_eq!(patient.join().unwrap(), 2);
+    end(rt);
+}
+
+/// Hands its waker out, and panics when it is polled again.
+struct Fails {
+    waker: Option<channel::Sender<Waker>>,
+    _drops: Parks,
+}
+
+impl Future for Fails {
+    type Output = ();
+    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let waker = self.waker.take().expect("polled again");
+        waker.send(context.waker().clone()).unwrap();
+        Poll::Pending
+    }
+}
+
+/// It reaches who called `block_on`; the future is dropped, and its waker wakes nobody any more.
+#[test]
+fn a_panic_in_a_polled_future_is_its_threads() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let drops = Arc::new(AtomicUsize::new(0));
+    let (give, take) = channel::bounded(1);
+    let (go, goes) = channel::bounded(0);
+    let polls = {
+        let drops = drops.clone();
+        on(&rt, move || {
+            let fails = Fails {
+                waker: Some(give),
+                _drops: Parks(drops),
+            };
+            let outcome = catch_unwind(AssertUnwindSafe(|| block_on(fails)));
+            // The thread can wait for others.
+            assert_eq!(block_on(async { 7 }), 7);
+            goes.recv().unwrap();
+            if let Err(payload) = outcome {
+                std::panic::resume_unwind(payload);
+            }
+        })
+    };
+    let waker: Waker = take.recv().unwrap();
+    until_waiting(polls.thread(), "future");
+    waker.wake_by_ref();
+    until_waiting(polls.thread(), "receive on channel");
+    assert_eq!(drops.load(Ordering::SeqCst), 1);
+    waker.wake();
+    until_waiting(polls.thread(), "receive on channel");
+    go.send(()).unwrap();
+    assert!(message(&*polls.join().unwrap_err()).contains("polled again"));
+    end(rt);
+}
+
+/// What it held stays held: a message is in nobody's way, and goes with the channel; room is gone.
+#[test]
+fn a_forgotten_selected_operation_keeps_what_it_was_granted() {
+    let _watchdog = watchdog();
+    for capacity in [None, Some(2)] {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let (sender, receiver) = match capacity {
+            Some(capacity) => channel::bounded(capacity),
+            None => channel::unbounded(),
+        };
+        sender.send(Parks(drops.clone())).unwrap();
+        sender.send(Parks(drops.clone())).unwrap();
+        let mut select = Select::new();
+        select.recv(&receiver);
+        std::mem::forget(select.select());
+        drop(receiver.recv().unwrap());
+        assert_eq!(drops.load(Ordering::SeqCst), 1);
+        assert!(receiver.try_recv().is_err());
+        // Others come and go past it.
+        for _ in 0..5 {
+            sender.send(Parks(drops.clone())).unwrap();
+            drop(receiver.recv().unwrap());
+        }
+        assert_eq!(drops.load(Ordering::SeqCst), 6);
+        drop((sender, receiver));
+        assert_eq!(drops.load(Ordering::SeqCst), 7);
+    }
+    let (sender, receiver) = channel::bounded(1);
+    let mut select = Select::new();
+    select.send(&sender);
+    std::mem::forget(select.select());
+    assert!(sender.send_deadline(1, soon()).is_err());
+    assert!(receiver.try_recv().is_err());
+    drop(sender);
+    assert!(receiver.recv().is_err());
+}
+
+/// As a forgotten guard of a readers-writer lock.
+#[test]
+fn a_forgotten_look_at_a_watched_value_keeps_others_looking() {
+    let _watchdog = watchdog();
+    let drops = Arc::new(AtomicUsize::new(0));
+    let (sender, mut receiver) = watch::channel(Parks(drops.clone()));
+    std::mem::forget(receiver.borrow());
+    std::mem::forget(sender.borrow());
+    assert_eq!(receiver.borrow_and_update().0.load(Ordering::SeqCst), 0);
+    assert!(receiver.changed_deadline(soon()).is_err());
+    drop(sender);
+    assert!(receiver.changed().is_err());
+    drop(receiver);
+    assert_eq!(drops.load(Ordering::SeqCst), 1);
+}
+
+/// They stay possessed. (Regions cannot be forgotten: their bodies have a reference only.)
+#[test]
+fn forgotten_guards_of_monitors_and_serializers_hold_them_for_ever() {
+    let _watchdog = watchdog();
+    let rt = runtime(2);
+    let monitor = Arc::new(Monitor::<u32, 1>::new(1));
+    let serializer = Arc::new(Serializer::<u32>::new(1));
+    let forgets = {
+        let (monitor, serializer) = (monitor.clone(), serializer.clone());
+        on(&rt, move || {
+            std::mem::forget(monitor.enter());
+            std::mem::forget(serializer.enter());
+        })
+    };
+    forgets.join().unwrap();
+    assert!(monitor.try_enter().is_none() && serializer.try_enter().is_none());
+    let waits = {
+        let (monitor, serializer) = (monitor.clone(), serializer.clone());
+        on(&rt, move || {
+            assert!(monitor.enter_deadline(soon()).is_none());
+            assert!(serializer.enter_deadline(soon()).is_none());
+        })
+    };
+    waits.join().unwrap();
+    end(rt);
+    // Whoever has all of it can still have the value.
+    assert_eq!(Arc::into_inner(monitor).unwrap().into_inner(), 1);
+    assert_eq!(Arc::into_inner(serializer).unwrap().into_inner(), 1);
 }

@@ -10,7 +10,8 @@
 //! *No claimant waits for ever*: a place without a message belongs to one sender
 //! that was granted it, who fills it or withdraws. If the sender withdraws, the
 //! place is gone, and the receiver receives anew; if the receiver does, the sender
-//! sends to whoever comes.
+//! sends to whoever comes. (A sender that forgets its operation does neither: the receiver
+//! waits as for a lock whose guard is forgotten.)
 
 use lisle_runtime::wait::{Caller, Node, Reason};
 
