@@ -244,3 +244,64 @@ fn the_handler_is_told() {
     assert_eq!(of(Kind::Blocked), counters.blocked);
     assert_eq!(of(Kind::Added), 1);
 }
+
+/// With what it panics, panics once more when it is dropped.
+struct Stubborn;
+
+impl Drop for Stubborn {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+/// A handler that panics in every call.
+#[derive(Clone, Default)]
+struct Fails(Arc<AtomicUsize>);
+
+impl Fails {
+    fn fail(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::panic::panic_any(Stubborn);
+    }
+}
+
+impl Handler for Fails {
+    fn added(&self, _event: &Event) {
+        self.fail();
+    }
+    fn blocked(&self, _event: &Event) {
+        self.fail();
+    }
+    fn unblocked(&self, _event: &Event) {
+        self.fail();
+    }
+    fn retired(&self, _event: &Event) {
+        self.fail();
+    }
+}
+
+/// The call ends, and nothing else: LWPs go on, upcalls are counted.
+#[test]
+fn a_handler_that_panics_harms_nobody() {
+    let _dog = watchdog();
+    let fails = Fails::default();
+    let builder = Runtime::builder().lwps(1).upcall_handler(fails.clone());
+    let rt = builder.time_slice(None).build().unwrap();
+    for byte in 0..10 {
+        let (mut from, mut to) = pipe();
+        let reader = spawn(&rt, move || {
+            let mut read = [0];
+            from.read_exact(&mut read).unwrap();
+            read[0]
+        });
+        let writer = spawn(&rt, move || to.write_all(&[byte]).unwrap());
+        writer.join().unwrap();
+        assert_eq!(reader.join().unwrap(), byte);
+    }
+    let ended = rt.clone();
+    end(rt);
+    let counters = ended.upcalls();
+    assert!(counters.blocked > 0 && counters.without_lwp() == 0);
+    let told = counters.added + counters.blocked + counters.unblocked + counters.retired;
+    assert_eq!(fails.0.load(Ordering::SeqCst) as u64, told);
+}

@@ -13,6 +13,7 @@ use super::deadlock::{self, Deadlock};
 use super::dump::{Caller, Room};
 use super::looks::{Look, Looks};
 use crate::thread::{State, ThreadInfo};
+use crate::watch::guarded;
 
 /// How often a watchdog looks if it is not told.
 const EVERY: Duration = Duration::from_secs(1);
@@ -189,14 +190,6 @@ fn watch(mut dog: Watchdog, bell: &Bell) {
             }
         }
         bell.sleeper.sleep(Some(dog.every));
-    }
-}
-
-fn guarded(tell: impl FnOnce()) {
-    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell));
-    if let Err(payload) = told {
-        // What it panicked with is the program's code, too.
-        core::mem::forget(payload);
     }
 }
 

@@ -218,7 +218,9 @@ const LOCAL_PANICKED: &str = "a destructor of a user thread's local panicked";
 
 /// Where std aborts, so does lisle: nobody is left who could be told.
 fn or_abort(what: &str, f: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(f)).is_err() {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        // Dropping it might panic again.
+        core::mem::forget(payload);
         lisle_lwp::sys::write_stderr(b"fatal runtime error: ");
         lisle_lwp::sys::write_stderr(what.as_bytes());
         lisle_lwp::sys::write_stderr(b", aborting\n");

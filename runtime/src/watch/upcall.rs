@@ -96,6 +96,14 @@ pub trait Handler: Send + Sync {
     fn over_limit(&self, _event: &Event) {}
 }
 
+/// Calls a program's code where nothing may unwind.
+pub(crate) fn guarded(tell: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
+        // What it panicked with is the program's code, too: dropping it might panic again.
+        core::mem::forget(payload);
+    }
+}
+
 /// How often each upcall was made; these only rise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -205,7 +213,8 @@ impl Log {
             at: Instant::now(),
         };
         if let Some(handler) = &self.handler {
-            let tell = AssertUnwindSafe(|| match kind {
+            // The kernel thread carries an LWP on, whatever a program's code does.
+            guarded(|| match kind {
                 Kind::Added => handler.added(&event),
                 Kind::Blocked => handler.blocked(&event),
                 Kind::Preempted => handler.preempted(&event),
@@ -213,8 +222,6 @@ impl Log {
                 Kind::Retired => handler.retired(&event),
                 Kind::OverLimit => handler.over_limit(&event),
             });
-            // The kernel thread carries an LWP on, whatever a program's code does.
-            let _ = catch_unwind(tell);
         }
         let mut last = log.last.lock();
         if last.len() == KEPT {
@@ -264,7 +271,7 @@ impl Log {
     /// The system refuses another kernel thread.
     pub(crate) fn tell_refused(&self, threads: impl FnOnce() -> KernelThreads) {
         if let Some(handler) = &self.handler {
-            let _ = catch_unwind(AssertUnwindSafe(|| handler.refused(&threads())));
+            guarded(|| handler.refused(&threads()));
         }
     }
 }
