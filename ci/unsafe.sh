@@ -63,6 +63,10 @@ done < <(grep -oE '`tests/[a-z_/]+\.rs` `[a-z_0-9]+`' docs/safety.md | tr -d '`'
 while read -r file what; do
     [ "$(grep -c "$what" "$file")" -gt 0 ] || die "docs/safety.md says that $file has a $what test; it has none"
 done < <(grep -oE '`[a-z]+/src/[a-z_/]+\.rs` `compile_fail`' docs/safety.md | tr -d '`')
+# And what is refused is in the list.
+git ls-files -co --exclude-standard '*/src/*.rs' 'src/*.rs' | xargs grep -l '```.*compile_fail' | while read -r file; do
+    grep -qF "\`$file\` \`compile_fail\`" docs/safety.md || die "$file has a compile_fail test, which docs/safety.md does not name"
+done
 
 counts | awk '
     { blocks += $2; functions += $3; impls += $4 }

@@ -23,6 +23,18 @@ use super::{Scope, scope};
 /// let lengths = cobegin(words.iter().map(|word| || word.len()));
 /// assert_eq!(lengths, [2, 2, 2, 3]);
 /// ```
+///
+/// What may not go to another thread is refused, also as a result:
+///
+/// ```compile_fail,E0277
+/// # use lisle_runtime as lisle;
+/// let count = std::rc::Rc::new(1);
+/// lisle::jobs::cobegin([|| drop(count)]);
+/// ```
+/// ```compile_fail,E0277
+/// # use lisle_runtime as lisle;
+/// lisle::jobs::cobegin([|| std::rc::Rc::new(1)]);
+/// ```
 pub fn cobegin<I, T>(closures: I) -> Vec<T>
 where
     I: IntoIterator,

@@ -26,7 +26,7 @@ static NOBODY: AtomicU32 = AtomicU32::new(0);
 ///
 /// A scope cannot leave its thread:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// # use lisle_runtime as lisle;
 /// lisle::jobs::scope(|s| {
 ///     std::thread::scope(|threads| threads.spawn(|| s.join(|_| (), |_| ())).join())

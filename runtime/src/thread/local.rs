@@ -79,10 +79,11 @@ impl<T: 'static> LocalKey<T> {
     ///
     /// A reference does not get out of it:
     ///
-    /// ```compile_fail
+    /// ```compile_fail,E0521
     /// # use lisle_runtime as lisle;
     /// lisle::local!(static NUMBER: u32 = 1);
-    /// let kept: &u32 = NUMBER.with(|number| number);
+    /// let mut kept = None;
+    /// NUMBER.with(|number| kept = Some(number));
     /// ```
     ///
     /// # Panics

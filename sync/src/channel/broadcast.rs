@@ -96,6 +96,14 @@ impl<T> State<T> {
 type Shared<T> = Arc<Signal<State<T>>>;
 
 /// The sending end; see the [module](self). It can be cloned.
+///
+/// It goes where its messages may be shared, because receivers clone them at once:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// let (sender, _receiver) = lisle::channel::broadcast::channel(1);
+/// std::thread::spawn(move || sender.send(std::cell::Cell::new(0)));
+/// ```
 pub struct Sender<T> {
     shared: Shared<T>,
 }
@@ -117,7 +125,14 @@ pub struct WeakSender<T> {
 }
 
 /// A receiving end with a place of its own in the stream of messages; see the
-/// [module](self).
+/// [module](self). It goes where its messages may be shared:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// use std::cell::Cell;
+/// let (_sender, mut receiver) = lisle::channel::broadcast::channel::<Cell<u8>>(1);
+/// std::thread::spawn(move || receiver.recv());
+/// ```
 pub struct Receiver<T> {
     shared: Shared<T>,
     next: u64,

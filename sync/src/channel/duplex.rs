@@ -81,7 +81,14 @@ impl<S, R> Duplex<S, R> {
     }
 }
 
-/// The end of a half-duplex connection that asks.
+/// The end of a half-duplex connection that asks. It goes where requests and replies may
+/// go:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn sent<T: Send>(_: T) {}
+/// sent(lisle::channel::duplex::half::<u8, std::rc::Rc<u8>>().0);
+/// ```
 #[derive(Debug)]
 pub struct Requester<Q, A> {
     end: Duplex<Q, Option<A>>,
@@ -89,7 +96,15 @@ pub struct Requester<Q, A> {
     awaits: bool,
 }
 
-/// The end of a half-duplex connection that answers.
+/// The end of a half-duplex connection that answers, one request at a time:
+///
+/// ```compile_fail,E0499
+/// # use lisle_sync::__facade as lisle;
+/// let (_asks, mut answers) = lisle::channel::duplex::half::<u8, u8>();
+/// let (_, first) = answers.recv().unwrap();
+/// let (_, second) = answers.recv().unwrap();
+/// first.reply(1);
+/// ```
 #[derive(Debug)]
 pub struct Replier<Q, A> {
     end: Duplex<Option<A>, Q>,

@@ -21,7 +21,14 @@ use super::ticket::{Mode, Slot, Ticket, Waiting};
 use super::timer::Timer;
 use super::{RecvError, SendError};
 
-/// The future of [`Sender::send_async`].
+/// The future of [`Sender::send_async`]. It goes where its message may go:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn sent<T: Send>(_: T) {}
+/// let (sender, _receiver) = lisle::channel::unbounded();
+/// sent(sender.send_async(std::rc::Rc::new(0)));
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct SendFuture<'a, T> {
     sender: &'a Sender<T>,
@@ -32,7 +39,14 @@ pub struct SendFuture<'a, T> {
     _pinned: PhantomPinned,
 }
 
-/// The future of [`Receiver::recv_async`].
+/// The future of [`Receiver::recv_async`]. It goes where its message may go:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn sent<T: Send>(_: T) {}
+/// let (_sender, receiver) = lisle::channel::unbounded::<std::rc::Rc<u8>>();
+/// sent(receiver.recv_async());
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct RecvFuture<'a, T> {
     receiver: &'a Receiver<T>,

@@ -79,11 +79,23 @@ impl<T> End<T> {
     }
 }
 
-/// The sending end; see the [module](self).
+/// The sending end; see the [module](self). It goes where its message may go:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn sent<T: Send>(_: T) {}
+/// sent(lisle::channel::oneshot::channel::<std::rc::Rc<u8>>().0);
+/// ```
 pub struct Sender<T>(End<T>);
 
 /// The receiving end; see the [module](self). Awaiting it receives the message; to
-/// await it again panics.
+/// await it again panics. It goes where its message may go:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn sent<T: Send>(_: T) {}
+/// sent(lisle::channel::oneshot::channel::<std::rc::Rc<u8>>().1);
+/// ```
 pub struct Receiver<T> {
     end: End<T>,
     terminated: bool,

@@ -52,12 +52,26 @@ enum Ended<R> {
     Cancelled,
 }
 
-/// The callers' end of an entry; see the [module](self). It can be cloned.
+/// The callers' end of an entry; see the [module](self). It can be cloned. It goes where
+/// arguments and results may go:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn sent<T: Send>(_: T) {}
+/// sent(lisle::channel::rendezvous::entry::<std::rc::Rc<u8>, ()>().0);
+/// ```
 pub struct Entry<A, R> {
     calls: Sender<Call<A, R>>,
 }
 
-/// The server's end of an entry; see the [module](self).
+/// The server's end of an entry; see the [module](self). It goes where arguments and
+/// results may go:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn sent<T: Send>(_: T) {}
+/// sent(lisle::channel::rendezvous::entry::<(), std::rc::Rc<u8>>().1);
+/// ```
 pub struct Acceptor<A, R> {
     calls: Receiver<Call<A, R>>,
 }
@@ -339,7 +353,14 @@ pub enum Chosen<'a> {
     Terminate,
 }
 
-/// A call that has been chosen and waits for its body.
+/// A call that has been chosen and waits for its body. It stays with the thread that chose
+/// it:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// fn sent<T: Send>() {}
+/// sent::<lisle::channel::rendezvous::ChosenCall>();
+/// ```
 #[derive(Debug)]
 #[must_use = "a chosen call must be accepted"]
 pub struct ChosenCall<'a> {

@@ -59,6 +59,17 @@ use super::{
 /// # sender.send(1).unwrap();
 /// # assert_eq!(receive_any(&[receiver]), Ok(1));
 /// ```
+///
+/// It does not outlive the ends that it knows:
+///
+/// ```compile_fail,E0505
+/// # use lisle_sync::__facade as lisle;
+/// let (_sender, receiver) = lisle::channel::unbounded::<u8>();
+/// let mut select = lisle::channel::Select::new();
+/// select.recv(&receiver);
+/// drop(receiver);
+/// select.ready();
+/// ```
 pub struct Select<'a> {
     arms: Vec<Arm<'a>>,
     next: usize,
@@ -280,8 +291,23 @@ impl fmt::Debug for Select<'_> {
 /// meets is bound already. (Only if that one is a select that fails to make its
 /// message, because making it panics, does this wait for another.)
 ///
+/// It stays with its thread:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// let (_sender, receiver) = lisle::channel::unbounded::<u8>();
+/// let mut select = lisle::channel::Select::new();
+/// select.recv(&receiver);
+/// let operation = select.select();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| operation.recv(&receiver));
+/// });
+/// ```
+///
 /// # Panics
-/// If it is dropped without being completed. What it held is given back.
+/// If it is dropped without being completed. What it held is given back; if it is
+/// forgotten instead, that stays held, and a receiver to whom it was to send waits for
+/// ever.
 #[must_use = "a selected operation must be completed"]
 pub struct SelectedOperation<'a> {
     operand: &'a dyn Operand,

@@ -70,12 +70,28 @@ use crate::Mutex;
 /// A message as a channel for clocks of type `C` carries it.
 pub type Message<T, C> = Stamped<T, <C as Clock>::Stamp>;
 
-/// The sending end of a stamped channel. See the [module](self).
+/// The sending end of a stamped channel. See the [module](self). It goes where its
+/// messages may go:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::clock::Lamport;
+/// fn sent<T: Send>(_: T) {}
+/// sent(lisle::channel::stamped::unbounded::<std::rc::Rc<u8>, Lamport>().0);
+/// ```
 pub struct Sender<T, C: Clock> {
     plain: super::Sender<Message<T, C>>,
 }
 
-/// The receiving end of a stamped channel. See the [module](self).
+/// The receiving end of a stamped channel. See the [module](self). It goes where its
+/// messages may go:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// use lisle::clock::Lamport;
+/// fn sent<T: Send>(_: T) {}
+/// sent(lisle::channel::stamped::unbounded::<std::rc::Rc<u8>, Lamport>().1);
+/// ```
 pub struct Receiver<T, C: Clock> {
     plain: super::Receiver<Message<T, C>>,
 }

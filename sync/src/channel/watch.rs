@@ -119,7 +119,17 @@ impl<T> Drop for Writing<'_, T> {
     }
 }
 
-/// A look at the value, which does not change meanwhile.
+/// A look at the value, which does not change meanwhile. Nothing of the value gets out
+/// of it:
+///
+/// ```compile_fail,E0505
+/// # use lisle_sync::__facade as lisle;
+/// let (sender, _receiver) = lisle::channel::watch::channel(0);
+/// let look = sender.borrow();
+/// let value: &u8 = &look;
+/// drop(look);
+/// assert_eq!(*value, 0);
+/// ```
 pub struct Ref<'a, T> {
     shared: &'a Shared<T>,
     version: u64,
@@ -160,12 +170,26 @@ impl<T: fmt::Debug> fmt::Debug for Ref<'_, T> {
 }
 
 /// The end that changes the value; see the [module](self). It can be cloned.
+///
+/// It goes where the value may be shared, because receivers look at it at once:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// let (sender, _receiver) = lisle::channel::watch::channel(std::cell::Cell::new(0));
+/// std::thread::spawn(move || sender.send_modify(|value| value.set(1)));
+/// ```
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
 /// An end that looks at the value and remembers what it has seen; see the
-/// [module](self). It can be cloned.
+/// [module](self). It can be cloned. It goes where the value may be shared:
+///
+/// ```compile_fail,E0277
+/// # use lisle_sync::__facade as lisle;
+/// let (_sender, receiver) = lisle::channel::watch::channel(std::cell::Cell::new(0));
+/// std::thread::spawn(move || receiver.borrow().set(1));
+/// ```
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     seen: u64,
