@@ -11,6 +11,8 @@ mod driver;
 mod frames;
 #[path = "fuzz/logs.rs"]
 mod logs;
+#[path = "fuzz/models.rs"]
+mod models;
 #[path = "fuzz/paths.rs"]
 mod paths;
 mod support;

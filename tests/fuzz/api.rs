@@ -22,10 +22,10 @@ use lisle::{thread, time};
 use crate::driver::fuzz;
 use crate::support::{Log, child, many, watchdog};
 
-const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// The input, byte by byte.
-struct Bytes(VecDeque<u8>);
+pub(crate) struct Bytes(pub(crate) VecDeque<u8>);
 
 impl Bytes {
     fn next(&mut self) -> usize {
@@ -264,7 +264,11 @@ fn locks(bytes: &mut Bytes) -> usize {
 fn alone_every_operation_says_what_its_model_says() {
     let _dog = watchdog();
     let test = |mut bytes: Bytes| {
-        if bytes.next().is_multiple_of(2) {
+        let what = bytes.next();
+        if what >= 0x80 {
+            return crate::models::run(what, &mut bytes);
+        }
+        if what.is_multiple_of(2) {
             let steps = locks(&mut bytes);
             return format!("locks {}", steps.min(20));
         }
