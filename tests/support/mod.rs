@@ -50,19 +50,7 @@ pub(crate) fn watchdog() -> Watchdog {
     };
     let watch = move || {
         if stopped.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            let mut report = format!("watchdog: test {test} hangs; the threads are\n");
-            for info in thread::list() {
-                report += &format!("  {info} (switched to {} times)\n", info.switches);
-            }
-            say(&report);
-            // With their calls, if that can be had: what hangs may be in its way.
-            let (done, is_done) = channel();
-            std::thread::spawn(move || {
-                say(&lisle::dump().to_string());
-                let _ = done.send(());
-            });
-            let _ = is_done.recv_timeout(Duration::from_secs(20));
-            std::process::abort();
+            report_and_abort(&format!("watchdog: test {test} hangs"));
         }
     };
     let thread = std::thread::Builder::new()
@@ -73,6 +61,23 @@ pub(crate) fn watchdog() -> Watchdog {
         stop: Some(stop),
         thread: Some(thread),
     }
+}
+
+/// What all threads do, and the end of the process.
+pub(crate) fn report_and_abort(why: &str) -> ! {
+    let mut report = format!("{why}; the threads are\n");
+    for info in thread::list() {
+        report += &format!("  {info} (switched to {} times)\n", info.switches);
+    }
+    say(&report);
+    // With their calls, if that can be had: what hangs may be in its way.
+    let (done, is_done) = channel();
+    std::thread::spawn(move || {
+        say(&lisle::dump().to_string());
+        let _ = done.send(());
+    });
+    let _ = is_done.recv_timeout(Duration::from_secs(20));
+    std::process::abort();
 }
 
 impl Drop for Watchdog {
