@@ -286,7 +286,7 @@ fn gatherings(bytes: &mut Bytes) -> String {
             8 => match n % 6 {
                 0 => (once, happened, poisoned) = (Once::new(), false, false),
                 1 => {
-                    let called = quietly(|| once.call_once(|| panic_quietly()));
+                    let called = quietly(|| once.call_once(panic_quietly));
                     assert_eq!(called.is_ok(), happened);
                     poisoned |= !happened;
                 }
