@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use lisle_lwp::shim::{AtomicBool, AtomicUsize, Ordering};
+use lisle_lwp::shim::{AtomicUsize, Ordering};
 use lisle_lwp::sys::{self, Call};
 use parking_lot::Mutex;
 use rustix::buffer::spare_capacity;
@@ -56,8 +56,6 @@ pub(crate) struct Reactor {
     events: Mutex<Batch>,
     slumber: Slumber,
     sources: AtomicUsize,
-    /// Whether somebody sleeps in the poller without a period.
-    long_sleep: AtomicBool,
 }
 
 impl Reactor {
@@ -76,7 +74,6 @@ impl Reactor {
             events: Mutex::new(Batch(Vec::with_capacity(BATCH_SIZE))),
             slumber: Slumber::new(),
             sources: AtomicUsize::new(0),
-            long_sleep: AtomicBool::new(false),
         })
     }
 
@@ -124,20 +121,19 @@ impl Reactor {
     }
 
     /// Gets the poller's sleeper up if it sleeps without a period: the process
-    /// is not idle any more.
+    /// is not idle any more, as others can see already.
     pub(crate) fn end_long_sleep(&self) {
-        if self.long_sleep.load(Ordering::Relaxed) && self.long_sleep.swap(false, Ordering::Relaxed)
-        {
+        if self.slumber.end_if_long() {
             self.notify();
         }
     }
 
-    /// Waits for readiness, a notification, the earliest deadline, or `pause`,
+    /// Waits for readiness, a notification, the earliest deadline, or a pause,
     /// unless the caller has been woken meanwhile (`wanted`). Returns whether
     /// descriptors became ready.
     pub(crate) fn wait(
         &self,
-        pause: Option<Duration>,
+        pause: impl FnOnce() -> Option<Duration>,
         earliest: impl Fn() -> u64,
         clock: &Clock,
         wanted: impl FnOnce() -> bool,
@@ -147,17 +143,14 @@ impl Reactor {
             // The notification may have been taken by who held the lock before.
             return false;
         }
-        let until = self.slumber.begin(earliest);
+        let (until, pause) = self.slumber.begin(earliest, pause);
         let left =
             (until != NEVER).then(|| Duration::from_nanos(until.saturating_sub(clock.now())));
         let timeout = match (left, pause) {
             (Some(left), Some(pause)) => Some(left.min(pause)),
             (left, pause) => left.or(pause),
         };
-        let long = pause.is_none_or(|pause| pause >= Duration::from_secs(1));
-        self.long_sleep.store(long, Ordering::Relaxed);
         let any = self.fetch(&mut events, timeout);
-        self.long_sleep.store(false, Ordering::Relaxed);
         self.slumber.end();
         any
     }

@@ -1,9 +1,11 @@
-//! The poller's sleeper: it sleeps over no deadline.
+//! The poller's sleeper: it sleeps over no deadline, and not without a period while an LWP is busy.
 //!
-//! The deadlines and what is known of the sleeper are the real ones. The poller is a [`Sleeper`], whose token stands
-//! for the notifier's edge; time does not pass. A notification that is missing is a deadlock.
+//! The deadlines, the counts of who sleeps and what is known of the sleeper are the real ones. The poller is a
+//! [`Sleeper`], whose token stands for the notifier's edge; time does not pass. A notification that is missing is a
+//! deadlock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lisle_lwp::explore::outcomes;
 use lisle_lwp::sleep::Sleeper;
@@ -11,12 +13,14 @@ use loom::thread::spawn;
 
 use crate::io::slumber::Slumber;
 use crate::model::new_block;
-use crate::sched::timers::{Timer, Timers};
+use crate::sched::sleepers::Sleepers;
+use crate::sched::timers::{NEVER, Timer, Timers};
 use crate::wait::WaitKey;
 
 struct Poller {
     slumber: Slumber,
     edge: Sleeper,
+    sleepers: Sleepers,
     heaps: [Timers; 2],
     deadlines: Vec<Timer>,
 }
@@ -32,6 +36,7 @@ impl Poller {
         Arc::new(Poller {
             slumber: Slumber::new(),
             edge: Sleeper::new(),
+            sleepers: Sleepers::new(2),
             heaps: [Timers::new(), Timers::new()],
             deadlines: deadlines.iter().map(timer).collect(),
         })
@@ -56,7 +61,7 @@ impl Poller {
     fn sleep_until(&self, deadline: u64) -> bool {
         let mut slept = false;
         loop {
-            let until = self.slumber.begin(|| self.earliest());
+            let (until, _) = self.slumber.begin(|| self.earliest(), || None);
             if until <= deadline {
                 self.slumber.end();
                 return slept;
@@ -65,6 +70,19 @@ impl Poller {
             self.edge.sleep(None);
             self.slumber.end();
         }
+    }
+
+    /// As the idle context in a process without deadlines: it need not look round while both LWPs sleep. Returns
+    /// whether it was so, and then it was told of the end of that.
+    fn sleep_while_idle(&self) -> bool {
+        let pause = || (self.sleepers.asleep() < 2).then_some(Duration::from_millis(10));
+        let (until, pause) = self.slumber.begin(|| NEVER, pause);
+        assert_eq!(until, NEVER);
+        if pause.is_none() {
+            self.edge.sleep(None);
+        }
+        self.slumber.end();
+        pause.is_none()
     }
 }
 
@@ -114,4 +132,31 @@ fn deadlines_against_sleep() {
         sleeper.join().unwrap()
     });
     assert_eq!(Vec::from_iter(seen), [false, true]);
+}
+
+/// All sleep, and the other LWP gets up, for somebody's work or because it finds some after all: the sleeper looks
+/// round from now on.
+#[test]
+fn work_against_long_sleep() {
+    for roused in [true, false] {
+        let seen = outcomes(None, move || {
+            let poller = Poller::new(&[]);
+            let sleepers = &poller.sleepers;
+            (0..2).for_each(|_| sleepers.start_search());
+            let bed = sleepers.fall_asleep(0, false);
+            let _ = sleepers.fall_asleep(1, true);
+            let its = poller.clone();
+            let sleeper = spawn(move || its.sleep_while_idle());
+            let gets_up = match roused {
+                true => sleepers.announce() == Some(bed),
+                false => sleepers.get_up(bed),
+            };
+            assert!(gets_up);
+            if poller.slumber.end_if_long() {
+                poller.edge.wake();
+            }
+            sleeper.join().unwrap()
+        });
+        assert_eq!(Vec::from_iter(seen), [false, true]);
+    }
 }

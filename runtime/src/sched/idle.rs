@@ -249,6 +249,10 @@ unsafe fn retire(shared: &Shared, lwp: &Lwp, idle: &Tcb) -> bool {
     if any {
         shared.announce();
     }
+    if again {
+        // The poller's sleeper may have counted without it.
+        shared.reactor.end_long_sleep();
+    }
     again
 }
 
@@ -712,6 +716,8 @@ impl Carrier<'_> {
         let leaves = shared.is_stopping() || !shared.roster.wants(lwp.index);
         if leaves || self.work_left() {
             let _ = sleepers.get_up(bed);
+            // The poller's sleeper may have taken us for asleep.
+            shared.reactor.end_long_sleep();
             // It was not in the poller after all.
             self.served_by_poller = false;
             return false;
@@ -730,12 +736,14 @@ impl Carrier<'_> {
     /// Waits for readiness and deadlines on behalf of all LWPs.
     fn sleep_in_poller(&mut self, bed: Bed) {
         let shared = self.shared;
-        let others_busy = !shared.all_sleep();
-        if others_busy {
+        if !shared.all_sleep() {
             self.is_needed();
         }
-        let trim_after = self.trim_after.filter(|_| !others_busy);
-        let pause = trim_after.or(others_busy.then_some(LOOK_ROUND));
+        let trim_after = self.trim_after;
+        let pause = || match shared.all_sleep() {
+            true => trim_after,
+            false => Some(LOOK_ROUND),
+        };
         let earliest = || match shared.clock.is_virtual() {
             true => NEVER,
             false => shared.earliest_deadline(),
