@@ -8,6 +8,7 @@
 //! using one too early, too late or twice is a race; a lost wake-up is a deadlock.
 
 mod census;
+mod coming;
 mod desk;
 mod gate;
 mod jobs;

@@ -50,7 +50,7 @@ impl Spare {
 
     /// It begins with this LWP.
     pub(crate) fn go(mut self, lwp: &Lwp) {
-        lwp.coming.fetch_add(1, Ordering::Relaxed);
+        lwp.coming.count_in();
         match self.0.take() {
             Some(From::Slot(spare)) => order(spare, core::ptr::from_ref(lwp).cast_mut()),
             Some(From::Start(send)) => drop(send.send(Some(lwp.index))),

@@ -119,7 +119,7 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
             Carried::UntilTheStop => return,
             Carried::NoMore => shared.spares.join(idle),
             Carried::Again => {
-                lwp.coming.fetch_add(1, Ordering::Relaxed);
+                lwp.coming.count_in();
                 Some(Order::Carry(lwp))
             }
         };
@@ -260,22 +260,11 @@ unsafe fn retire(shared: &Shared, lwp: &Lwp, idle: &Tcb) -> bool {
 /// then this kernel thread is inside the runtime. `None`: its holder has taken the offer
 /// back, or somebody else was faster.
 fn get_hold_of(shared: &Shared, lwp: &Lwp, idle: &'static Tcb) -> Option<Before> {
-    loop {
-        let got = try_to_get_hold_of(shared, lwp, idle);
-        lwp.coming.fetch_sub(1, Ordering::Relaxed);
-        if got.is_some() {
-            return got;
-        }
-        // Who offered the LWP after we looked may have relied on us; pairs with
-        // the fence in `Lwp::is_expecting`.
-        fence(Ordering::SeqCst);
-        let outside = |holder: &Tcb| !holder.own.holder.is_inside();
-        let again = lwp.owner.is_offered() && lwp.carrier().is_some_and(outside);
-        if !again || shared.is_stopping() {
-            return None;
-        }
-        lwp.coming.fetch_add(1, Ordering::Relaxed);
-    }
+    let outside = |holder: &Tcb| !holder.own.holder.is_inside();
+    lwp.coming.arrive(
+        || try_to_get_hold_of(shared, lwp, idle),
+        || lwp.owner.is_offered() && lwp.carrier().is_some_and(outside) && !shared.is_stopping(),
+    )
 }
 
 /// Looks once, but as often as it takes to find out.

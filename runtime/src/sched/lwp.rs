@@ -42,10 +42,11 @@ use crossbeam_deque::{Stealer, Worker};
 use crossbeam_utils::CachePadded;
 use lisle_lwp::donor::{Donor, Donors};
 use lisle_lwp::owner::OwnerWord;
-use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use lisle_lwp::shim::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use lisle_lwp::sleep::Sleeper;
 use lisle_lwp::stack::StackCache;
 
+use super::coming::Coming;
 use super::next::NextSlot;
 use super::policy::{Ready, ReadyThread};
 use super::queue::{Injector, ReadyList};
@@ -152,8 +153,8 @@ pub(crate) struct Lwp {
     pub(crate) offered_for: AtomicU8,
     /// When it last looked at deadlines and readiness.
     pub(crate) served: AtomicU64,
-    /// How many kernel threads are on their way to carry it.
-    pub(crate) coming: AtomicU32,
+    /// Kernel threads on their way to carry it.
+    pub(crate) coming: Coming,
 
     // --- immutable ---
     pub(crate) index: usize,
@@ -234,7 +235,7 @@ impl Lwp {
             carrier: AtomicPtr::new(ptr::null_mut()),
             offered_for: AtomicU8::new(0),
             served: AtomicU64::new(0),
-            coming: AtomicU32::new(0),
+            coming: Coming::new(),
             index,
             timed,
             alone,
@@ -251,15 +252,6 @@ impl Lwp {
         // SAFETY: null or a control block, and those live for ever. Acquire:
         // pairs with the Release in `idle::carry`.
         unsafe { self.carrier.load(Ordering::Acquire).as_ref() }
-    }
-
-    /// After an offer: whether some kernel thread is on its way already, which
-    /// will see the offer.
-    pub(crate) fn is_expecting(&self) -> bool {
-        // Pairs with the fence in `idle::get_hold_of`: either we see that it has
-        // given up, or it sees our offer.
-        fence(Ordering::SeqCst);
-        self.coming.load(Ordering::Relaxed) > 0
     }
 
     #[inline(always)]

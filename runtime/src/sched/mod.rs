@@ -8,9 +8,11 @@
 //! * [`timers`]: deadlines of waiting threads
 //! * [`ending`]: full threads whose donors end with them
 //! * [`handover`]: an LWP leaves its kernel thread
+//! * [`coming`]: kernel threads on their way to an LWP
 //! * [`roster`]: which LWPs there are
 //! * [`preempt`]: a thread leaves it, in a signal handler
 
+pub mod coming;
 #[cfg(not(lisle_loom))]
 pub(crate) mod ending;
 #[cfg(not(lisle_loom))]

@@ -863,7 +863,7 @@ pub(crate) fn offer_own_lwp() {
 #[cold]
 #[inline(never)]
 fn send_a_spare(shared: &Shared, lwp: &Lwp) {
-    if !lwp.is_expecting()
+    if !lwp.coming.is_any()
         && let Ok(spare) = shared.spare()
     {
         spare.go(lwp);

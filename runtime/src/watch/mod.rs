@@ -247,7 +247,7 @@ fn offer(shared: &Shared, lwp: &Lwp, why: Kind) -> bool {
         lwp.offered_for.store(why as u8, Ordering::Relaxed);
         lwp.owner.offer();
     }
-    lwp.is_expecting() || send(shared, lwp)
+    lwp.coming.is_any() || send(shared, lwp)
 }
 
 /// As [`offer`], by the thread itself, which has offered the LWP and is outside the
@@ -257,7 +257,7 @@ fn offer(shared: &Shared, lwp: &Lwp, why: Kind) -> bool {
 pub(crate) fn send_if_one_waits(shared: &Shared, lwp: &Lwp) {
     // Nobody takes the thread off its kernel thread while it holds a spare.
     let _steady = Steady::new();
-    if !lwp.is_expecting() {
+    if !lwp.coming.is_any() {
         send(shared, lwp);
         tell_if_low(shared);
     }
