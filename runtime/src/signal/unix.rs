@@ -251,6 +251,10 @@ pub(super) fn install(kind: SignalKind) -> io::Result<()> {
     action.sa_sigaction = on_signal as *const () as usize;
     // On the alternate stack, where there is one: user threads' stacks are small.
     action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    // One handler at a time: on the alternate stacks that std makes there is room for two frames
+    // with vector state, and libc interrupts everybody to change credentials.
+    // SAFETY: writes the set.
+    unsafe { libc::sigfillset(&mut action.sa_mask) };
     // SAFETY: the handler does only what is allowed in one.
     unsafe { sys::sigaction(kind.0, Some(&action)) }?;
     installed[index] = true;
