@@ -3,10 +3,12 @@
 //! everything is as it was.
 //!
 //! Of the environment: LISLE_SOAK_SECONDS (2) and LISLE_SOAK_SEED (the clock). What
-//! may be done stands in the table of [`ingredients`]; `ci/soak.sh` runs it for
-//! longer.
+//! may be done stands in the table of [`ingredients`], what must hold with each;
+//! what must be as before stands in [`leftovers`]. `ci/soak.sh` runs it for longer.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "soak/channels.rs"]
+mod channels;
 #[path = "full_threads/checking.rs"]
 mod checking;
 #[path = "soak/ingredients.rs"]
@@ -15,6 +17,12 @@ mod ingredients;
 mod kitchen;
 #[path = "soak/leftovers.rs"]
 mod leftovers;
+#[path = "soak/locks.rs"]
+mod locks;
+#[path = "soak/looks.rs"]
+mod looks;
+#[path = "soak/outside.rs"]
+mod outside;
 mod support;
 #[path = "soak/system.rs"]
 mod system;

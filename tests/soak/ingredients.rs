@@ -2,19 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::Command;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
 
-use lisle::net::{TcpListener, TcpStream};
 use lisle::thread::{self, Builder};
-use lisle::{cancel, channel, sync};
+use lisle::{cancel, channel};
 
 use crate::kitchen::{Cook, Random};
+use crate::locks::Locks;
+use crate::{channels, locks, looks, outside};
 
 /// What a thread does once, and checks.
 pub(crate) type Ingredient = fn(&mut Cook<'_>);
@@ -25,34 +23,62 @@ pub(crate) const INGREDIENTS: &[(&str, Ingredient)] = &[
     ("scope", scope),
     ("panic", panics),
     ("unwind", unwinds),
+    ("cancel", cancels),
+    ("bound", bound),
+    ("kernel", kernel_threads),
+    ("light", light_threads),
+    ("join", fork_and_join),
     ("local", thread_locals),
     ("malloc", allocations),
     ("random", random_numbers),
     ("stdout", standard_output),
-    ("mutex", mutexes),
-    ("std mutex", std_mutexes),
-    ("std channel", std_channels),
-    ("channel", channels),
-    ("join", fork_and_join),
-    ("cancel", cancels),
-    ("sleep", sleeps),
-    ("block", blocks),
-    ("compute", computes),
-    ("bound", bound),
-    ("kernel", kernel_threads),
-    ("light", light_threads),
-    ("tcp", tcp),
-    ("command", commands),
-    ("fork", forks),
-    ("setuid", credentials),
+    ("mutex", locks::mutexes),
+    ("std mutex", locks::std_mutexes),
+    ("priorities", locks::priority_mutexes),
+    ("rwlock", locks::rwlocks),
+    ("semaphore", locks::semaphores),
+    ("region", locks::regions),
+    ("monitor", locks::monitors),
+    ("serializer", locks::serializers),
+    ("path", locks::paths),
+    ("condvar", locks::condvars),
+    ("barrier", locks::barriers),
+    ("once", locks::onces),
+    ("parker", locks::parkers),
+    ("channel", channels::channels),
+    ("std channel", channels::std_channels),
+    ("mpsc", channels::mpscs),
+    ("close", channels::closings),
+    ("select", channels::selects),
+    ("timer", channels::timers),
+    ("oneshot", channels::oneshots),
+    ("broadcast", channels::broadcasts),
+    ("watch", channels::watches),
+    ("entry", channels::entries),
+    ("duplex", channels::duplexes),
+    ("future", channels::futures),
+    ("sleep", outside::sleeps),
+    ("block", outside::blocks),
+    ("compute", outside::computes),
+    ("tcp", outside::tcp),
+    ("udp", outside::udp),
+    ("unix", outside::unix_sockets),
+    ("signal", outside::signals),
+    ("names", outside::names),
+    ("command", outside::commands),
+    ("fork", outside::forks),
+    ("setuid", outside::credentials),
+    ("list", looks::lists),
+    ("dump", looks::dumps),
+    ("watchdog", looks::watchdogs),
+    ("trace", looks::traces),
 ];
 
 /// What the threads of a round share.
 pub(crate) struct Shared {
     /// Memory on its way from one thread to another.
     blocks: (channel::Sender<Block>, channel::Receiver<Block>),
-    sum: sync::Mutex<(usize, usize)>,
-    std_sum: Mutex<(usize, usize)>,
+    pub(crate) locks: Locks,
     detached: AtomicUsize,
     ended: Arc<AtomicUsize>,
 }
@@ -61,8 +87,7 @@ impl Shared {
     pub(crate) fn new() -> Shared {
         Shared {
             blocks: channel::bounded(200),
-            sum: sync::Mutex::new((0, 0)),
-            std_sum: Mutex::new((0, 0)),
+            locks: Locks::new(),
             detached: AtomicUsize::new(0),
             ended: Arc::default(),
         }
@@ -70,10 +95,8 @@ impl Shared {
 
     /// All threads but the detached ones have ended.
     pub(crate) fn settle(&self) {
-        let sum = *self.sum.lock().unwrap();
-        assert_eq!(sum.0, sum.1);
-        let sum = *self.std_sum.lock().unwrap();
-        assert_eq!(sum.0, sum.1);
+        self.locks.settle();
+        looks::settle();
         let detached = self.detached.load(Ordering::SeqCst);
         crate::support::until(|| self.ended.load(Ordering::SeqCst) == detached);
         self.blocks.1.try_iter().for_each(|block| block.check());
@@ -107,7 +130,7 @@ impl Drop for Counted {
 
 thread_local! {
     static COUNTED: Counted = Counted::new();
-    static NUMBER: Cell<usize> = const { Cell::new(0) };
+    pub(crate) static NUMBER: Cell<usize> = const { Cell::new(0) };
     static LIST: Rc<RefCell<Vec<usize>>> = Rc::default();
 }
 
@@ -256,6 +279,29 @@ fn light_threads(cook: &mut Cook<'_>) {
     }
 }
 
+fn fork_and_join(cook: &mut Cook<'_>) {
+    fn fib(n: usize) -> usize {
+        if n < 2 {
+            return n;
+        }
+        let (a, b) = lisle::join(|| fib(n - 1), || fib(n - 2));
+        if n == 8 {
+            thread::yield_now();
+        }
+        a + b
+    }
+    let n = 5 + cook.random.below(10);
+    let expected = (0..n).fold((0, 1), |(a, b), _| (b, a + b)).0;
+    assert_eq!(fib(n), expected);
+    let squares = lisle::cobegin((0..5usize).map(|k| {
+        move || {
+            thread::yield_now();
+            k * k
+        }
+    }));
+    assert_eq!(squares, [0, 1, 4, 9, 16]);
+}
+
 // What belongs to a thread -------------------------------------------------------
 
 fn thread_locals(cook: &mut Cook<'_>) {
@@ -334,178 +380,4 @@ fn allocations(cook: &mut Cook<'_>) {
         }
     }
     kept.iter().for_each(Block::check);
-}
-
-// Waiting for each other ---------------------------------------------------------
-
-fn mutexes(cook: &mut Cook<'_>) {
-    for _ in 0..cook.random.below(20) {
-        let mut sum = cook.shared.sum.lock().unwrap();
-        sum.0 += 1;
-        if cook.random.once_in(4) {
-            thread::yield_now();
-        }
-        sum.1 += 1;
-        assert_eq!(sum.0, sum.1);
-    }
-}
-
-/// Who waits for it blocks in the kernel, and its LWP goes on.
-fn std_mutexes(cook: &mut Cook<'_>) {
-    for _ in 0..cook.random.below(20) {
-        let mut sum = cook.shared.std_sum.lock().unwrap();
-        sum.0 += 1;
-        std::hint::spin_loop();
-        sum.1 += 1;
-        assert_eq!(sum.0, sum.1);
-    }
-}
-
-fn std_channels(cook: &mut Cook<'_>) {
-    let (sender, receiver) = mpsc::sync_channel(cook.random.below(3) + 1);
-    let n = cook.random.below(50);
-    let sends = cook.spawn(move || (0..n).for_each(|k| sender.send(k).unwrap()));
-    assert!(receiver.iter().eq(0..n));
-    sends.join().unwrap();
-}
-
-fn channels(cook: &mut Cook<'_>) {
-    let (sender, receiver) = channel::bounded(cook.random.below(4));
-    let n = cook.random.below(100);
-    let threads: Vec<_> = (0..2)
-        .map(|_| {
-            let sender = sender.clone();
-            cook.spawn(move || (0..n).for_each(|k| sender.send(k).unwrap()))
-        })
-        .collect();
-    drop(sender);
-    assert_eq!(receiver.iter().sum::<usize>(), n * n.saturating_sub(1));
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
-}
-
-fn fork_and_join(cook: &mut Cook<'_>) {
-    fn fib(n: usize) -> usize {
-        if n < 2 {
-            return n;
-        }
-        let (a, b) = lisle::join(|| fib(n - 1), || fib(n - 2));
-        if n == 8 {
-            thread::yield_now();
-        }
-        a + b
-    }
-    let n = 5 + cook.random.below(10);
-    let expected = (0..n).fold((0, 1), |(a, b), _| (b, a + b)).0;
-    assert_eq!(fib(n), expected);
-    let squares = lisle::cobegin((0..5usize).map(|k| {
-        move || {
-            thread::yield_now();
-            k * k
-        }
-    }));
-    assert_eq!(squares, [0, 1, 4, 9, 16]);
-}
-
-// The clock and the kernel -------------------------------------------------------
-
-fn sleeps(cook: &mut Cook<'_>) {
-    let soon = Duration::from_micros(cook.random.below(2000) as u64);
-    match cook.random.below(3) {
-        0 => thread::sleep(soon),
-        1 => thread::park_timeout(soon),
-        _ => {
-            let (_sender, receiver) = channel::bounded::<()>(0);
-            assert!(receiver.recv_timeout(soon).is_err());
-        }
-    }
-}
-
-/// In the kernel, unannounced.
-fn blocks(cook: &mut Cook<'_>) {
-    let soon = Duration::from_micros(cook.random.below(3000) as u64);
-    match cook.random.below(3) {
-        0 => std::thread::sleep(soon),
-        1 => lisle::blocking(|| std::thread::sleep(soon)),
-        _ => drop(std::fs::read("/proc/self/status").unwrap()),
-    }
-}
-
-/// For longer than a time slice, once in a while.
-fn computes(cook: &mut Cook<'_>) {
-    let turns = [1000, 100_000, 10_000_000][cook.random.below(30) / 14];
-    let sum: usize = (0..turns).map(|n| std::hint::black_box(n) & 1).sum();
-    assert_eq!(sum, turns / 2);
-}
-
-fn tcp(cook: &mut Cook<'_>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let sent: Vec<u8> = (0..1 + cook.random.below(5000)).map(|n| n as u8).collect();
-    let expected = sent.clone();
-    let client = cook.spawn(move || {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(&sent).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
-        let mut heard = Vec::new();
-        stream.read_to_end(&mut heard).unwrap();
-        heard
-    });
-    let (mut stream, _) = listener.accept().unwrap();
-    let mut heard = Vec::new();
-    stream.read_to_end(&mut heard).unwrap();
-    stream.write_all(&heard).unwrap();
-    drop(stream);
-    assert_eq!(client.join().unwrap(), expected);
-}
-
-fn commands(cook: &mut Cook<'_>) {
-    // Costs milliseconds.
-    if !cook.random.once_in(4) {
-        return;
-    }
-    let word = cook.random.below(1000).to_string();
-    let output = Command::new("echo").arg(&word).output().unwrap();
-    assert_eq!(output.stdout, format!("{word}\n").as_bytes());
-}
-
-/// The child of a full thread is that thread; it makes another one.
-fn forks(cook: &mut Cook<'_>) {
-    if !cook.random.once_in(8) {
-        return;
-    }
-    let number = cook.random.below(1000);
-    NUMBER.set(number);
-    // SAFETY: the child uses only what is meant to work there, and ends.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0, "fork failed");
-    if pid == 0 {
-        // SAFETY: plain system call; no watchdog is left here.
-        unsafe { libc::alarm(30) };
-        let right = catch_unwind(|| {
-            let other = thread::spawn(move || (NUMBER.replace(1), vec![2u8; 100].len()));
-            NUMBER.get() == number && other.join().unwrap() == (0, 100)
-        });
-        // SAFETY: ends the child without the parent's exit handlers.
-        unsafe { libc::_exit(i32::from(right.ok() != Some(true))) }
-    }
-    let mut status = -1;
-    let waited = loop {
-        // SAFETY: plain system call with a valid place.
-        let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
-        if waited >= 0 || std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted
-        {
-            break waited;
-        }
-    };
-    assert_eq!((waited, status), (pid, 0));
-}
-
-/// Concerns every kernel thread of the process. musl refuses it.
-fn credentials(cook: &mut Cook<'_>) {
-    if cfg!(target_env = "gnu") && cook.random.once_in(20) {
-        // SAFETY: plain calls of libc.
-        assert_eq!(unsafe { libc::setuid(libc::getuid()) }, 0);
-    }
 }

@@ -12,10 +12,11 @@ use lisle::thread::{Builder, JoinHandle};
 use lisle::upcall::Source;
 
 use crate::ingredients::{INGREDIENTS, Shared};
-use crate::leftovers::Held;
+use crate::leftovers::{Held, mappings};
 use crate::support::{end, say, watchdog};
 
-/// Before what is held counts: arenas, slabs and helpers come in the first ones.
+/// Before what is held counts, these rounds and a quarter of the time: arenas, slabs and
+/// helpers come in the first ones, and more with the busiest so far.
 const WARM_UP: usize = 4;
 
 /// A simple generator; quality does not matter.
@@ -145,25 +146,25 @@ pub(crate) fn soak(seed: u64, time: Duration) {
     let begin = Instant::now();
     let done = Mutex::new(BTreeMap::new());
     let (mut rounds, mut held, mut most) = (0, None, 0);
-    while begin.elapsed() < time || rounds < WARM_UP + 2 {
+    while begin.elapsed() < time || rounds < WARM_UP + 2 || held.is_none() {
         let this = seed.wrapping_add(rounds as u64);
         let before = Held::of_counters();
         round(this, &done);
         before.assert_again(&format!("round {rounds}, seed {this}"));
         rounds += 1;
-        if rounds == WARM_UP {
+        most = most.max(mappings());
+        if held.is_none() && rounds >= WARM_UP && begin.elapsed() >= time / 4 {
             held = Some(Held::of_memory());
         }
-        most = most.max(Held::of_memory().mappings);
     }
     let before = held.unwrap();
     let after = Held::of_memory();
     let done = done.into_inner().unwrap();
     let mut report = format!(
-        "soak: seed {seed}, {rounds} rounds in {} s; resident {} -> {} KiB, mappings {} -> {} (most {most}); {} signals\n",
+        "soak: seed {seed}, {rounds} rounds in {} s; {} -> {} KiB of memory, mappings {} -> {} (most {most}); {} signals\n",
         begin.elapsed().as_secs(),
-        before.resident_kib,
-        after.resident_kib,
+        before.anonymous_kib,
+        after.anonymous_kib,
         before.mappings,
         after.mappings,
         crate::system::caught(),
@@ -172,7 +173,9 @@ pub(crate) fn soak(seed: u64, time: Duration) {
         report += &format!("  {name:12} {count}\n");
     }
     say(&report);
-    after.assert_not_much_more_than(&before);
+    // What the busiest round needs comes late in short runs.
+    let long = time >= Duration::from_secs(60);
+    after.assert_at_most(&before, if long { 16 } else { 32 });
     if time >= Duration::from_secs(30) {
         let missing = INGREDIENTS
             .iter()

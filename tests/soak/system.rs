@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lisle::signal::unix::{SignalKind, signal};
+
 use crate::kitchen::Random;
 
 static CAUGHT: AtomicUsize = AtomicUsize::new(0);
@@ -22,6 +24,8 @@ extern "C" fn handler(_: libc::c_int) {
 }
 
 pub(crate) fn prepare() {
+    // The process keeps a descriptor for it.
+    drop(signal(SignalKind::window_change()).unwrap());
     for (signal, flags) in [(libc::SIGUSR1, 0), (libc::SIGUSR2, libc::SA_ONSTACK)] {
         // SAFETY: all zeroes is an action; the handler is async-signal-safe.
         unsafe {
