@@ -3,6 +3,8 @@
 //! An LWP here does what the idle context does, with one look before it sleeps.
 //! Its window is a stub: a count of anonymous items, looked at with a relaxed
 //! load, as weak as anything that may stand there. The injector is the real one.
+//! Readiness is a count of events, which a look moves to the window, as a poll does: nobody is told
+//! of one but the LWP in the poller's bed, or the next one there.
 //! Each LWP ends with the first item it takes, as if that item never ended, so
 //! an item that nobody is told of stays for ever, and the model deadlocks.
 
@@ -21,6 +23,10 @@ use crate::sched::sleepers::{Bed, Sleepers};
 struct Lwps {
     sleepers: Sleepers,
     beds: Vec<Sleeper>,
+    /// Who is in the poller's bed sleeps here.
+    poller: Sleeper,
+    /// What is ready, if there are sources of it.
+    ready: Option<AtomicU32>,
     window: AtomicU32,
     injector: Injector,
     slept: AtomicU32,
@@ -30,9 +36,15 @@ struct Lwps {
 
 impl Lwps {
     fn new(count: usize) -> Arc<Lwps> {
+        Lwps::with_sources(count, false)
+    }
+
+    fn with_sources(count: usize, has_sources: bool) -> Arc<Lwps> {
         Arc::new(Lwps {
             sleepers: Sleepers::new(count),
             beds: (0..count).map(|_| Sleeper::new()).collect(),
+            poller: Sleeper::new(),
+            ready: has_sources.then(|| AtomicU32::new(0)),
             window: AtomicU32::new(0),
             injector: Injector::new(),
             slept: AtomicU32::new(0),
@@ -42,8 +54,14 @@ impl Lwps {
     }
 
     fn wake(&self, bed: Bed) {
-        let (Bed::Alone(lwp) | Bed::Poller(lwp)) = bed;
-        self.beds[lwp].wake();
+        self.place(bed).wake();
+    }
+
+    fn place(&self, bed: Bed) -> &Sleeper {
+        match bed {
+            Bed::Alone(lwp) => &self.beds[lwp],
+            Bed::Poller(_) => &self.poller,
+        }
     }
 
     fn announce(&self) {
@@ -63,11 +81,27 @@ impl Lwps {
         self.announce();
     }
 
+    /// An event, which the poller tells of.
+    fn event(&self) {
+        let ready = self.ready.as_ref().expect("a source");
+        ready.fetch_add(1, Ordering::Release);
+        self.poller.wake();
+    }
+
+    /// A look at what is ready.
+    fn poll(&self) {
+        if let Some(ready) = &self.ready {
+            let events = ready.swap(0, Ordering::Acquire);
+            self.window.fetch_add(events, Ordering::Release);
+        }
+    }
+
     fn work_left(&self) -> bool {
         !self.injector.is_empty() || self.window.load(Ordering::Relaxed) > 0
     }
 
     fn look(&self) -> bool {
+        self.poll();
         if self.injector.take_all(|_| ()) > 0 {
             return true;
         }
@@ -86,21 +120,30 @@ impl Lwps {
         }
     }
 
+    /// As the end of the real `hunt`.
+    fn stop_search(&self) {
+        let last = self.sleepers.stop_search();
+        let needs_another = || match self.ready {
+            Some(_) => self.sleepers.needs_another(|| self.work_left()),
+            // Nobody need wait for readiness, which leaves fewer steps to explore.
+            None => self.work_left(),
+        };
+        if last && needs_another() {
+            self.announce();
+        }
+    }
+
     /// An LWP without work, until it has found some. Returns `false` if the
     /// runtime stops, or the LWP is not wanted.
     fn hunt(&self, lwp: usize, poll: bool) -> bool {
         self.sleepers.start_search();
         loop {
             if !self.roster.wants(lwp) {
-                if self.sleepers.stop_search() && self.work_left() {
-                    self.announce();
-                }
+                self.stop_search();
                 return false;
             }
             if self.look() {
-                if self.sleepers.stop_search() && self.work_left() {
-                    self.announce();
-                }
+                self.stop_search();
                 return true;
             }
             if self.stopping.load(Ordering::Acquire) != 0 {
@@ -116,7 +159,7 @@ impl Lwps {
         let stays = self.stopping.load(Ordering::Acquire) == 0 && self.roster.wants(lwp);
         if !self.work_left() && stays {
             self.slept.fetch_add(1, Ordering::Relaxed);
-            self.beds[lwp].sleep(None);
+            self.place(bed).sleep(None);
         }
         let _ = self.sleepers.get_up(bed);
     }
@@ -188,6 +231,35 @@ fn submit_against_submit() {
         assert!(lwps.hunt(1, false));
         assert!(lwp.join().unwrap());
         submitter.join().unwrap();
+        lwps.check()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// Who waited for readiness is busy with the first event: another one gets to know of the
+/// second, be it asleep already, falling asleep or about to look.
+#[test]
+fn event_against_fall_asleep() {
+    let seen = outcomes(Some(2), || {
+        let lwps = Lwps::with_sources(2, true);
+        let threads = [lwps.start(0, true), lwps.start(1, true)];
+        lwps.event();
+        lwps.event();
+        threads.into_iter().for_each(|t| assert!(t.join().unwrap()));
+        lwps.check()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// Who waits for readiness is woken for what was submitted, or for the event.
+#[test]
+fn event_against_submit() {
+    let seen = outcomes(Some(2), || {
+        let lwps = Lwps::with_sources(2, true);
+        let threads = [lwps.start(0, true), lwps.start(1, true)];
+        lwps.submit();
+        lwps.event();
+        threads.into_iter().for_each(|t| assert!(t.join().unwrap()));
         lwps.check()
     });
     assert_eq!(seen.len(), 2);

@@ -581,9 +581,7 @@ impl Carrier<'_> {
             // What else was found is for others to take.
             lwp.share_if_wanted();
         }
-        if last && !shared.is_stopping() && (self.work_left() || sleepers.poller_vacant()) {
-            // Submitters relied on us for what we did not take, and somebody
-            // should wait for readiness.
+        if last && !shared.is_stopping() && sleepers.needs_another(|| self.work_left()) {
             shared.announce();
         }
         found

@@ -21,6 +21,10 @@
 //! searcher finds work it wakes another LWP ([`Sleepers::stop_search`]), because
 //! submitters relied on it for the work it did not take.
 //!
+//! *Readiness has somebody to wait for it while an LWP sleeps.* Who falls asleep takes the poller's
+//! bed if that is free. Who leaves it searches, and the last searcher to stop sees it free, and
+//! wakes another ([`Sleepers::needs_another`]).
+//!
 //! *Throttle.* While somebody searches, submitters wake nobody: one searcher
 //! wakes the next, so k wake-ups follow one another instead of coming at once.
 //!
@@ -154,6 +158,13 @@ impl Sleepers {
         // pairs with the fence in `announce`.
         fence(Ordering::SeqCst);
         before & SEARCHERS == 1
+    }
+
+    /// What the last searcher asks once it has stopped: whether to wake another. Submitters
+    /// relied on it for the work that it did not take, and somebody should wait for readiness,
+    /// which nobody announces.
+    pub fn needs_another(&self, work_left: impl FnOnce() -> bool) -> bool {
+        work_left() || self.poller_vacant()
     }
 
     /// Steps 1 and 2 of an LWP going to sleep. With `poll`, it takes the
