@@ -35,6 +35,7 @@ runtime/src/jobs/thief.rs    models::jobs
 runtime/src/sched/queue.rs   models::queue
 runtime/src/sched/next.rs    models::next
 runtime/src/sched/coming.rs  models::coming
+runtime/src/sched/roster.rs  models::roster
 runtime/src/io/side.rs       models::side
 runtime/src/sched/timers.rs  models::timers
 runtime/src/io/slumber.rs    models::slumber

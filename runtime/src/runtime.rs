@@ -422,7 +422,7 @@ impl Runtime {
                 "this runtime has 1 to {most} LWPs, not {lwps}: see `max_lwps` of its builder"
             ));
         }
-        self.shared().watch.fix(lwps);
+        self.shared().roster.fix(lwps);
         resize(self.shared(), lwps)
     }
 

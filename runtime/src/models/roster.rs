@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lisle_lwp::explore::outcomes;
+use lisle_lwp::explore::{Turns, outcomes};
 use lisle_lwp::owner::{Holder, HolderId, OwnerWord};
 use lisle_lwp::shim::Cell;
 use loom::thread::spawn;
@@ -135,4 +135,36 @@ fn give_up_against_stray() {
         stray
     });
     assert_eq!(seen.len(), 2, "{seen:?}");
+}
+
+/// The program says twice how many it wants, while the runtime follows the processors: what it
+/// said last holds.
+#[test]
+fn fix_against_follow() {
+    let seen = outcomes(Some(4), || {
+        let roster = Arc::new(Roster::new(4));
+        let (other, turns) = (roster.clone(), Turns::new());
+        let its_turns = turns.clone();
+        let follower = spawn(move || {
+            let mut said = Vec::new();
+            other.follow(1, |lwps| {
+                its_turns.take();
+                other.want(lwps);
+                said.push(lwps);
+                its_turns.take();
+            });
+            said
+        });
+        for lwps in [3, 2] {
+            turns.take();
+            roster.fix(lwps);
+            turns.take();
+            roster.want(lwps);
+        }
+        let said = follower.join().unwrap();
+        assert_eq!(roster.wanted(), 2);
+        said
+    });
+    assert!(seen.contains(&vec![1, 3, 2]), "{seen:?}");
+    assert!(seen.len() >= 4, "{seen:?}");
 }

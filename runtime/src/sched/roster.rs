@@ -23,6 +23,11 @@
 //! they are: their heaps live as long as the runtime, and whoever looks at
 //! deadlines looks at all heaps. An LWP retires only in its idle context; one
 //! that is stuck with a thread is offered first, like that of any hog.
+//!
+//! *The program has the last word.* It may say how many it wants while the runtime changes the
+//! number to that of the processors ([`Roster::follow`]). Both say first what they want, and look
+//! behind a fence: so what the runtime says last is what the program wants, or
+//! is overwritten by it.
 
 use lisle_lwp::owner::{Holder, OwnerWord};
 use lisle_lwp::shim::{AtomicUsize, Ordering, fence};
@@ -31,6 +36,8 @@ use lisle_lwp::shim::{AtomicUsize, Ordering, fence};
 #[derive(Debug)]
 pub struct Roster {
     wanted: AtomicUsize,
+    /// How many the program wants; 0: as many as there are processors.
+    fixed: AtomicUsize,
     /// How many are not retired, or about to be so no longer.
     serving: AtomicUsize,
     /// How many there were at most: further ones have never done anything.
@@ -42,6 +49,7 @@ impl Roster {
     pub fn new(lwps: usize) -> Roster {
         Roster {
             wanted: AtomicUsize::new(lwps),
+            fixed: AtomicUsize::new(0),
             serving: AtomicUsize::new(lwps),
             most: AtomicUsize::new(lwps),
         }
@@ -50,8 +58,38 @@ impl Roster {
     /// Steps 1 and 2 of the left column.
     pub fn want(&self, lwps: usize) {
         self.wanted.store(lwps, Ordering::Relaxed);
-        // Pairs with the fence in `leave`.
+        // Pairs with the fence in `leave`, and with that in `fix`.
         fence(Ordering::SeqCst);
+    }
+
+    /// The program says how many it wants, and is about to see to it.
+    pub fn fix(&self, lwps: usize) {
+        self.fixed.store(lwps, Ordering::Relaxed);
+        // Pairs with the fence in `want` of somebody who follows the processors: that one
+        // sees this, or what it says there is overwritten.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether the program has said how many it wants.
+    pub fn is_fixed(&self) -> bool {
+        self.fixed.load(Ordering::Relaxed) != 0
+    }
+
+    /// Has as many as there are processors, by `resize`, which begins with [`Roster::want`]; or
+    /// as many as the program wants, if it says so meanwhile, however often.
+    pub fn follow(&self, processors: usize, mut resize: impl FnMut(usize)) {
+        if self.is_fixed() || processors == self.wanted() {
+            return;
+        }
+        let mut lwps = processors;
+        loop {
+            resize(lwps);
+            match self.fixed.load(Ordering::Relaxed) {
+                0 => return,
+                fixed if fixed == lwps => return,
+                fixed => lwps = fixed,
+            }
+        }
     }
 
     /// As [`Roster::want`], if `before` are wanted now.

@@ -44,7 +44,7 @@ mod upcall;
 
 use std::time::Duration;
 
-use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use lisle_lwp::sleep::Sleeper;
 
 pub use self::blocking::blocking;
@@ -90,8 +90,6 @@ pub(crate) struct Watch {
     pub(crate) log: Log,
     /// How many processors the system gives, if their number is followed.
     processors: Option<Processors>,
-    /// How many LWPs the program wants; 0: as many as there are processors.
-    fixed: AtomicUsize,
     /// The monitor sleeps, and the sentinels with it, until an LWP gets up.
     asleep: AtomicBool,
     monitor: Sleeper,
@@ -120,7 +118,6 @@ impl Watch {
         processors: Option<Processors>,
     ) -> Watch {
         Watch {
-            fixed: AtomicUsize::new(0),
             processors,
             source,
             slice,
@@ -156,28 +153,6 @@ impl Watch {
     /// The system has given a kernel thread.
     pub(crate) fn note_granted(&self) {
         self.is_refused.store(false, Ordering::Relaxed);
-    }
-
-    /// How many processors the system gives, if anybody is to follow that.
-    fn processors_now(&self) -> Option<usize> {
-        let processors = self.processors.as_ref()?;
-        self.fixed().is_none().then(|| processors.count())
-    }
-
-    /// How many LWPs the program wants, if it has said so.
-    fn fixed(&self) -> Option<usize> {
-        match self.fixed.load(Ordering::Relaxed) {
-            0 => None,
-            lwps => Some(lwps),
-        }
-    }
-
-    /// The program says how many LWPs it wants, and is about to see to it.
-    pub(crate) fn fix(&self, lwps: usize) {
-        self.fixed.store(lwps, Ordering::Relaxed);
-        // Pairs with the fence in `Roster::want` of a monitor that follows the
-        // processors: it sees this, or what it says there is overwritten.
-        fence(Ordering::SeqCst);
     }
 
     /// The runtime stops.

@@ -58,17 +58,13 @@ impl Processors {
 /// Has as many LWPs as the system gives processors, unless the program has said how
 /// many. Reads files and may start kernel threads.
 pub(super) fn follow(shared: &Shared) {
-    let Some(count) = shared.watch.processors_now() else {
+    let Some(processors) = &shared.watch.processors else {
         return;
     };
-    let count = count.min(shared.lwps.len());
-    if count != shared.roster.wanted() {
+    if !shared.roster.is_fixed() {
+        let count = processors.count().min(shared.lwps.len());
         // If the system refuses a kernel thread, the next look tries again.
-        let _ = shared.resize(count);
-        if let Some(fixed) = shared.watch.fixed() {
-            // The program has said otherwise meanwhile.
-            let _ = shared.resize(fixed);
-        }
+        shared.roster.follow(count, |n| drop(shared.resize(n)));
     }
 }
 
