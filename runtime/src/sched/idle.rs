@@ -119,6 +119,8 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
             Carried::UntilTheStop => return,
             Carried::NoMore => shared.spares.join(idle),
             Carried::Again => {
+                // While it was counted out, all seemed to sleep.
+                shared.watch.look_out();
                 lwp.coming.count_in();
                 Some(Order::Carry(lwp))
             }
