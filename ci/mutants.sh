@@ -40,6 +40,7 @@ runtime/src/io/side.rs       models::side
 runtime/src/sched/timers.rs  models::timers
 runtime/src/io/slumber.rs    models::slumber
 runtime/src/sched/sleepers.rs models::sleepers
+runtime/src/watch/vigil.rs   models::vigil
 runtime/src/shelf.rs         models::shelf
 runtime/src/desk.rs          models::desk
 runtime/src/trace/pass.rs    models::trace
@@ -85,6 +86,7 @@ runtime/src/models/census.rs     models::census
 runtime/src/models/sleepers.rs   models::sleepers
 runtime/src/models/jobs.rs       models::jobs
 runtime/src/models/slumber.rs    models::slumber
+runtime/src/models/vigil.rs      models::vigil
 "
 
 say() { printf 'mutants: %s\n' "$*" >&2; }

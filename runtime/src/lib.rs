@@ -82,6 +82,10 @@ pub mod trace;
 pub mod wait;
 #[cfg(not(lisle_loom))]
 mod watch;
+#[cfg(lisle_loom)]
+mod watch {
+    pub(crate) mod vigil;
+}
 
 #[cfg(not(lisle_loom))]
 pub use crate::watch::blocking;

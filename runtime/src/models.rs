@@ -27,4 +27,5 @@ mod sleepers;
 mod slumber;
 mod timers;
 mod trace;
+mod vigil;
 mod wait;

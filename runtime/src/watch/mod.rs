@@ -41,10 +41,11 @@ mod source;
 pub(crate) mod stay;
 mod stock;
 mod upcall;
+mod vigil;
 
 use std::time::Duration;
 
-use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use lisle_lwp::shim::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use lisle_lwp::sleep::Sleeper;
 
 pub use self::blocking::blocking;
@@ -55,6 +56,7 @@ pub(crate) use self::source::choose;
 pub use self::source::{Source, SourceInfo};
 pub use self::upcall::{Counters, Event, Handler, Kind};
 pub(crate) use self::upcall::{Log, guarded};
+use self::vigil::Vigil;
 use crate::runtime::Shared;
 use crate::sched::Steady;
 use crate::sched::lwp::Lwp;
@@ -90,9 +92,8 @@ pub(crate) struct Watch {
     pub(crate) log: Log,
     /// How many processors the system gives, if their number is followed.
     processors: Option<Processors>,
-    /// The monitor sleeps, and the sentinels with it, until an LWP gets up.
-    asleep: AtomicBool,
-    monitor: Sleeper,
+    /// Whether the monitor sleeps, and the sentinels with it.
+    monitor: Vigil,
     stock: Sleeper,
     /// What sentinels are to do, as a word to sleep on: [`REST`], [`RUN`] or
     /// [`END`], which is the last.
@@ -123,8 +124,7 @@ impl Watch {
             slice,
             signal,
             log,
-            asleep: AtomicBool::new(false),
-            monitor: Sleeper::new(),
+            monitor: Vigil::new(),
             stock: Sleeper::new(),
             sentinels: AtomicU32::new(REST),
             posted: AtomicU32::new(0),
@@ -137,12 +137,7 @@ impl Watch {
 
     /// An LWP has got up: somebody has to watch it. Called in the idle context.
     pub(crate) fn look_out(&self) {
-        // Pairs with the fence in `Monitor::sleep`: either we see that it sleeps,
-        // or it sees that an LWP is awake.
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
-            self.monitor.wake();
-        }
+        self.monitor.look_out();
     }
 
     /// Whether the system refused a kernel thread when one was last wanted.
@@ -157,7 +152,6 @@ impl Watch {
 
     /// The runtime stops.
     pub(crate) fn stop(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
         self.monitor.wake();
         self.stock.wake();
         self.sentinels.store(END, Ordering::Relaxed);

@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use lisle_lwp::shim::{Ordering, fence};
+use lisle_lwp::shim::Ordering;
 use lisle_lwp::sys::{self, KernelState};
 
 use super::{Kind, Watch, offer};
@@ -88,7 +88,7 @@ pub(super) fn run(shared: &Shared) {
         } else if super::stock::is_low(shared) {
             shared.watch.stock.wake();
         }
-        shared.watch.monitor.sleep(Some(pause));
+        shared.watch.monitor.pause(pause);
         shared.watch.looks.fetch_add(1, Ordering::Relaxed);
         let mut any = false;
         for (lwp, seen) in shared.lwps().iter().zip(&mut seen) {
@@ -130,16 +130,11 @@ fn must_charge(shared: &Shared) -> bool {
 fn sleep(shared: &Shared) {
     let watch: &Watch = &shared.watch;
     watch.call_sentinels(false);
-    watch.asleep.store(true, Ordering::Relaxed);
-    // Pairs with the fence in `Watch::look_out`.
-    fence(Ordering::SeqCst);
-    if shared.all_sleep() && !shared.is_stopping() {
+    watch.monitor.rest(
+        || shared.all_sleep() && !shared.is_stopping(),
         // Behind the fence: who was left was counted before the LWP slept again.
-        watch
-            .monitor
-            .sleep(must_charge(shared).then_some(CHARGE_AWAY));
-    }
-    watch.asleep.store(false, Ordering::Relaxed);
+        || must_charge(shared).then_some(CHARGE_AWAY),
+    );
     // The LWP may sleep again already.
     if must_charge(shared) || super::stock::is_low(shared) {
         watch.stock.wake();
