@@ -29,6 +29,7 @@ runtime/src/wait/mark.rs     models::mark
 runtime/src/join.rs          models::join
 runtime/src/gate.rs          models::gate
 runtime/src/life.rs          models::life
+runtime/src/hold.rs          models::pin
 runtime/src/census.rs        models::census
 runtime/src/jobs/offers.rs   models::jobs
 runtime/src/jobs/thief.rs    models::jobs

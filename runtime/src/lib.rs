@@ -35,6 +35,7 @@ pub mod future;
 mod gate;
 #[cfg(not(lisle_loom))]
 mod helpers;
+mod hold;
 #[cfg(not(lisle_loom))]
 pub mod io;
 #[cfg(lisle_loom)]

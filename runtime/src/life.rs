@@ -21,7 +21,8 @@ use core::ptr;
 
 use lisle_lwp::shim::Ordering;
 
-use crate::tcb::{Kind, RUNNABLE, Tcb};
+use crate::hold::RUNNABLE;
+use crate::tcb::{Kind, Tcb};
 
 /// What distinguishes a new thread.
 #[derive(Debug)]

@@ -25,6 +25,7 @@ use lisle_lwp::{current::Slot, owner::Holder};
 
 #[cfg(not(lisle_loom))]
 use crate::footing::Footing;
+use crate::hold::RUNNABLE;
 #[cfg(not(lisle_loom))]
 use crate::jobs::Scope;
 use crate::join::JoinSlot;
@@ -46,16 +47,6 @@ pub(crate) enum Kind {
     /// A user thread with a thread pointer, hence thread-locals, of its own.
     Full = 3,
 }
-
-/// No suspension asked for.
-pub(crate) const RUNNABLE: u8 = 0;
-/// The program asked for it: the thread is to be held when it is picked next.
-pub(crate) const SUSPEND_ASKED: u8 = 1;
-/// Somebody looks at its stack, so it is to be held, too: see [`crate::debug`].
-pub(crate) const PINNED: u8 = 2;
-/// The thread has been picked and is held; whoever takes away the last of the
-/// other bits makes it ready.
-pub(crate) const HELD: u8 = 4;
 
 /// How many boosts there have been: policies that order by priority look again when it
 /// changes.
@@ -92,7 +83,7 @@ pub(crate) struct Tcb {
     pub(crate) priority: AtomicU8,
     /// What it inherits from those who wait for it: see [`crate::wait::inherit`].
     pub(crate) boost: AtomicU8,
-    /// Whether it is to be held, as bits.
+    /// Whether it is to be held, as bits: see [`crate::hold`].
     pub(crate) suspension: AtomicU8,
     /// Whether it is inside the runtime, or on its way in or out: then no signal
     /// handler may take it off its kernel thread. The thread itself only.
@@ -322,65 +313,6 @@ impl Tcb {
         // Acquire: pairs with the Release in `set_until`.
         let known = self.until_epoch.load(Ordering::Acquire) == epoch;
         known.then(|| self.until.load(Ordering::Relaxed))
-    }
-
-    /// Whether nobody asks that the thread be held.
-    #[inline(always)]
-    pub(crate) fn is_runnable(&self) -> bool {
-        // Acquire: whoever looked at its stack has done so; pairs with the Release
-        // in `let_go`.
-        self.suspension.load(Ordering::Acquire) == RUNNABLE
-    }
-
-    /// Asks that the thread be held when it is picked next. Returns what it was
-    /// asked before, and whether it is held already.
-    pub(crate) fn ask_to_hold(&self, why: u8) -> u8 {
-        // Acquire: the context of one that is held; pairs with the Release in `hold`.
-        self.suspension.fetch_or(why, Ordering::Acquire)
-    }
-
-    /// Holds the thread back if somebody still asks for it. Its context is saved.
-    #[cold]
-    pub(crate) fn hold(&self) -> bool {
-        // Acquire, here and below: if nobody asks any longer, whoever looked at its stack
-        // has done so; pairs with the Release in `let_go`.
-        let mut now = self.suspension.load(Ordering::Acquire);
-        while now & (SUSPEND_ASKED | PINNED) != 0 {
-            // Release: the saved context; pairs with the Acquire in `let_go`.
-            match self.suspension.compare_exchange_weak(
-                now,
-                now | HELD,
-                Ordering::Release,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return true,
-                Err(other) => now = other,
-            }
-        }
-        false
-    }
-
-    /// Asks no longer for that reason. Returns whether the thread is held and
-    /// nobody else asks: then the caller makes it ready.
-    #[must_use]
-    pub(crate) fn let_go(&self, why: u8) -> bool {
-        let mut now = self.suspension.load(Ordering::Relaxed);
-        loop {
-            let left = now & !why;
-            let next = if left == HELD { RUNNABLE } else { left };
-            // Acquire: the context; pairs with the Release in `hold`. Release: what
-            // was read of the thread's stack; pairs with the Acquire of
-            // `is_runnable`.
-            match self.suspension.compare_exchange_weak(
-                now,
-                next,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return left == HELD,
-                Err(other) => now = other,
-            }
-        }
     }
 }
 

@@ -5,8 +5,9 @@ use core::ops::Range;
 
 use lisle_lwp::arch::{self, Registers};
 
+use crate::hold::{HELD, PINNED};
 use crate::sched::{Steady, let_go};
-use crate::tcb::{HELD, PINNED, Tcb};
+use crate::tcb::Tcb;
 
 /// A parked or suspended user thread that does not go on before this is dropped. The caller has
 /// a reference to it.

@@ -8,8 +8,9 @@ use lisle_lwp::lock::RawLock;
 use lisle_lwp::shim::Ordering;
 use loom::thread::spawn;
 
+use crate::hold::{PINNED, RUNNABLE};
 use crate::life::Identity;
-use crate::tcb::{Kind, PINNED, RUNNABLE, Tcb};
+use crate::tcb::{Kind, Tcb};
 
 /// A control block, and the pool.
 struct Pool {

@@ -6,7 +6,8 @@ use lisle_lwp::explore::{ALL, Data, Turns, outcomes};
 use lisle_lwp::shim::{AtomicU32, Ordering};
 use loom::thread::spawn;
 
-use crate::tcb::{HELD, PINNED, SUSPEND_ASKED, Tcb};
+use crate::hold::{HELD, PINNED, SUSPEND_ASKED};
+use crate::tcb::Tcb;
 use crate::wait::Outcome;
 use crate::wait::word::{Armed, Interest, Resolution};
 

@@ -35,8 +35,9 @@ use lisle_lwp::shim::{Ordering, compiler_fence};
 use super::handover;
 use super::lwp::{Lwp, count};
 use crate::footing::Footing;
+use crate::hold::{RUNNABLE, SUSPEND_ASKED};
 use crate::runtime::Shared;
-use crate::tcb::{Kind, RUNNABLE, SUSPEND_ASKED, Tcb};
+use crate::tcb::{Kind, Tcb};
 use crate::watch::Source;
 use crate::{donors, pool, trace};
 

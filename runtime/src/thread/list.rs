@@ -6,10 +6,11 @@ use std::time::Duration;
 use lisle_lwp::shim::{AtomicPtr, Ordering};
 
 use super::ThreadId;
+use crate::hold::{HELD, SUSPEND_ASKED};
 use crate::pool;
 use crate::runtime::Shared;
 use crate::sched::running;
-use crate::tcb::{HELD, Kind, SUSPEND_ASKED, Tcb};
+use crate::tcb::{Kind, Tcb};
 
 /// What a thread is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
