@@ -15,6 +15,7 @@ mod jobs;
 mod join;
 mod life;
 mod list;
+mod lot;
 mod mark;
 mod next;
 mod park;
