@@ -27,6 +27,7 @@ runtime/src/wait/mod.rs      models::wait models::park models::list models::mark
 runtime/src/wait/list.rs     models::list
 runtime/src/wait/mark.rs     models::mark
 runtime/src/wait/lot.rs      models::lot
+runtime/src/wait/inherit.rs  models::inherit
 runtime/src/join.rs          models::join
 runtime/src/gate.rs          models::gate
 runtime/src/life.rs          models::life

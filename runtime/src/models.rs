@@ -11,6 +11,7 @@ mod census;
 mod coming;
 mod desk;
 mod gate;
+mod inherit;
 mod jobs;
 mod join;
 mod life;
