@@ -3,12 +3,12 @@
 #
 #   ci/lint.sh [STEP...]     text format clippy doc [all]
 #
-# Needs: cargo (with rustfmt and clippy), git, grep.
+# Needs: cargo (with rustfmt and clippy), git, grep, awk.
 set -euo pipefail
 exec </dev/null
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/lib.sh
-need cargo git grep
+need cargo git grep awk
 
 # The compiler may keep a thread-local's address over a switch to another kernel thread, so only these files name one:
 # the runtime's current-thread word; the model backend, whose contexts are kernel threads; what models are told, whose
@@ -24,8 +24,19 @@ text() {
     found=$(git ls-files -co --exclude-standard '*.rs' |
         xargs grep -nE '^[^/]*(#\[ignore|\b(todo|unimplemented)!)|^ *//[/!] *```.*\bignore\b' || true)
     [ -z "$found" ] || die "left out or unfinished:"$'\n'"$found"
+    calls
     architecture
     echo "text: ok"
+}
+
+# Calls of the system outside lwp/src/sys.rs are those of ci/calls.txt.
+calls() {
+    local made listed
+    made=$(git ls-files -co --exclude-standard '*/src/*.rs' 'src/*.rs' |
+        grep -vE '^(examples|tools)/|^lwp/src/sys(\.rs|/)|/tests\.rs$' | xargs awk -f ci/calls.awk | sort -u)
+    listed=$(sed -n '/^#/d; s/ *|.*//p' ci/calls.txt | awk '{ for (i = 2; i <= NF; i++) print $1, $i }' | sort)
+    [ "$made" = "$listed" ] ||
+        die "calls that are made (<) and those of ci/calls.txt (>):"$'\n'"$(diff <(echo "$made") <(echo "$listed"))"
 }
 
 # Files and models that ARCHITECTURE.md names are there.

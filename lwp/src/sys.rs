@@ -1,4 +1,6 @@
-//! Every system call of the workspace goes through here, so that a test can make each of them fail.
+//! The system calls of the workspace that can fail in a way that matters go through here, so that a
+//! test can make each of them fail. The others stand in `ci/calls.txt`, with reasons: whoever makes a
+//! new one puts it here or there (`ci/lint.sh`).
 //!
 //! Two shapes: thin wrappers over libc for the calls the runtime makes itself, and [`guarded`]
 //! around the calls it makes through other crates (starting a kernel thread, a poller, sockets).

@@ -75,7 +75,8 @@ fn wait_until(child: &mut Child, deadline: Option<Instant>) -> io::Result<ExitSt
             // Leaves the child to be reaped below.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             WATCHERS.call(deadline, move || {
-                while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+                let wait = || sys::guarded(Call::Wait, || Ok(waitid(WaitId::Pid(pid), options)?));
+                while wait().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {}
             })?;
             child.wait()
         }
@@ -144,7 +145,7 @@ struct Collector<P: AsFd> {
 impl<P: AsFd + Read> Collector<P> {
     fn new(pipe: Option<P>) -> io::Result<Collector<P>> {
         if let Some(pipe) = &pipe {
-            rustix::io::ioctl_fionbio(pipe, true)?;
+            sys::guarded(Call::Control, || Ok(rustix::io::ioctl_fionbio(pipe, true)?))?;
         }
         Ok(Collector {
             pipe: pipe.map(Source::new),
@@ -157,7 +158,7 @@ impl<P: AsFd + Read> Collector<P> {
         while let Some(source) = pipe {
             let mut piece = [0; 4096];
             let read = source.poll_ready(Interest::Read, context, |pipe| {
-                Ok(rustix::io::read(pipe, &mut piece)?)
+                sys::guarded(Call::Read, || Ok(rustix::io::read(pipe, &mut piece)?))
             });
             match read {
                 Poll::Ready(Ok(0)) => *pipe = None,

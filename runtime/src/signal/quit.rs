@@ -59,7 +59,9 @@ fn serve(poller: &OwnedFd, _kick: OwnedFd, mut seen: Vec<(SignalKind, u64)>) {
         events.clear();
         // Every signal that anybody listens for makes an edge. An interrupted wait
         // comes again.
-        let _ = epoll::wait(poller, spare_capacity(&mut events), None);
+        let _ = sys::guarded(Call::Wait, || {
+            Ok(epoll::wait(poller, spare_capacity(&mut events), None)?)
+        });
         if take(&mut seen).is_some() {
             write(&crate::debug::dump().to_string());
         }
