@@ -68,6 +68,12 @@ fn entries(directory: &str) -> usize {
     std::fs::read_dir(directory).unwrap().count()
 }
 
+/// Of memory.
+fn mappings() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().count()
+}
+
 /// All but those that wait ten seconds for another name to look up, or child to wait for, before they
 /// end.
 fn kernel_threads() -> usize {
