@@ -26,6 +26,7 @@ text() {
     [ -z "$found" ] || die "left out or unfinished:"$'\n'"$found"
     calls
     architecture
+    modelled
     echo "text: ok"
 }
 
@@ -49,6 +50,24 @@ architecture() {
     for name in $(sed -n '/^| models/,/^$/p' ARCHITECTURE.md | grep -oE '`[a-z_]+`' | tr -d '`'); do
         git ls-files -co --exclude-standard '*/src/models.rs' '*/src/models/*.rs' | xargs grep -q "fn $name()" ||
             die "ARCHITECTURE.md names a model $name, which is not there"
+    done
+}
+
+# A file with orderings stronger than relaxed is modelled, or ci/unmodelled.txt says why not; and what that lists is so.
+modelled() {
+    local file
+    comm -3 <(sed -nE 's/^([a-z_0-9/]+\.rs) -- .*/\1/p' ci/unmodelled.txt | sort) <(
+        git ls-files -co --exclude-standard '*/src/*.rs' 'src/*.rs' | grep -vE '/models(/|\.rs$)|/tests\.rs$' |
+            grep -vxFf <(sed -n '/^modelled="/,/^"/s/\.rs .*/.rs/p' ci/mutants.sh) |
+            while read -r file; do
+                # Up to its unit tests, and without comments.
+                if sed -E '/^#\[cfg\((all\()?test/,$d; s,//.*,,' "$file" |
+                    grep -v compiler_fence | grep -qE 'Ordering::(Acquire|Release|AcqRel|SeqCst)'; then
+                    echo "$file"
+                fi
+            done | sort
+    ) | while read -r file; do
+        die "$file: neither modelled (ci/mutants.sh) nor listed in ci/unmodelled.txt, or listed without need"
     done
 }
 

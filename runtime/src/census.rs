@@ -117,13 +117,13 @@ impl Census {
     pub(crate) fn live<'a>(&'a self, lwps: impl Iterator<Item = &'a Tally> + Clone) -> u64 {
         let tallies = lwps.chain([&*self.elsewhere]);
         // Ends are read first: a thread that ends meanwhile counts as alive.
-        // Acquire: pairs with the Releases in both `count_ended`.
+        // Acquire: pairs with the Releases in both `count_ended`; it also keeps the second look behind.
         let ended: u64 = tallies
             .clone()
             .map(|tally| tally.ended.load(Ordering::Acquire))
             .sum();
         let spawned: u64 = tallies
-            .map(|tally| tally.spawned.load(Ordering::Acquire))
+            .map(|tally| tally.spawned.load(Ordering::Relaxed))
             .sum();
         spawned.saturating_sub(ended)
     }

@@ -187,10 +187,8 @@ pub(crate) fn signals(cook: &mut Cook<'_>) {
 
 fn raise(kind: SignalKind) {
     // SAFETY: plain system calls; the signal has a handler.
-    assert_eq!(
-        unsafe { libc::kill(libc::getpid(), kind.as_raw_value()) },
-        0
-    );
+    let sent = unsafe { libc::kill(libc::getpid(), kind.as_raw_value()) };
+    assert_eq!(sent, 0);
 }
 
 pub(crate) fn names(cook: &mut Cook<'_>) {
