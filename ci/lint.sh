@@ -62,7 +62,7 @@ modelled() {
             while read -r file; do
                 # Up to its unit tests, and without comments.
                 if sed -E '/^#\[cfg\((all\()?test/,$d; s,//.*,,' "$file" |
-                    grep -v compiler_fence | grep -qE 'Ordering::(Acquire|Release|AcqRel|SeqCst)'; then
+                    grep -v compiler_fence | grep -E 'Ordering::(Acquire|Release|AcqRel|SeqCst)' >/dev/null; then
                     echo "$file"
                 fi
             done | sort
