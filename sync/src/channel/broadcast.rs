@@ -83,10 +83,13 @@ impl<T> State<T> {
         let Some(kept) = self.kept.get_mut((*next - self.first) as usize) else {
             return (self.senders == 0).then_some(Err(RecvError::Closed));
         };
+        let is_first = *next == self.first;
         *next += 1;
         kept.missing -= 1;
+        // Those before it may be done with and still be there: then a receiver that leaves is
+        // about to forget them, and this one.
         let message = match kept.missing {
-            0 => self.forget_first().map(|kept| kept.message),
+            0 if is_first => self.forget_first().map(|kept| kept.message),
             _ => Some(kept.message.clone()),
         };
         message.map(Ok)

@@ -1,5 +1,7 @@
 //! oneshot, broadcast and watch, which wait on one kind of signal.
 
+use std::sync::Arc;
+
 use lisle_lwp::explore::{Data, model, outcomes};
 use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
@@ -130,6 +132,91 @@ fn broadcast_send_against_recv() {
         let got = [first.recv(), first.recv(), first.recv()];
         let all = [Ok(1), Ok(2), Err(broadcast::RecvError::Closed)];
         assert_eq!((got, other.join().unwrap()), (all, all));
+        thread.join().unwrap();
+    });
+}
+
+/// Whoever is too slow misses the oldest, is told how many those were, and gets the rest.
+#[test]
+fn broadcast_lag_against_recv() {
+    let seen = outcomes(Some(3), || {
+        let (sender, mut receiver) = broadcast::channel(1);
+        let thread = spawn(move || {
+            for n in 1..=2 {
+                assert_eq!(sender.send(n), Ok(1));
+            }
+        });
+        let first = receiver.recv();
+        assert_eq!(receiver.recv(), Ok(2));
+        assert_eq!(receiver.recv(), Err(broadcast::RecvError::Closed));
+        thread.join().unwrap();
+        match first {
+            Ok(n) => (n, 0),
+            Err(broadcast::RecvError::Lagged(missed)) => (0, missed),
+            Err(broadcast::RecvError::Closed) => panic!("two were sent"),
+        }
+    });
+    assert_eq!(Vec::from_iter(seen), [(0, 1), (1, 0)]);
+}
+
+/// Who leaves takes part in what it has not received, and in nothing else.
+#[test]
+fn broadcast_leave_against_recv() {
+    for taken in [0, 1] {
+        model(Some(2), move || {
+            let (sender, mut first) = broadcast::channel(2);
+            let mut second = sender.subscribe();
+            for n in 1..=2 {
+                assert_eq!(sender.send(Arc::new(message(n))).ok(), Some(2));
+            }
+            let thread = spawn(move || {
+                for _ in 0..taken {
+                    assert!(second.recv().is_ok());
+                }
+            });
+            for n in 1..=2 {
+                let got = Arc::into_inner(first.recv().expect("there is one"));
+                // The other has it, or will have.
+                assert!(got.is_none_or(|got| number(got) == n));
+            }
+            thread.join().unwrap();
+            assert!(sender.is_empty());
+        });
+    }
+}
+
+#[test]
+fn broadcast_leave_against_send() {
+    let seen = outcomes(Some(3), || {
+        let (sender, mut first) = broadcast::channel(1);
+        let second = sender.subscribe();
+        let thread = spawn(move || drop(second));
+        let told = sender.send(1).expect("there is a receiver");
+        assert_eq!(first.recv(), Ok(1));
+        thread.join().unwrap();
+        assert!(sender.is_empty());
+        told
+    });
+    assert_eq!(Vec::from_iter(seen), [1, 2]);
+}
+
+#[test]
+fn broadcast_close_against_recv() {
+    model(Some(4), || {
+        let (sender, mut receiver) = broadcast::channel::<u8>(1);
+        let thread = spawn(move || drop(sender));
+        assert_eq!(receiver.recv(), Err(broadcast::RecvError::Closed));
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn broadcast_leave_against_closed() {
+    model(Some(4), || {
+        let (sender, receiver) = broadcast::channel::<u8>(1);
+        let thread = spawn(move || drop(receiver));
+        sender.closed();
+        assert!(sender.send(1).is_err());
         thread.join().unwrap();
     });
 }
