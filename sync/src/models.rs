@@ -18,6 +18,7 @@ mod path;
 mod priority_mutex;
 mod queue;
 mod region;
+mod rendezvous;
 mod rwlock;
 mod select;
 mod semaphore;
@@ -25,6 +26,7 @@ mod serializer;
 mod shapes;
 mod stamped;
 mod task;
+mod timer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -92,6 +92,30 @@ fn last_member_against_waiter() {
     });
 }
 
+/// Who gives up is a member again, and only then.
+#[test]
+fn last_member_against_timeout() {
+    let seen = outcomes(Some(4), || {
+        let (group, data) = (WaitGroup::new(), Data::new());
+        let (member, its_data) = (group.clone(), data.clone());
+        let thread = spawn(move || {
+            its_data.add_one();
+            drop(member);
+        });
+        let late = match group.wait_deadline(time::now()) {
+            Ok(()) => {
+                assert_eq!(data.get(), 1);
+                None
+            }
+            Err(group) => Some(group),
+        };
+        thread.join().unwrap();
+        late.map(|group| assert!(group.try_wait().is_ok()))
+            .is_some()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
 #[test]
 fn unpark_against_park() {
     model(Some(4), || {

@@ -72,6 +72,21 @@ fn oneshot_send_against_drop() {
     assert_eq!(seen.len(), 2);
 }
 
+/// What has been sent before the close can be received, and nothing is sent after it.
+#[test]
+fn oneshot_send_against_close() {
+    let seen = outcomes(Some(4), || {
+        let (sender, mut receiver) = oneshot::channel();
+        let thread = spawn(move || sender.send(message(1)).map_err(number));
+        receiver.close();
+        let got = receiver.try_recv().map(number).ok();
+        assert_eq!(thread.join().unwrap(), got.map(drop).ok_or(1));
+        assert!(receiver.try_recv().is_err());
+        got
+    });
+    assert_eq!(Vec::from_iter(seen), [None, Some(1)]);
+}
+
 #[test]
 fn watch_send_against_changed() {
     model(Some(3), || {
