@@ -170,3 +170,63 @@ fn claim_orders() {
         claimer.join().unwrap();
     });
 }
+
+/// What the wait before was for.
+const OTHER: usize = 9;
+
+/// A mark of a wait of 2^40 waits ago: that of the wait which the calling thread begins next.
+/// What that is for stands behind its wait word only.
+fn old_mark() -> Mark {
+    let place = core::ptr::without_provenance(OTHER);
+    let wait = Caller::new()
+        .begin_claimable(&REASON, OTHER, place)
+        .expect("it is not cancelled");
+    let mark = Mark::of(&wait).expect("a model has few threads");
+    let _ = wait.abandon();
+    Mark::from_bits(mark.bits() + 1).expect("it is not zero")
+}
+
+/// Whoever has an old mark claims no wait that is for something else by now, and knows of
+/// the one that it claims.
+#[test]
+fn claim_by_an_old_mark() {
+    let seen = outcomes(Some(2), || {
+        let (old, stack) = (old_mark(), Data::new());
+        let its = stack.clone();
+        let claimer = spawn(move || {
+            assert!(Caller::new().stay().claim(old, OTHER).is_none());
+            claim(old, &its)
+        });
+        stack.add_one();
+        let (wait, mark) = begin_claimable();
+        assert_eq!(mark, old);
+        let outcome = wait.block(Some(Instant::now()));
+        stack.add_one();
+        let claimed = claimer.join().unwrap();
+        assert_eq!(claimed, outcome == Outcome::Woken);
+        claimed
+    });
+    assert_eq!(Vec::from_iter(seen), [false, true]);
+}
+
+/// As above, for who keeps a wait: whether the thread is parked or on its way.
+#[test]
+fn keep_by_an_old_mark() {
+    let seen = outcomes(Some(2), || {
+        let (old, stack, turns) = (old_mark(), Data::new(), Turns::new());
+        let (its, its_turns) = (stack.clone(), turns.clone());
+        let keeper = spawn(move || {
+            its_turns.take();
+            assert!(old.keep(OTHER).is_none());
+            let place = old.keep(THIS)?;
+            Some((place.addr(), its.get()))
+        });
+        stack.add_one();
+        let (wait, mark) = begin_claimable();
+        assert_eq!(mark, old);
+        turns.take();
+        assert_eq!(wait.block(Some(Instant::now())), Outcome::TimedOut);
+        keeper.join().unwrap()
+    });
+    assert_eq!(Vec::from_iter(seen), [None, Some((THIS, 1))]);
+}
