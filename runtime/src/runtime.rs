@@ -139,6 +139,7 @@ impl Shared {
             return Err(stopped());
         }
         self.roster.want(lwps);
+        let mut outcome = Ok(());
         for (index, lwp) in self.lwps.iter().enumerate() {
             if self.roster.revive(index, &lwp.owner) {
                 match self.spare() {
@@ -146,7 +147,8 @@ impl Shared {
                     Err(refused) => {
                         self.roster.give_up(&lwp.owner);
                         self.roster.want_instead_of(lwps, index);
-                        return Err(refused);
+                        outcome = Err(refused);
+                        break;
                     }
                 }
             } else if !self.roster.wants(index)
@@ -159,7 +161,7 @@ impl Shared {
         // are to look round.
         self.watch.look_out();
         self.reactor.end_long_sleep();
-        Ok(())
+        outcome
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -540,7 +542,8 @@ fn shut_down(shared: &Arc<Shared>, deadline: Duration) -> Result<(), ShutdownErr
     while !clean && handles.iter().any(|h| !h.is_finished()) && Instant::now() < grace {
         nap(Duration::from_micros(200));
     }
-    if clean {
+    // One that was about to be refused was counted, perhaps.
+    if clean || shared.live() == 0 {
         let mut handles = handles;
         while !handles.is_empty() {
             for handle in handles {
