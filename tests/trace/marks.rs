@@ -120,13 +120,17 @@ fn each_upcall_is_a_mark() {
     marked.sort_unstable();
     kept.sort_unstable();
     assert_eq!(marked, kept);
-    for wanted in [
+    let is_marked = |kind: Kind, thread| marked.contains(&(kind as u8, thread));
+    for (kind, thread) in [
         (Kind::Added, 0),
         (Kind::Blocked, reads),
         (Kind::Unblocked, reads),
-        (Kind::Preempted, computes),
     ] {
-        let (kind, thread) = wanted;
-        assert!(marked.contains(&(kind as u8, thread)), "{wanted:?}");
+        assert!(is_marked(kind, thread), "{kind:?} {thread}: {marked:?}");
     }
+    // A page that is slow to come, and it is the kernel for which it is left.
+    assert!(
+        is_marked(Kind::Preempted, computes) || is_marked(Kind::Blocked, computes),
+        "{computes}: {marked:?}"
+    );
 }
