@@ -61,6 +61,8 @@ sync/src/channel/signal.rs   models::shapes
 sync/src/channel/watch.rs    models::shapes
 sync/src/channel/broadcast.rs models::shapes
 sync/src/channel/oneshot.rs  models::shapes
+sync/src/channel/timer.rs    models::timer
+sync/src/channel/rendezvous.rs models::rendezvous
 sync/src/channel/stamped.rs  models::stamped
 sync/src/delivery/hold_back.rs models::delivery
 sync/src/delivery/causal.rs  models::delivery
@@ -79,6 +81,7 @@ sync/src/path/mod.rs         models::path
 sync/src/queue.rs            models::queue
 sync/src/parker.rs           models::queue
 sync/src/barrier.rs          models::queue
+sync/src/wait_group.rs       models::queue
 sync/src/priority_mutex.rs   models::priority_mutex
 "
 # Models that play the part of code which cannot be modelled: only the table breaks them.
