@@ -28,12 +28,34 @@ pub fn outcomes<T>(
 where
     T: Ord + Debug + Send + 'static,
 {
+    explore(at_most(deeper(preemptions)), model)
+}
+
+/// As [`outcomes`], never deeper: for a model in which a thread unwinds. If that comes while
+/// another holds a mutex of loom's, which takes a preemption at the right place, loom takes
+/// the mutex for poisoned and panics.
+pub fn outcomes_within<T>(
+    preemptions: usize,
+    model: impl Fn() -> T + Send + Sync + 'static,
+) -> BTreeSet<T>
+where
+    T: Ord + Debug + Send + 'static,
+{
+    explore(at_most(Some(preemptions)), model)
+}
+
+fn explore<T>(
+    preemptions: Option<usize>,
+    model: impl Fn() -> T + Send + Sync + 'static,
+) -> BTreeSet<T>
+where
+    T: Ord + Debug + Send + 'static,
+{
     let name = std::any::type_name_of_val(&model);
     let start = Instant::now();
     let seen = Arc::new(Mutex::new((0usize, BTreeSet::new())));
     let record = seen.clone();
     let mut builder = loom::model::Builder::new();
-    let preemptions = adjusted(preemptions);
     builder.preemption_bound = preemptions;
     builder.max_branches = 5_000;
     builder.check(move || {
@@ -56,20 +78,25 @@ where
     std::mem::take(&mut seen.1)
 }
 
-/// The bound that holds for a model that asks for `bound`. `LISLE_MODELS_DEEPER`
-/// says how many preemptions more are allowed to all models that have a bound
-/// (each makes them take some ten times as long), `LISLE_MODELS_AT_MOST` how
-/// many to any model.
-fn adjusted(bound: Option<usize>) -> Option<usize> {
-    let number = |name| {
-        let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
-        Some(value.parse::<usize>().expect("a number"))
-    };
-    let bound = bound.map(|bound| bound + number("LISLE_MODELS_DEEPER").unwrap_or(0));
+/// `LISLE_MODELS_DEEPER` says how many preemptions more are allowed to the models that have a
+/// bound; each makes them take some ten times as long.
+fn deeper(bound: Option<usize>) -> Option<usize> {
+    bound.map(|bound| bound + number("LISLE_MODELS_DEEPER").unwrap_or(0))
+}
+
+/// `LISLE_MODELS_AT_MOST` says how many are allowed to any model.
+fn at_most(bound: Option<usize>) -> Option<usize> {
     bound
         .into_iter()
         .chain(number("LISLE_MODELS_AT_MOST"))
         .min()
+}
+
+fn number(variable: &str) -> Option<usize> {
+    let value = std::env::var(variable)
+        .ok()
+        .filter(|value| !value.is_empty())?;
+    Some(value.parse().expect("a number"))
 }
 
 /// As [`outcomes`], for a model whose assertions say everything.

@@ -117,7 +117,9 @@ fn mark(me: &Tcb, cancelling: bool) {
         MARKED.fetch_add(change, Ordering::Relaxed);
     }
     #[cfg(lisle_loom)]
-    let _ = before;
+    if before != cancelling {
+        crate::model::has_cancels();
+    }
 }
 
 /// The thread does not unwind: whoever caught an earlier delivery has stopped it.
@@ -137,6 +139,10 @@ pub(crate) fn caught(me: &Tcb) {
 #[inline]
 pub fn panicking() -> bool {
     if std::thread::panicking() {
+        #[cfg(lisle_loom)]
+        if crate::model::is_cancelled() {
+            return false;
+        }
         return !is_cancelling();
     }
     #[cfg(not(lisle_loom))]
@@ -175,5 +181,15 @@ pub(crate) fn is_deliverable_to(me: &Tcb) -> bool {
 /// thread-local.
 #[inline(never)]
 pub(crate) fn is_unwinding() -> bool {
+    unwinds()
+}
+
+/// As [`is_unwinding`], inlined.
+#[inline(always)]
+pub(crate) fn unwinds() -> bool {
+    #[cfg(lisle_loom)]
+    if crate::model::is_cancelled() {
+        return std::thread::panicking() && is_cancelling();
+    }
     std::thread::panicking()
 }

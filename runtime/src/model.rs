@@ -13,11 +13,16 @@ use crate::wait::{Outcome, WaitKey};
 
 loom::lazy_static! {
     /// Control blocks are type-stable within one execution of a model.
-    static ref BLOCKS: Blocks = Blocks(std::sync::Mutex::new(Vec::new()));
+    static ref BLOCKS: Blocks = Blocks::default();
 }
 
+/// What is in these is no part of the model.
 #[allow(clippy::disallowed_types)]
-struct Blocks(std::sync::Mutex<Vec<*mut Tcb>>);
+#[derive(Default)]
+struct Blocks {
+    all: std::sync::Mutex<Vec<*mut Tcb>>,
+    cancelled: std::sync::atomic::AtomicBool,
+}
 
 // SAFETY: the pointers are only freed, and only once, when the execution ends.
 unsafe impl Send for Blocks {}
@@ -26,7 +31,7 @@ unsafe impl Sync for Blocks {}
 
 impl Drop for Blocks {
     fn drop(&mut self) {
-        for block in self.0.get_mut().unwrap().drain(..) {
+        for block in self.all.get_mut().unwrap().drain(..) {
             // SAFETY: boxed by `new_block`; no thread of the execution is left.
             drop(unsafe { Box::from_raw(block) });
         }
@@ -36,7 +41,7 @@ impl Drop for Blocks {
 /// A control block for a loom thread.
 pub(crate) fn new_block() -> &'static Tcb {
     let block = Box::into_raw(Box::new(Tcb::blank()));
-    let mut blocks = BLOCKS.0.lock().unwrap();
+    let mut blocks = BLOCKS.all.lock().unwrap();
     blocks.push(block);
     let number = u32::try_from(blocks.len()).expect("a model has few threads");
     drop(blocks);
@@ -53,10 +58,22 @@ pub(crate) const NUMBER_BITS: u32 = 22;
 
 /// The control block of this number.
 pub(crate) fn block(number: u32) -> Option<&'static Tcb> {
-    let blocks = BLOCKS.0.lock().unwrap();
+    let blocks = BLOCKS.all.lock().unwrap();
     let block = blocks.get((number as usize).checked_sub(1)?)?;
     // SAFETY: as in `new_block`.
     Some(unsafe { &**block })
+}
+
+/// A thread is unwound by a cancel. All of a model's threads run on one kernel thread, whose
+/// panic count counts each: from here on it says nothing of any of them, and a model that
+/// cancels has no panics.
+pub(crate) fn has_cancels() {
+    BLOCKS.cancelled.store(true, Ordering::Relaxed);
+}
+
+/// Whether a thread has been unwound by a cancel in this execution.
+pub(crate) fn is_cancelled() -> bool {
+    BLOCKS.cancelled.load(Ordering::Relaxed)
 }
 
 /// Makes a thread ready: it sleeps on its own.

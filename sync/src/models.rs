@@ -33,8 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lisle_runtime::cancel::Cancelled;
 
 /// What `wait` returns, or `None` if the calling thread was cancelled in it.
-/// Nothing that models see may be dropped while it unwinds: the panic count is
-/// that of the one kernel thread on which all of loom's threads run.
+/// While it unwinds, loom runs others, too: see `has_cancels` in the runtime's `model.rs`.
 fn unless_cancelled<T>(wait: impl FnOnce() -> T) -> Option<T> {
     let payload = match catch_unwind(AssertUnwindSafe(wait)) {
         Ok(value) => return Some(value),

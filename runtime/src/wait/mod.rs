@@ -328,7 +328,7 @@ impl Caller {
         match unsafe { thread.as_ref() } {
             Some(thread) => Caller {
                 thread,
-                unwinding: std::thread::panicking(),
+                unwinding: crate::cancel::unwinds(),
                 _not_send: PhantomData,
             },
             None => Caller {

@@ -1,15 +1,13 @@
 //! The condition variable: releasing the mutex and waiting are one step, and a
 //! notify always reaches somebody who waits.
-//!
-//! *Not modelled*: a cancel. The waiter unwinds with the mutex held, and loom's
-//! threads share one panic count.
 
 use std::sync::Arc;
 
-use lisle_lwp::explore::{model, outcomes};
-use lisle_runtime::thread::spawn;
+use lisle_lwp::explore::{model, outcomes, outcomes_within};
+use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
+use super::unless_cancelled;
 use crate::{Condvar, Mutex};
 
 #[derive(Debug)]
@@ -149,6 +147,30 @@ fn notify_passed_on_when_waiter_timed_out() {
         monitor.add();
         let taken = hasty.join().unwrap();
         patient.join().unwrap();
+        assert_eq!(monitor.left(), 0);
+        taken
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// A notify that meets a waiter which was cancelled goes to the next; the cancelled one leaves
+/// the mutex free and whole.
+#[test]
+fn notify_passed_on_when_waiter_was_cancelled() {
+    let seen = outcomes_within(1, || {
+        let (monitor, me) = (Monitor::new(), thread::current());
+        let (other, adder) = (monitor.clone(), monitor.clone());
+        let patient = spawn(move || other.take());
+        let adder = spawn(move || {
+            me.cancel();
+            adder.add();
+        });
+        let taken = unless_cancelled(|| monitor.take()).is_some();
+        if taken {
+            monitor.add();
+        }
+        patient.join().unwrap();
+        adder.join().unwrap();
         assert_eq!(monitor.left(), 0);
         taken
     });

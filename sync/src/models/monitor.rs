@@ -1,15 +1,13 @@
 //! Monitors: to leave and to wait, and to signal and to be inside, are one step; no
 //! signal or notify is lost.
-//!
-//! *Not modelled*: a cancel inside. The waiter unwinds with the monitor held, and loom's
-//! threads share one panic count.
 
 use std::sync::Arc;
 
-use lisle_lwp::explore::{model, outcomes};
-use lisle_runtime::thread::spawn;
+use lisle_lwp::explore::{model, outcomes, outcomes_within};
+use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
+use super::unless_cancelled;
 use crate::Monitor;
 
 const THERE: usize = 0;
@@ -193,6 +191,24 @@ fn signal_against_timeout() {
         let other = shared.clone();
         let adder = spawn(move || signalled(&other));
         let taken = take_unless_late(&shared);
+        adder.join().unwrap();
+        assert_eq!(*shared.enter(), u32::from(!taken));
+        taken
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// Who is cancelled leaves the monitor free and whole.
+#[test]
+fn notify_against_cancel() {
+    let seen = outcomes_within(1, || {
+        let (shared, me) = (items(0), thread::current());
+        let adder = shared.clone();
+        let adder = spawn(move || {
+            me.cancel();
+            notified(&adder);
+        });
+        let taken = unless_cancelled(|| take(&shared)).is_some();
         adder.join().unwrap();
         assert_eq!(*shared.enter(), u32::from(!taken));
         taken

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use lisle_lwp::explore::{Data, model, outcomes};
-use lisle_runtime::thread::spawn;
-use lisle_runtime::time;
+use lisle_lwp::explore::{Data, model, outcomes, outcomes_within};
+use lisle_runtime::thread::{self, spawn};
+use lisle_runtime::{cancel, time};
 
+use super::unless_cancelled;
 use crate::{LazyLock, Once, OnceLock};
 
 #[test]
@@ -84,4 +85,42 @@ fn force_against_force() {
         thread.join().unwrap();
         assert_eq!(made.get(), 1);
     });
+}
+
+/// A closure that is cancelled has not been called, and whoever is next knows of what it did.
+#[test]
+fn call_against_cancelled_call() {
+    let seen = outcomes_within(3, || {
+        let (once, done) = (Arc::new(Once::new()), Data::new());
+        let (other, its_done) = (once.clone(), done.clone());
+        let thread = spawn(move || other.call_once(|| its_done.add_one()));
+        let closure = || {
+            done.add_one();
+            thread::current().cancel();
+            cancel::checkpoint();
+        };
+        let called = unless_cancelled(|| once.call_once(closure)).is_some();
+        thread.join().unwrap();
+        assert!(once.is_completed());
+        (called, done.get())
+    });
+    assert_eq!(Vec::from_iter(seen), [(false, 2), (true, 1)]);
+}
+
+#[test]
+fn waiter_against_cancel() {
+    let seen = outcomes_within(2, || {
+        let (once, done, me) = (Arc::new(Once::new()), Data::new(), thread::current());
+        let (other, its_done) = (once.clone(), done.clone());
+        let canceller = spawn(move || me.cancel());
+        let calling = spawn(move || other.call_once(|| its_done.add_one()));
+        let waited = unless_cancelled(|| once.wait()).is_some();
+        if waited {
+            assert_eq!(done.get(), 1);
+        }
+        canceller.join().unwrap();
+        calling.join().unwrap();
+        waited
+    });
+    assert_eq!(seen.len(), 2);
 }

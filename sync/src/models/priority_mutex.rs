@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use lisle_lwp::explore::{model, outcomes};
-use lisle_runtime::thread::spawn;
+use lisle_lwp::explore::{model, outcomes, outcomes_within};
+use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
+use super::unless_cancelled;
 use crate::PriorityMutex;
 
 fn add_one(mutex: &PriorityMutex<u32>) {
@@ -56,6 +57,30 @@ fn unlock_passed_on_when_waiter_timed_out() {
         let taken = hasty.join().unwrap();
         assert_eq!(*mutex.lock().unwrap(), 1 + u32::from(taken));
         taken
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// The mutex goes past a waiter that is cancelled, and not into its frame.
+#[test]
+fn unlock_passed_on_when_waiter_was_cancelled() {
+    let seen = outcomes_within(2, || {
+        let (mutex, me) = (Arc::new(PriorityMutex::new(0)), thread::current());
+        let (holder, patient) = (mutex.clone(), mutex.clone());
+        let holder = spawn(move || {
+            let held = holder.lock().unwrap();
+            me.cancel();
+            drop(held);
+        });
+        let patient = spawn(move || add_one(&patient));
+        let taken = unless_cancelled(|| {
+            let taken = mutex.lock_cancellable().map(|mut value| *value += 1);
+            assert!(taken.is_ok());
+        });
+        holder.join().unwrap();
+        patient.join().unwrap();
+        assert_eq!(*mutex.lock().unwrap(), 1 + u32::from(taken.is_some()));
+        taken.is_some()
     });
     assert_eq!(seen.len(), 2);
 }

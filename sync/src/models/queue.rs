@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lisle_lwp::explore::{Data, model, outcomes};
+use lisle_lwp::explore::{Data, model, outcomes, outcomes_within};
 use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::{cancel, time};
 
@@ -112,6 +112,22 @@ fn last_member_against_timeout() {
         thread.join().unwrap();
         late.map(|group| assert!(group.try_wait().is_ok()))
             .is_some()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// Who is cancelled has left.
+#[test]
+fn waiter_against_cancel() {
+    let seen = outcomes_within(3, || {
+        let (group, me) = (WaitGroup::new(), thread::current());
+        let member = group.clone();
+        let canceller = spawn(move || me.cancel());
+        let other = spawn(move || member.wait());
+        let waited = unless_cancelled(|| group.wait()).is_some();
+        canceller.join().unwrap();
+        other.join().unwrap();
+        waited
     });
     assert_eq!(seen.len(), 2);
 }

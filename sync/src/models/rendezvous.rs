@@ -1,10 +1,11 @@
 //! The rendezvous: a call is accepted, and then seen to its end, or leaves no trace.
 
-use lisle_lwp::explore::{Data, model, outcomes};
-use lisle_runtime::thread::spawn;
+use lisle_lwp::explore::{Data, model, outcomes, outcomes_within};
+use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
 use super::channel::{Message, message, number};
+use super::unless_cancelled;
 use crate::channel::rendezvous::{AcceptError, Acceptor, CallError, entry};
 
 /// Accepts one call: what was brought, if one came.
@@ -54,6 +55,26 @@ fn call_timeout_against_accept() {
         drop(calls);
         assert_eq!(server.join().unwrap(), called.then_some(1));
         called
+    });
+    assert_eq!(Vec::from_iter(seen), [false, true]);
+}
+
+/// A call is cancelled before it is accepted, or not at all.
+#[test]
+fn call_cancel_against_accept() {
+    let seen = outcomes_within(2, || {
+        let (calls, server) = entry();
+        let me = thread::current();
+        let server = spawn(move || accept(&server));
+        let canceller = spawn(move || me.cancel());
+        let called = unless_cancelled(|| {
+            let result = calls.call(message(1));
+            assert!(result.is_ok_and(|result| number(result) == 2));
+        });
+        drop(calls);
+        canceller.join().unwrap();
+        assert_eq!(server.join().unwrap(), called.map(|()| 1));
+        called.is_some()
     });
     assert_eq!(Vec::from_iter(seen), [false, true]);
 }

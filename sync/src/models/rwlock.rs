@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use lisle_lwp::explore::{model, outcomes};
-use lisle_runtime::thread::spawn;
+use lisle_lwp::explore::{model, outcomes, outcomes_within};
+use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
+use super::unless_cancelled;
 use crate::{
     Barrier, Fair, PreferReaders, PreferWriters, RwLock, RwLockPolicy, RwLockUpgradableGuard,
     RwLockWriteGuard,
@@ -272,4 +273,54 @@ fn a_woken_reader_wakes_the_next() {
         drop(held);
         readers.into_iter().for_each(|t| t.join().unwrap());
     });
+}
+
+/// A writer that is cancelled, woken already or not, lets in the reader behind it.
+#[test]
+fn writer_against_cancel() {
+    let seen = outcomes_within(2, || {
+        let (lock, me) = (lock::<Fair>(), thread::current());
+        let (holder, reader) = (lock.clone(), lock.clone());
+        let holder = spawn(move || {
+            drop(holder.write().unwrap());
+            let mut held = holder.write().unwrap();
+            me.cancel();
+            *held += 1;
+        });
+        let reader = spawn(move || look(&reader));
+        let written = unless_cancelled(|| {
+            let written = lock.write_cancellable().map(|mut value| *value += 1);
+            assert!(written.is_ok());
+        });
+        let most = 1 + u32::from(written.is_some());
+        holder.join().unwrap();
+        assert!(reader.join().unwrap() <= most);
+        assert_eq!(look(&lock), most);
+        written.is_some()
+    });
+    assert_eq!(seen.len(), 2);
+}
+
+/// An upgrade that is cancelled keeps nothing of what it held.
+#[test]
+fn upgrade_against_cancel() {
+    let seen = outcomes_within(2, || {
+        let (lock, me) = (lock::<Fair>(), thread::current());
+        let holder = lock.clone();
+        let holder = spawn(move || {
+            let held = holder.read().unwrap();
+            me.cancel();
+            *held
+        });
+        let upgraded = unless_cancelled(|| {
+            let held = lock.upgradable_read().unwrap();
+            *RwLockUpgradableGuard::upgrade_cancellable(held) += 1;
+        });
+        let upgraded = u32::from(upgraded.is_some());
+        assert!(holder.join().unwrap() <= upgraded);
+        add_one(&lock);
+        assert_eq!(look(&lock), upgraded + 1);
+        upgraded
+    });
+    assert_eq!(Vec::from_iter(seen), [0, 1]);
 }

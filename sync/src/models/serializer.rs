@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use lisle_lwp::explore::{Data, model, outcomes};
-use lisle_runtime::thread::spawn;
+use lisle_lwp::explore::{Data, model, outcomes, outcomes_within};
+use lisle_runtime::thread::{self, spawn};
 use lisle_runtime::time;
 
+use super::unless_cancelled;
 use crate::Serializer;
 
 const QUEUE: usize = 0;
@@ -110,4 +111,21 @@ fn uncovered_when_the_first_timed_out() {
         early
     });
     assert_eq!(Vec::from_iter(seen), [false]);
+}
+
+/// Who is cancelled in a queue has possession again, and gives it up while it unwinds.
+#[test]
+fn guarantee_against_cancel() {
+    let seen = outcomes_within(1, || {
+        let (shared, me) = (serializer(), thread::current());
+        let other = shared.clone();
+        let adder = spawn(move || add(&other));
+        let canceller = spawn(move || me.cancel());
+        let taken = unless_cancelled(|| take(&shared)).is_some();
+        adder.join().unwrap();
+        canceller.join().unwrap();
+        assert_eq!(*shared.enter(), u32::from(!taken));
+        taken
+    });
+    assert_eq!(seen.len(), 2);
 }
