@@ -72,6 +72,7 @@ sync/src/semaphore/core.rs   models::semaphore
 sync/src/mutex/raw.rs        models::mutex models::condvar
 sync/src/condvar/raw.rs      models::condvar
 sync/src/rwlock/raw.rs       models::rwlock
+sync/src/rwlock/guard.rs     models::rwlock
 sync/src/once/mod.rs         models::once
 sync/src/possession.rs       models::monitor models::region models::serializer
 sync/src/monitor/mod.rs      models::monitor
@@ -82,6 +83,7 @@ sync/src/queue.rs            models::queue
 sync/src/parker.rs           models::queue
 sync/src/barrier.rs          models::queue
 sync/src/wait_group.rs       models::queue
+sync/src/poison.rs           models::condvar models::monitor models::serializer
 sync/src/priority_mutex.rs   models::priority_mutex
 "
 # Models that play the part of code which cannot be modelled: only the table breaks them.
