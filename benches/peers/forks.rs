@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lisle::jobs::{self, Scope};
 
 use crate::common::switch::{corosensei_switches, lisle_switches};
-use crate::common::{self, Full, Lisle, Threads, WORKERS};
+use crate::common::{self, Full, LISLE, Lisle, Threads, WORKERS};
 use crate::tasks::{Executor, Smol, Tokio};
 use crate::{BOTH, Entry, ONE, timed};
 
@@ -82,6 +82,39 @@ fn twins(n: u64, fib: fn() -> u64) -> Duration {
     let took = threads.map(|thread| thread.join().expect("the thread returns"));
     took.into_iter().max().expect("two") / 2
 }
+
+/// lisle's threads, spawned depth first.
+struct Deep;
+struct DeepFull;
+
+macro_rules! deep {
+    ($threads:ty, $spawn:expr) => {
+        impl Threads for $threads {
+            type Handle<T: Send + 'static> = lisle::thread::JoinHandle<T>;
+            type Semaphore = lisle::sync::Semaphore;
+
+            fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Self::Handle<T> {
+                let builder = lisle::thread::Builder::new().on(&LISLE).depth_first(true);
+                $spawn(builder, f).expect("lisle spawns")
+            }
+
+            fn join<T: Send + 'static>(handle: Self::Handle<T>) -> T {
+                Lisle::join(handle)
+            }
+
+            fn yield_now() {
+                lisle::thread::yield_now();
+            }
+        }
+    };
+}
+
+deep!(Deep, |builder: lisle::thread::Builder, f| {
+    // SAFETY: as for `Lisle`.
+    unsafe { builder.spawn_light(f) }
+});
+deep!(DeepFull, |builder: lisle::thread::Builder, f| builder
+    .spawn(f));
 
 /// The leaves of the tree.
 const LEAVES: u64 = 1_000_000;
@@ -156,8 +189,10 @@ pub(crate) fn entries() -> Vec<Entry> {
         timed("fib(30)", "lisle scope, twice", &[2], |n| {
             twins(n, || jobs::scope(|s| scoped(s, black_box(N))))
         }),
-        timed("skynet", "lisle light", BOTH, skynet::<Lisle>),
+        timed("skynet", "lisle light", BOTH, skynet::<Deep>),
+        timed("skynet", "lisle full", BOTH, skynet::<DeepFull>),
         timed("skynet", "tokio", BOTH, task_skynet::<Tokio>),
         timed("skynet", "smol", BOTH, task_skynet::<Smol>),
+        timed("skynet by age", "lisle light", BOTH, skynet::<Lisle>),
     ]
 }

@@ -53,7 +53,8 @@ impl Cook<'_> {
     pub(crate) fn builder(&mut self) -> Builder {
         let mut builder = Builder::new()
             .on(self.runtime)
-            .fresh(self.random.once_in(8));
+            .fresh(self.random.once_in(8))
+            .depth_first(self.random.once_in(4));
         if self.random.once_in(6) {
             builder = builder.stack_size(64 << 10 << self.random.below(5));
         }

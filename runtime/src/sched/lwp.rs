@@ -6,6 +6,9 @@
 //!                  ┌─────▼─────┐  taken by thieves if the LWP lets it wait
 //!                  │ next slot │──────────────────────────────────────────►
 //!                  └─────┬─────┘
+//!   depth first    ┌─────▼─────┐
+//!  ───────────────►│   ahead   │
+//!                  └─────┬─────┘
 //!   ready threads  ┌─────▼─────┐ while somebody is idle ┌─────────┐ thieves
 //!  ───────────────►│   ready   │──────────────────────► │ window  │───────►
 //!                  └─────┬─────┘                        └────┬────┘
@@ -20,6 +23,12 @@
 //! program's, the window is filled only while another LWP is idle, because
 //! thieves follow no policy. The window never grows: its owner counts.
 //!
+//! *Ahead* is a stack of the threads that were spawned
+//! [depth first](crate::thread::Builder::depth_first): the newest runs first. Among several LWPs such a
+//! thread, too, goes to the window if that has room, so what thieves see are the oldest, which have most
+//! below them in their tree. One pick in [`TURN`] is of somebody else, and after [`PASSES`] in a row all
+//! that still wait there queue up behind the others, so that each waits a bounded number of picks.
+//!
 //! *The next slot* is for threads that take turns: the running thread mostly waits soon, and
 //! what it has made ready is served here, far sooner than another LWP could. So thieves take
 //! that thread only on their last pass, and only if the LWP has not switched for a
@@ -28,7 +37,7 @@
 //! What is passed over so, and then left waiting after all, is found by the poller's sleeper
 //! when it looks round.
 //!
-//! *Invariants.* A thread is in at most one of next slot, window, ready, or the
+//! *Invariants.* A thread is in at most one of next slot, ahead, window, ready, or the
 //! injector. Everything in the "owner only" group is touched only by the kernel
 //! thread that the [`OwnerWord`] names, inside the runtime. Thieves use the
 //! stealer only in their own idle context, because it pins an epoch through a
@@ -63,6 +72,10 @@ use crate::trace::{self, Claim};
 pub(crate) const WINDOW: usize = 32;
 /// How often in a row the next slot may jump the queue.
 const STREAK: u32 = 16;
+/// After so many picks from ahead at most, one from elsewhere.
+const TURN: u32 = 1 << 10;
+/// After so many picks while somebody waited ahead all the time, nobody is ahead any more.
+const PASSES: u32 = 1 << 16;
 /// After how many occasions at most a sleeping LWP is told of the thread in the next slot.
 const PATIENCE: u32 = 4096;
 /// For how long, in nanoseconds, an LWP must not have switched before the thread in its next slot
@@ -105,6 +118,9 @@ pub(crate) fn count(counter: &AtomicU64, by: u64) {
 pub(crate) struct Lwp {
     // --- owner only ---
     ready: UnsafeCell<Ready>,
+    ahead: UnsafeCell<ReadyList>,
+    /// How many picks there were since nobody was ahead.
+    passes: Cell<u32>,
     window: Worker<Stealable>,
     /// How many threads the window holds at most; thieves may have made it fewer.
     in_window: Cell<usize>,
@@ -208,6 +224,8 @@ impl Lwp {
         let stealer = window.stealer();
         Lwp {
             ready: UnsafeCell::new(ready),
+            ahead: UnsafeCell::new(ReadyList::new()),
+            passes: Cell::new(0),
             window,
             in_window: Cell::new(0),
             streak: Cell::new(0),
@@ -273,6 +291,27 @@ impl Lwp {
         unsafe { &mut *self.ready.get() }
     }
 
+    /// The threads that were spawned depth first, the newest first.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`].
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn ahead(&self) -> &mut ReadyList {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.ahead.get() }
+    }
+
+    /// How many threads wait where thieves do not see them.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`].
+    #[inline(always)]
+    unsafe fn queued(&self) -> usize {
+        // SAFETY: passed on, one after the other.
+        unsafe { self.ready().len() + self.ahead().len() }
+    }
+
     /// Keeps a donor for the next full thread.
     ///
     /// # Safety
@@ -295,7 +334,7 @@ impl Lwp {
     /// As [`Lwp::ready`].
     pub(crate) unsafe fn has_work(&self) -> bool {
         // SAFETY: passed on.
-        self.has_next() || self.in_window.get() > 0 || unsafe { self.ready() }.len() > 0
+        self.has_next() || self.in_window.get() > 0 || unsafe { self.queued() } > 0
     }
 
     /// Lets the idle context have its turn at the next switch.
@@ -363,8 +402,30 @@ impl Lwp {
             self.show(thread);
         } else {
             ready.push(thread);
-            self.publish(ready.len());
+            // SAFETY: passed on.
+            self.publish(unsafe { self.queued() });
         }
+    }
+
+    /// As [`Lwp::push`], but the thread goes ahead of the others, unless a policy of the program's decides.
+    ///
+    /// # Safety
+    /// As [`Lwp::push`].
+    #[inline]
+    pub(crate) unsafe fn push_ahead(&self, thread: &'static Tcb) {
+        if self.open && self.has_room() {
+            self.show(thread);
+        } else {
+            // SAFETY: passed on, one after the other.
+            unsafe {
+                match self.ready() {
+                    Ready::FirstCome(_) => self.ahead().push_front(thread),
+                    Ready::Ordered(policy) => policy.push(ReadyThread(thread)),
+                }
+                self.publish(self.queued());
+            }
+        }
+        self.share_if_wanted();
     }
 
     /// Lets others know how many threads the private queue holds. It is the monitor that asks: a thread
@@ -404,11 +465,14 @@ impl Lwp {
         while self.has_room() {
             // SAFETY: reached only from the owner inside the runtime.
             let ready = unsafe { self.ready() };
-            let Some(thread) = ready.pop() else {
+            let thread = ready.pop();
+            // SAFETY: as above.
+            let Some(thread) = thread.or_else(|| unsafe { self.ahead() }.pop_front()) else {
                 break;
             };
             self.show(thread);
-            self.publish(ready.len());
+            // SAFETY: as above.
+            self.publish(unsafe { self.queued() });
         }
         if !self.window.is_empty() {
             self.shared().announce();
@@ -502,7 +566,8 @@ impl Lwp {
             // SAFETY: that is what plain means.
             unsafe { core::hint::unreachable_unchecked() }
         };
-        if self.has_next() || self.in_window.get() > 0 {
+        // SAFETY: passed on.
+        if self.has_next() || !unsafe { self.ahead() }.is_empty() {
             return None;
         }
         let thread = list.front()?;
@@ -530,7 +595,8 @@ impl Lwp {
             self.streak.set(streak);
             return Some(thread);
         }
-        if !self.alone || self.in_window.get() > 0 {
+        // SAFETY: passed on.
+        if !self.alone || !unsafe { self.ahead() }.is_empty() {
             return None;
         }
         // SAFETY: passed on.
@@ -574,9 +640,9 @@ impl Lwp {
         // SAFETY: passed on.
         let thread = unsafe { self.pick() }?;
         // SAFETY: passed on.
-        let ready = unsafe { self.ready() };
-        ready.push(me);
-        self.publish(ready.len());
+        unsafe { self.ready() }.push(me);
+        // SAFETY: passed on.
+        self.publish(unsafe { self.queued() });
         Some(thread)
     }
 
@@ -608,6 +674,10 @@ impl Lwp {
         } else {
             self.streak.set(0);
         }
+        // SAFETY: passed on.
+        if let Some(thread) = unsafe { self.pick_ahead() } {
+            return Some(thread);
+        }
         if self.in_window.get() > 0 {
             if let Some(Stealable(thread)) = self.window.pop() {
                 self.in_window.set(self.in_window.get() - 1);
@@ -616,7 +686,8 @@ impl Lwp {
                     let ready = unsafe { self.ready() };
                     if let Some(next) = ready.pop() {
                         self.show(next);
-                        self.publish(ready.len());
+                        // SAFETY: passed on.
+                        self.publish(unsafe { self.queued() });
                     }
                 }
                 return Some(thread);
@@ -624,9 +695,40 @@ impl Lwp {
             self.in_window.set(0);
         }
         // SAFETY: passed on.
-        let ready = unsafe { self.ready() };
-        let thread = ready.pop();
-        self.publish(ready.len());
+        let thread = unsafe { self.ready() }.pop();
+        // It is somebody else's turn, but there is nobody else.
+        // SAFETY: passed on.
+        let thread = thread.or_else(|| unsafe { self.ahead() }.pop_front());
+        // SAFETY: passed on.
+        self.publish(unsafe { self.queued() });
+        thread
+    }
+
+    /// The newest of the threads that are ahead, unless it is somebody else's turn.
+    #[inline]
+    unsafe fn pick_ahead(&self) -> Option<&'static Tcb> {
+        // SAFETY: passed on.
+        let ahead = unsafe { self.ahead() };
+        if ahead.is_empty() {
+            self.passes.set(0);
+            return None;
+        }
+        let passes = self.passes.get() + 1;
+        self.passes.set(passes);
+        if passes.is_multiple_of(TURN) {
+            if passes == PASSES {
+                self.passes.set(0);
+                // SAFETY: passed on.
+                let ready = unsafe { self.ready() };
+                while let Some(thread) = ahead.pop_front() {
+                    ready.push(thread);
+                }
+            }
+            return None;
+        }
+        let thread = ahead.pop_front();
+        // SAFETY: passed on.
+        self.publish(unsafe { self.queued() });
         thread
     }
 
@@ -646,7 +748,7 @@ impl Lwp {
         if self.window.is_empty() {
             self.in_window.set(0);
             // SAFETY: passed on.
-            if unsafe { self.ready() }.len() == 0 {
+            if unsafe { self.queued() } == 0 {
                 return Some(thread);
             }
         }

@@ -68,6 +68,16 @@ impl ReadyList {
     }
 
     #[inline]
+    pub(crate) fn push_front(&mut self, thread: &'static Tcb) {
+        thread.link.store(self.head.cast_mut(), Ordering::Relaxed);
+        if self.head.is_null() {
+            self.tail = thread;
+        }
+        self.head = thread;
+        self.len += 1;
+    }
+
+    #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<&'static Tcb> {
         // SAFETY: as in `push_back`.
         let thread = unsafe { self.head.as_ref() }?;
@@ -222,6 +232,19 @@ mod tests {
         assert!(is(list.pop_front(), t[0]) && is(list.pop_front(), t[1]));
         list.push_back(t[0]);
         assert!(is(list.pop_front(), t[2]) && is(list.pop_front(), t[0]));
+        assert!(list.pop_front().is_none() && list.is_empty());
+    }
+
+    #[test]
+    fn list_takes_at_either_end() {
+        let t = threads(4);
+        let mut list = ReadyList::new();
+        list.push_front(t[1]);
+        list.push_back(t[2]);
+        list.push_front(t[0]);
+        list.push_back(t[3]);
+        assert_eq!(list.len(), 4);
+        assert!(t.iter().all(|t| is(list.pop_front(), t)));
         assert!(list.pop_front().is_none() && list.is_empty());
     }
 

@@ -106,7 +106,7 @@ where
         block.publish(settings.identity(Kind::Full, name, id, parent));
         settings.limit(block);
         let block = new.begin(shared, context);
-        if let Err(error) = submit(shared, me, block) {
+        if let Err(error) = submit(settings, shared, me, block) {
             // SAFETY: nobody has seen the thread, and its body has not begun.
             unsafe {
                 ManuallyDrop::drop(&mut (*packet).body);

@@ -50,7 +50,7 @@ where
         new.block.publish(settings.identity(kind, name, id, parent));
         settings.limit(new.block);
         let block = new.begin(shared, context);
-        if let Err(error) = submit(shared, me, block) {
+        if let Err(error) = submit(settings, shared, me, block) {
             // SAFETY: nobody has seen the thread, and its body has not begun.
             unsafe {
                 packet::unplace::<F, T>(slot);
@@ -202,7 +202,12 @@ pub(super) fn class(settings: &Builder, shared: &Shared, wants: usize) -> io::Re
 ///
 /// # Errors
 /// If the runtime stops meanwhile: then nobody has seen the thread.
-pub(super) fn submit(shared: &Shared, me: &'static Tcb, block: &'static Tcb) -> io::Result<()> {
+pub(super) fn submit(
+    settings: &Builder,
+    shared: &Shared,
+    me: &'static Tcb,
+    block: &'static Tcb,
+) -> io::Result<()> {
     if trace::is_on() {
         trace::spawned(block.id.load(Ordering::Relaxed), block.name());
     }
@@ -210,7 +215,12 @@ pub(super) fn submit(shared: &Shared, me: &'static Tcb, block: &'static Tcb) -> 
     if let Some(lwp) = entry.lwp().filter(|lwp| is_of(lwp, shared)) {
         lwp.counters.threads.count_spawned();
         // SAFETY: owner inside the runtime; the thread is ready.
-        unsafe { lwp.push(block) };
+        unsafe {
+            match settings.depth_first {
+                true => lwp.push_ahead(block),
+                false => lwp.push(block),
+            }
+        }
         return Ok(());
     }
     drop(entry);
