@@ -42,6 +42,33 @@ fn select_against_send() {
     }
 }
 
+/// Both arms become ready between the registration of one and that of the other: the wait has ended for the
+/// first, and the second's message stays where it is. That a registration commits needs room for what it is granted,
+/// which an earlier select has made.
+#[test]
+fn select_against_two_sends() {
+    for kind in [None, Some(1)] {
+        let seen = outcomes(Some(2), move || {
+            let (a, b): (End, End) = (make(kind), make(kind));
+            send_all(&b.0, [3]);
+            select_biased! { recv(b.1) -> message => assert_eq!(number(message.unwrap()), 3) }
+            let thread = spawn(move || {
+                send_all(&a.0, [1]);
+                send_all(&b.0, [2]);
+            });
+            let first = select_biased! {
+                recv(a.1) -> message => number(message.unwrap()),
+                recv(b.1) -> message => number(message.unwrap()),
+            };
+            let rest = if first == 1 { &b.1 } else { &a.1 };
+            assert_eq!(all(rest), [3 - first]);
+            thread.join().unwrap();
+            first
+        });
+        assert!(seen.contains(&1));
+    }
+}
+
 /// The message of a selected send is made when somebody waits for it already.
 #[test]
 fn selected_send_against_recv() {

@@ -102,6 +102,20 @@ fn watch_send_against_changed() {
     });
 }
 
+/// A thread and a task wait for the same change.
+#[test]
+fn watch_send_against_thread_and_task() {
+    model(Some(2), || {
+        let (sender, mut receiver) = watch::channel(0);
+        let mut other = receiver.clone();
+        let task = spawn(move || block_on(other.changed_async()));
+        let thread = spawn(move || sender.send_replace(1));
+        assert_eq!(receiver.changed(), Ok(()));
+        thread.join().unwrap();
+        assert_eq!(task.join().unwrap(), Ok(()));
+    });
+}
+
 /// Who looks and who changes exclude each other.
 #[test]
 fn watch_borrow_against_send() {
