@@ -26,8 +26,8 @@
 //! *Ahead* is a stack of the threads that were spawned
 //! [depth first](crate::thread::Builder::depth_first): the newest runs first. Among several LWPs such a
 //! thread, too, goes to the window if that has room, so what thieves see are the oldest, which have most
-//! below them in their tree. One pick in [`TURN`] is of somebody else, and after [`PASSES`] in a row all
-//! that still wait there queue up behind the others, so that each waits a bounded number of picks.
+//! below them in their tree. One pick in [`TURN`] is of somebody else, and one time in [`PASSES`] all that
+//! wait there queue up behind the others, so that each waits a bounded number of picks.
 //!
 //! *The next slot* is for threads that take turns: the running thread mostly waits soon, and
 //! what it has made ready is served here, far sooner than another LWP could. So thieves take
@@ -72,9 +72,9 @@ use crate::trace::{self, Claim};
 pub(crate) const WINDOW: usize = 32;
 /// How often in a row the next slot may jump the queue.
 const STREAK: u32 = 16;
-/// After so many picks from ahead at most, one from elsewhere.
+/// One in so many picks from ahead is of somebody else.
 const TURN: u32 = 1 << 10;
-/// After so many picks while somebody waited ahead all the time, nobody is ahead any more.
+/// After so many, nobody is ahead any more.
 const PASSES: u32 = 1 << 16;
 /// After how many occasions at most a sleeping LWP is told of the thread in the next slot.
 const PATIENCE: u32 = 4096;
@@ -119,7 +119,7 @@ pub(crate) struct Lwp {
     // --- owner only ---
     ready: UnsafeCell<Ready>,
     ahead: UnsafeCell<ReadyList>,
-    /// How many picks there were since nobody was ahead.
+    /// How many picks from ahead there were.
     passes: Cell<u32>,
     window: Worker<Stealable>,
     /// How many threads the window holds at most; thieves may have made it fewer.
@@ -675,8 +675,11 @@ impl Lwp {
             self.streak.set(0);
         }
         // SAFETY: passed on.
-        if let Some(thread) = unsafe { self.pick_ahead() } {
-            return Some(thread);
+        if !unsafe { self.ahead() }.is_empty() {
+            // SAFETY: passed on.
+            if let Some(thread) = unsafe { self.pick_ahead() } {
+                return Some(thread);
+            }
         }
         if self.in_window.get() > 0 {
             if let Some(Stealable(thread)) = self.window.pop() {
@@ -704,20 +707,14 @@ impl Lwp {
         thread
     }
 
-    /// The newest of the threads that are ahead, unless it is somebody else's turn.
-    #[inline]
+    /// The newest of the threads that are ahead, unless it is somebody else's turn. There is one.
     unsafe fn pick_ahead(&self) -> Option<&'static Tcb> {
         // SAFETY: passed on.
         let ahead = unsafe { self.ahead() };
-        if ahead.is_empty() {
-            self.passes.set(0);
-            return None;
-        }
-        let passes = self.passes.get() + 1;
+        let passes = self.passes.get().wrapping_add(1);
         self.passes.set(passes);
         if passes.is_multiple_of(TURN) {
-            if passes == PASSES {
-                self.passes.set(0);
+            if passes.is_multiple_of(PASSES) {
                 // SAFETY: passed on.
                 let ready = unsafe { self.ready() };
                 while let Some(thread) = ahead.pop_front() {

@@ -125,8 +125,8 @@ impl Builder {
     /// so that few threads are alive at a time, and those have warm stacks; in order of age, all of a
     /// level would be. An idle LWP takes the oldest, the roots of the largest parts of the tree.
     ///
-    /// A thread is passed over a bounded number of times: one pick in 1,024 is of another kind, and after 65,536 in a row
-    /// those that still wait ahead queue up behind the others. Only the first-come policy looks at it, and
+    /// A thread is passed over a bounded number of times: one pick in 1,024 is of another kind, and after every
+    /// 65,536 those that wait ahead queue up behind the others. Only the first-come policy looks at it, and
     /// only if a thread of the same runtime spawns; bound threads have no queue.
     ///
     /// ```
