@@ -108,11 +108,17 @@ fn watch_send_against_thread_and_task() {
     model(Some(2), || {
         let (sender, mut receiver) = watch::channel(0);
         let mut other = receiver.clone();
-        let task = spawn(move || block_on(other.changed_async()));
-        let thread = spawn(move || sender.send_replace(1));
+        // An end of either would be another change.
+        let task = spawn(move || {
+            assert_eq!(block_on(other.changed_async()), Ok(()));
+            other
+        });
+        let thread = spawn(move || {
+            sender.send_replace(1);
+            sender
+        });
         assert_eq!(receiver.changed(), Ok(()));
-        thread.join().unwrap();
-        assert_eq!(task.join().unwrap(), Ok(()));
+        let _ends = (thread.join().unwrap(), task.join().unwrap());
     });
 }
 
