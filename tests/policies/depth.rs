@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lisle::Runtime;
 use lisle::policy::PolicyKind;
@@ -158,20 +158,26 @@ fn the_oldest_depth_first_has_its_turn() {
     end(rt);
 }
 
-/// What waits ahead is nobody's secret: another LWP runs it while the one that spawned it computes on.
+/// What waits ahead is shown to an LWP that has nothing to do, while the one that it waits on computes on and spawns
+/// something from time to time.
 #[test]
 fn another_lwp_takes_what_is_ahead() {
     let _dog = watchdog();
     let rt = runtime(PolicyKind::FirstCome, 2);
     on(&rt, || {
-        for _ in 0..100 {
-            let left = Arc::new(AtomicUsize::new(10));
-            for _ in 0..10 {
+        for _ in 0..20 {
+            // More than thieves see at a time.
+            let left = Arc::new(AtomicUsize::new(100));
+            for _ in 0..100 {
                 let left = left.clone();
                 drop(deep(move || left.fetch_sub(1, Ordering::Release)));
             }
             while left.load(Ordering::Acquire) > 0 {
-                std::hint::spin_loop();
+                let until = Instant::now() + Duration::from_micros(100);
+                while Instant::now() < until && left.load(Ordering::Acquire) > 0 {
+                    std::hint::spin_loop();
+                }
+                drop(deep(|| ()));
             }
         }
     })

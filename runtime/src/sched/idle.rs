@@ -494,8 +494,7 @@ impl Carrier<'_> {
         let now = shared.clock.now();
         lwp.begin_round(now);
         // SAFETY: owner, inside the runtime.
-        let queued = unsafe { lwp.ready() }.len();
-        lwp.counters.queued.store(queued as u64, Ordering::Relaxed);
+        unsafe { lwp.publish() };
         self.take_injected();
         lwp.served.store(now, Ordering::Relaxed);
         if let Some(helper) = self.take_job() {

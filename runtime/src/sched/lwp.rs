@@ -6,7 +6,7 @@
 //!                  ┌─────▼─────┐  taken by thieves if the LWP lets it wait
 //!                  │ next slot │──────────────────────────────────────────►
 //!                  └─────┬─────┘
-//!   depth first    ┌─────▼─────┐
+//!   depth first    ┌─────▼─────┐  or to the window, like ready threads
 //!  ───────────────►│   ahead   │
 //!                  └─────┬─────┘
 //!   ready threads  ┌─────▼─────┐ while somebody is idle ┌─────────┐ thieves
@@ -24,10 +24,11 @@
 //! thieves follow no policy. The window never grows: its owner counts.
 //!
 //! *Ahead* is a stack of the threads that were spawned
-//! [depth first](crate::thread::Builder::depth_first): the newest runs first. Among several LWPs such a
-//! thread, too, goes to the window if that has room, so what thieves see are the oldest, which have most
-//! below them in their tree. One pick in [`TURN`] is of somebody else, and one time in [`PASSES`] all that
-//! wait there queue up behind the others, so that each waits a bounded number of picks.
+//! [depth first](crate::thread::Builder::depth_first) and have not begun: the newest runs first. Among
+//! several LWPs such a thread goes to the window instead while that has room. So thieves see the oldest
+//! at first, which have most below them in their tree, and later whoever was the newest when they had made
+//! room. One pick in [`TURN`] is of somebody else, and one time in [`PASSES`] all that wait there queue up behind
+//! the others, the newest first. So each waits a number of picks that is bounded by how many are before it.
 //!
 //! *The next slot* is for threads that take turns: the running thread mostly waits soon, and
 //! what it has made ready is served here, far sooner than another LWP could. So thieves take
@@ -283,7 +284,7 @@ impl Lwp {
     ///
     /// # Safety
     /// The caller is the owner, inside the runtime, and holds no other
-    /// reference from here.
+    /// reference to the same queue.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn ready(&self) -> &mut Ready {
@@ -302,14 +303,13 @@ impl Lwp {
         unsafe { &mut *self.ahead.get() }
     }
 
-    /// How many threads wait where thieves do not see them.
+    /// Whether nobody waits where thieves do not see it.
     ///
     /// # Safety
     /// As [`Lwp::ready`].
-    #[inline(always)]
-    unsafe fn queued(&self) -> usize {
+    unsafe fn hides_nobody(&self) -> bool {
         // SAFETY: passed on, one after the other.
-        unsafe { self.ready().len() + self.ahead().len() }
+        unsafe { self.ready().len() == 0 && self.ahead().is_empty() }
     }
 
     /// Keeps a donor for the next full thread.
@@ -334,7 +334,7 @@ impl Lwp {
     /// As [`Lwp::ready`].
     pub(crate) unsafe fn has_work(&self) -> bool {
         // SAFETY: passed on.
-        self.has_next() || self.in_window.get() > 0 || unsafe { self.queued() } > 0
+        self.has_next() || self.in_window.get() > 0 || !unsafe { self.hides_nobody() }
     }
 
     /// Lets the idle context have its turn at the next switch.
@@ -403,7 +403,7 @@ impl Lwp {
         } else {
             ready.push(thread);
             // SAFETY: passed on.
-            self.publish(unsafe { self.queued() });
+            unsafe { self.publish() };
         }
     }
 
@@ -422,16 +422,21 @@ impl Lwp {
                     Ready::FirstCome(_) => self.ahead().push_front(thread),
                     Ready::Ordered(policy) => policy.push(ReadyThread(thread)),
                 }
-                self.publish(self.queued());
+                self.publish();
             }
         }
         self.share_if_wanted();
     }
 
-    /// Lets others know how many threads the private queue holds. It is the monitor that asks: a thread
-    /// that computes on while others wait keeps the LWP for a slice, one that is alone for longer.
+    /// Lets others know how many threads wait where thieves do not see them. It is the monitor that asks: a
+    /// thread that computes on while others wait keeps the LWP for a slice, one that is alone for longer.
+    ///
+    /// # Safety
+    /// As [`Lwp::ready`].
     #[inline(always)]
-    fn publish(&self, queued: usize) {
+    pub(crate) unsafe fn publish(&self) {
+        // SAFETY: passed on, one after the other.
+        let queued = unsafe { self.ready().len() + self.ahead().len() };
         self.counters.queued.store(queued as u64, Ordering::Relaxed);
     }
 
@@ -459,7 +464,7 @@ impl Lwp {
         }
     }
 
-    /// Fills the window from the private queue and tells sleepers.
+    /// Fills the window from the private queue, then from ahead, and tells sleepers.
     #[cold]
     fn share(&self) {
         while self.has_room() {
@@ -472,7 +477,7 @@ impl Lwp {
             };
             self.show(thread);
             // SAFETY: as above.
-            self.publish(unsafe { self.queued() });
+            unsafe { self.publish() };
         }
         if !self.window.is_empty() {
             self.shared().announce();
@@ -553,7 +558,7 @@ impl Lwp {
         }
     }
 
-    /// As [`Lwp::give_way`], for the common case: first come, nobody idle, and
+    /// As [`Lwp::give_way`], for the common case: first come, nobody idle, nobody ahead, and
     /// nothing but the private queue. `None`: try the other one.
     ///
     /// # Safety
@@ -609,7 +614,8 @@ impl Lwp {
         }
         self.streak.set(0);
         let thread = list.pop_front();
-        self.publish(list.len());
+        // SAFETY: passed on; the list is not touched any more.
+        unsafe { self.publish() };
         thread
     }
 
@@ -642,7 +648,7 @@ impl Lwp {
         // SAFETY: passed on.
         unsafe { self.ready() }.push(me);
         // SAFETY: passed on.
-        self.publish(unsafe { self.queued() });
+        unsafe { self.publish() };
         Some(thread)
     }
 
@@ -690,7 +696,7 @@ impl Lwp {
                     if let Some(next) = ready.pop() {
                         self.show(next);
                         // SAFETY: passed on.
-                        self.publish(unsafe { self.queued() });
+                        unsafe { self.publish() };
                     }
                 }
                 return Some(thread);
@@ -703,7 +709,7 @@ impl Lwp {
         // SAFETY: passed on.
         let thread = thread.or_else(|| unsafe { self.ahead() }.pop_front());
         // SAFETY: passed on.
-        self.publish(unsafe { self.queued() });
+        unsafe { self.publish() };
         thread
     }
 
@@ -716,16 +722,15 @@ impl Lwp {
         if passes.is_multiple_of(TURN) {
             if passes.is_multiple_of(PASSES) {
                 // SAFETY: passed on.
-                let ready = unsafe { self.ready() };
-                while let Some(thread) = ahead.pop_front() {
-                    ready.push(thread);
+                if let Ready::FirstCome(list) = unsafe { self.ready() } {
+                    list.append(ahead);
                 }
             }
             return None;
         }
         let thread = ahead.pop_front();
         // SAFETY: passed on.
-        self.publish(unsafe { self.queued() });
+        unsafe { self.publish() };
         thread
     }
 
@@ -745,7 +750,7 @@ impl Lwp {
         if self.window.is_empty() {
             self.in_window.set(0);
             // SAFETY: passed on.
-            if unsafe { self.queued() } == 0 {
+            if unsafe { self.hides_nobody() } {
                 return Some(thread);
             }
         }

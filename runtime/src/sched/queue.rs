@@ -77,6 +77,19 @@ impl ReadyList {
         self.len += 1;
     }
 
+    /// Appends all threads of another list, which is empty then.
+    pub(crate) fn append(&mut self, other: &mut ReadyList) {
+        // SAFETY: as in `push_back`.
+        match unsafe { self.tail.as_ref() } {
+            _ if other.is_empty() => return,
+            Some(tail) => tail.link.store(other.head.cast_mut(), Ordering::Relaxed),
+            None => self.head = other.head,
+        }
+        self.tail = other.tail;
+        self.len += other.len;
+        *other = ReadyList::new();
+    }
+
     #[inline]
     pub(crate) fn pop_front(&mut self) -> Option<&'static Tcb> {
         // SAFETY: as in `push_back`.
@@ -236,7 +249,25 @@ mod tests {
     }
 
     #[test]
-    fn list_takes_at_either_end() {
+    fn list_is_appended_to_another() {
+        let t = threads(4);
+        let (mut list, mut other) = (ReadyList::new(), ReadyList::new());
+        list.append(&mut other);
+        assert!(list.is_empty());
+        other.push_front(t[1]);
+        other.push_front(t[0]);
+        list.append(&mut other);
+        other.push_front(t[3]);
+        other.push_front(t[2]);
+        list.append(&mut other);
+        list.append(&mut other);
+        assert!(list.len() == 4 && other.is_empty());
+        assert!(t.iter().all(|t| is(list.pop_front(), t)));
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn threads_are_put_at_either_end_of_a_list() {
         let t = threads(4);
         let mut list = ReadyList::new();
         list.push_front(t[1]);

@@ -123,11 +123,12 @@ impl Builder {
     /// Whether the thread goes ahead of those that are ready already, other threads of this kind among them: the newest
     /// runs first. For trees of threads, whose nodes spawn their children and join them: they are walked depth first,
     /// so that few threads are alive at a time, and those have warm stacks; in order of age, all of a
-    /// level would be. An idle LWP takes the oldest, the roots of the largest parts of the tree.
+    /// level would be. Among several LWPs up to 32 are in order of age, for other LWPs to take: the roots of
+    /// large parts of the tree, mostly.
     ///
-    /// A thread is passed over a bounded number of times: one pick in 1,024 is of another kind, and after every
-    /// 65,536 those that wait ahead queue up behind the others. Only the first-come policy looks at it, and
-    /// only if a thread of the same runtime spawns; bound threads have no queue.
+    /// Nobody waits for ever: one pick in 1,024 is not of those that are ahead, and after every 65,536 those queue up
+    /// behind the others. The setting holds until the thread runs, and only where the first-come policy does and
+    /// the spawning thread is on an LWP of the same runtime; bound threads have no queue.
     ///
     /// ```
     /// # use lisle_runtime as lisle;
