@@ -4,21 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lisle::Runtime;
 use lisle::policy::PolicyKind;
 use lisle::thread::{Builder, JoinHandle};
-use lisle::upcall::Source;
 
+use crate::order::runtime;
 use crate::support::{Log, child, end, on, spawn, watchdog};
-
-fn runtime(policy: PolicyKind, lwps: usize) -> Runtime {
-    Runtime::builder()
-        .lwps(lwps)
-        .policy(policy)
-        .upcalls(Source::Off)
-        .build()
-        .unwrap()
-}
 
 fn deep<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     spawn(Builder::new().depth_first(true), f)
@@ -126,16 +116,16 @@ fn beget(stop: Arc<AtomicBool>) {
     }
 }
 
-#[test]
-fn an_ordinary_thread_has_its_turn() {
+/// On one LWP, the thread that is to stop them is spawned first.
+fn stopped_by(spawn: fn(Box<dyn FnOnce() + Send>) -> JoinHandle<()>) {
     let _dog = watchdog();
     let rt = runtime(PolicyKind::FirstCome, 1);
-    on(&rt, || {
+    on(&rt, move || {
         let stop = Arc::new(AtomicBool::new(false));
         let stops = stop.clone();
-        let ordinary = child(move || stops.store(true, Ordering::Relaxed));
+        let stopping = spawn(Box::new(move || stops.store(true, Ordering::Relaxed)));
         beget(stop);
-        ordinary.join().unwrap();
+        stopping.join().unwrap();
     })
     .join()
     .unwrap();
@@ -143,19 +133,13 @@ fn an_ordinary_thread_has_its_turn() {
 }
 
 #[test]
+fn an_ordinary_thread_has_its_turn() {
+    stopped_by(child);
+}
+
+#[test]
 fn the_oldest_depth_first_has_its_turn() {
-    let _dog = watchdog();
-    let rt = runtime(PolicyKind::FirstCome, 1);
-    on(&rt, || {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stops = stop.clone();
-        let oldest = deep(move || stops.store(true, Ordering::Relaxed));
-        beget(stop);
-        oldest.join().unwrap();
-    })
-    .join()
-    .unwrap();
-    end(rt);
+    stopped_by(deep);
 }
 
 /// What waits ahead is shown to an LWP that has nothing to do, while the one that it waits on computes on and spawns

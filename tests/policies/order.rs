@@ -13,7 +13,7 @@ use crate::support::{Log, child, end, on, spawn, watchdog};
 
 /// Without upcalls: an LWP that goes on without a thread whose kernel thread has lost the
 /// processor picks others meanwhile.
-fn runtime(policy: PolicyKind, lwps: usize) -> Runtime {
+pub(crate) fn runtime(policy: PolicyKind, lwps: usize) -> Runtime {
     Runtime::builder()
         .lwps(lwps)
         .policy(policy)
