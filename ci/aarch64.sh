@@ -313,6 +313,10 @@ main() {
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=$tools/bin/emulator
     export LISLE_TEST_RUNNER=$tools/bin/emulator
     export CARGO_TARGET_DIR=$built/aarch64
+    # The server's tests start the example, which `cargo test --test server` does not build.
+    case " $* " in
+    *" --test server "*) cargo build --target "$target" --example server ;;
+    esac
     # shellcheck disable=SC2046 # a word for each
     run_tests "$CARGO_TARGET_DIR/tests.log" --target "$target" "$@" -- $(skips)
 }
