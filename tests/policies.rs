@@ -1,6 +1,8 @@
 //! Policies: which ready thread runs next; seeded runs.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "policies/crowd.rs"]
+mod crowd;
 #[path = "policies/depth.rs"]
 mod depth;
 #[path = "policies/order.rs"]

@@ -221,13 +221,29 @@ pub(crate) fn visit(mut see: impl FnMut(&'static Tcb)) {
 
 /// A free block for a caller that has no cache. `None` if there is no memory.
 pub(crate) fn take_shared() -> Option<&'static Tcb> {
-    if let Some(block) = POOL.lock().free.pop() {
-        return Some(block);
+    let mut pool = POOL.lock();
+    let (block, next) = (pool.free.pop(), pool.free.head);
+    drop(pool);
+    if block.is_some() {
+        // Who takes one from here often takes the next one, too.
+        fetch(next);
+        return block;
     }
     let mut fresh = FreeBlocks::new();
     let block = grow(&mut fresh);
     fresh.flush(0);
     block
+}
+
+/// Has the block fetched that will be taken next.
+fn fetch(block: *const Tcb) {
+    #[cfg(not(lisle_loom))]
+    // SAFETY: null or a block, and those live for ever.
+    if let Some(block) = unsafe { block.as_ref() } {
+        block.fetch(0..Tcb::LINES);
+    }
+    #[cfg(lisle_loom)]
+    let _ = block;
 }
 
 /// Takes the pool's lock over a fork.

@@ -13,13 +13,15 @@
 //! momentary observers; at zero the block goes back to the pool
 //! ([`life`](crate::life)). Fields are grouped by who may touch them.
 
+#[cfg(not(lisle_loom))]
+use core::ops::Range;
 use core::ptr;
 
 use lisle_lwp::shim::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Cell, Ordering};
 use lisle_lwp::sleep::Sleeper;
 
 #[cfg(not(lisle_loom))]
-use lisle_lwp::arch::Context;
+use lisle_lwp::arch::{self, Context};
 #[cfg(not(lisle_loom))]
 use lisle_lwp::{current::Slot, owner::Holder};
 
@@ -257,6 +259,28 @@ impl Tcb {
         let limit = self.limit_ns();
         // Exchanged, because two may look at a time.
         limit != 0 && used > limit && self.limit_ns.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// How many lines of memory a block takes.
+    #[cfg(not(lisle_loom))]
+    pub(crate) const LINES: usize = size_of::<Tcb>() / 64;
+
+    /// Has some of its lines fetched, because they will be needed soon.
+    #[cfg(not(lisle_loom))]
+    #[inline(always)]
+    pub(crate) fn fetch(&self, lines: Range<usize>) {
+        let block = ptr::from_ref(self) as usize;
+        lines.for_each(|line| arch::prefetch(block + line * 64));
+    }
+
+    /// Has some lines of its stack fetched, counted from the one where it goes on. It is ready, and
+    /// whoever calls has it.
+    #[cfg(not(lisle_loom))]
+    #[inline(always)]
+    pub(crate) fn fetch_stack(&self, lines: Range<isize>) {
+        // SAFETY: nobody else touches the context of a thread that is ready.
+        let stack = self.context.with(|context| unsafe { *context }).address();
+        lines.for_each(|line| arch::prefetch(stack.wrapping_add_signed(line * 64)));
     }
 
     /// Whether LWPs run it, rather than a kernel thread of its own.

@@ -156,13 +156,12 @@ pub unsafe fn switch_final(to: Context, arg: usize) -> ! {
     }
 }
 
-/// Prefetches the line of the stack that a switch to `ctx` reads first. A hint: any value is
-/// harmless.
+/// Has the line at this address fetched, translation included. A hint: any value is harmless.
 #[inline(always)]
-pub fn prefetch(ctx: Context) {
+pub fn prefetch(address: usize) {
     // SAFETY: a prefetch never faults and changes nothing that the program can see.
     unsafe {
-        asm!("prfm pldl1keep, [{}]", in(reg) ctx.0, options(nostack, preserves_flags, readonly));
+        asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }
 }
 

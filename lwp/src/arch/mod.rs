@@ -4,7 +4,7 @@
 //! init(top, entry, data) -> Context          write the first frame below `top`
 //! switch(&mut mine, to, arg) -> usize        save me, resume `to`; returns what my resumer passed
 //! switch_final(to, arg) -> !                 resume `to`, never come back
-//! prefetch(to)                               pull the line that `switch` will read first
+//! prefetch(address)                          pull the line that will be needed soon
 //! registers(&context) -> Registers           where it will go on, for unwinders
 //! Context                                    a saved stack pointer
 //! ```

@@ -181,9 +181,9 @@ pub unsafe fn registers(_of: Context) -> super::Registers {
     }
 }
 
-/// Nothing to prefetch: the other context's stack belongs to another kernel thread.
+/// Models have no caches.
 #[inline(always)]
-pub fn prefetch(_ctx: Context) {}
+pub fn prefetch(_address: usize) {}
 
 thread_local! {
     /// The native context at the base of a kernel thread made by `init`, while its `entry` runs.

@@ -311,7 +311,7 @@ unsafe extern "C" fn ring_entry(_: usize, data: *mut ()) -> ! {
             (&mut (*ring).visits)[me] += 1;
             let next = (me + 1) % (*ring).contexts.len();
             let next_context = (&(*ring).contexts)[next];
-            prefetch(next_context);
+            prefetch(next_context.address());
             let received = switch(&raw mut (&mut (*ring).contexts)[me], next_context, me);
             let before = if me == 0 { (*ring).contexts.len() } else { me } - 1;
             assert_eq!(received, before);

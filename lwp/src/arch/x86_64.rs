@@ -144,13 +144,12 @@ pub unsafe fn switch_final(to: Context, arg: usize) -> ! {
     }
 }
 
-/// Prefetches the line of the stack that a switch to `ctx` reads first. A hint: any value is
-/// harmless.
+/// Has the line at this address fetched, translation included. A hint: any value is harmless.
 #[inline(always)]
-pub fn prefetch(ctx: Context) {
+pub fn prefetch(address: usize) {
     use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: a prefetch never faults, and SSE is part of x86_64.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(ctx.0 as *const i8) };
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address as *const i8) };
 }
 
 /// Where a new context is resumed: rsp points at `FirstFrame::entry`, rdi holds the argument.

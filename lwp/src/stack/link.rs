@@ -8,13 +8,14 @@ use core::ptr::NonNull;
 
 use super::slab::Slab;
 use super::{Stack, StackSize};
+use crate::arch;
 
 /// What a warm stack holds while it is free. `next` leads to the older one, `prev` to the younger.
 #[derive(Debug)]
 #[repr(C, align(32))]
 struct Node {
     next: Option<NonNull<Node>>,
-    /// Kept by [`Warm`] only.
+    /// Kept by [`Warm`] only, for all but the youngest.
     prev: Option<NonNull<Node>>,
     base: NonNull<u8>,
     slab: NonNull<Slab>,
@@ -195,8 +196,8 @@ impl Warm {
         } = unsafe { node.read() };
         self.youngest = next;
         match next {
-            // SAFETY: as above.
-            Some(mut next) => unsafe { next.as_mut().prev = None },
+            // Not touched, because nothing of it may be in the cache, but it is often taken next.
+            Some(next) => arch::prefetch(next.as_ptr() as usize),
             None => self.oldest = None,
         }
         self.shrink();
@@ -210,11 +211,13 @@ impl Warm {
         let Node {
             prev, base, slab, ..
         } = unsafe { node.read() };
-        self.oldest = prev;
         match prev {
-            // SAFETY: as above.
-            Some(mut prev) => unsafe { prev.as_mut().next = None },
-            None => self.youngest = None,
+            Some(mut prev) if self.youngest != Some(node) => {
+                self.oldest = Some(prev);
+                // SAFETY: as above.
+                unsafe { prev.as_mut().next = None }
+            }
+            _ => (self.oldest, self.youngest) = (None, None),
         }
         self.shrink();
         Some(Stack { base, slab, class })

@@ -23,12 +23,10 @@
 //! program's, the window is filled only while another LWP is idle, because
 //! thieves follow no policy. The window never grows: its owner counts.
 //!
-//! *Ahead* is a stack of the threads that were spawned
-//! [depth first](crate::thread::Builder::depth_first) and have not begun: the newest runs first. Among
-//! several LWPs such a thread goes to the window instead while that has room. So thieves see the oldest
-//! at first, which have most below them in their tree, and later whoever was the newest when they had made
-//! room. One pick in [`TURN`] is of somebody else, and one time in [`PASSES`] all that wait there queue up behind
-//! the others, the newest first. So each waits a number of picks that is bounded by how many are before it.
+//! *Ahead* are those that were spawned [depth first](crate::thread::Builder::depth_first): see
+//! [`first_come`](super::first_come) for the order of the private queue. Among several LWPs such a thread goes to
+//! the window instead while that has room. So thieves see the oldest at first, which have most below them in their
+//! tree, and later whoever was the newest when they had made room.
 //!
 //! *The next slot* is for threads that take turns: the running thread mostly waits soon, and
 //! what it has made ready is served here, far sooner than another LWP could. So thieves take
@@ -38,7 +36,7 @@
 //! What is passed over so, and then left waiting after all, is found by the poller's sleeper
 //! when it looks round.
 //!
-//! *Invariants.* A thread is in at most one of next slot, ahead, window, ready, or the
+//! *Invariants.* A thread is in at most one of next slot, window, ready, or the
 //! injector. Everything in the "owner only" group is touched only by the kernel
 //! thread that the [`OwnerWord`] names, inside the runtime. Thieves use the
 //! stealer only in their own idle context, because it pins an epoch through a
@@ -73,10 +71,6 @@ use crate::trace::{self, Claim};
 pub(crate) const WINDOW: usize = 32;
 /// How often in a row the next slot may jump the queue.
 const STREAK: u32 = 16;
-/// One in so many picks from ahead is of somebody else.
-const TURN: u32 = 1 << 10;
-/// After so many, nobody is ahead any more.
-const PASSES: u32 = 1 << 16;
 /// After how many occasions at most a sleeping LWP is told of the thread in the next slot.
 const PATIENCE: u32 = 4096;
 /// For how long, in nanoseconds, an LWP must not have switched before the thread in its next slot
@@ -119,9 +113,6 @@ pub(crate) fn count(counter: &AtomicU64, by: u64) {
 pub(crate) struct Lwp {
     // --- owner only ---
     ready: UnsafeCell<Ready>,
-    ahead: UnsafeCell<ReadyList>,
-    /// How many picks from ahead there were.
-    passes: Cell<u32>,
     window: Worker<Stealable>,
     /// How many threads the window holds at most; thieves may have made it fewer.
     in_window: Cell<usize>,
@@ -225,8 +216,6 @@ impl Lwp {
         let stealer = window.stealer();
         Lwp {
             ready: UnsafeCell::new(ready),
-            ahead: UnsafeCell::new(ReadyList::new()),
-            passes: Cell::new(0),
             window,
             in_window: Cell::new(0),
             streak: Cell::new(0),
@@ -292,26 +281,6 @@ impl Lwp {
         unsafe { &mut *self.ready.get() }
     }
 
-    /// The threads that were spawned depth first, the newest first.
-    ///
-    /// # Safety
-    /// As [`Lwp::ready`].
-    #[inline(always)]
-    #[allow(clippy::mut_from_ref)]
-    unsafe fn ahead(&self) -> &mut ReadyList {
-        // SAFETY: the caller's promise.
-        unsafe { &mut *self.ahead.get() }
-    }
-
-    /// Whether nobody waits where thieves do not see it.
-    ///
-    /// # Safety
-    /// As [`Lwp::ready`].
-    unsafe fn hides_nobody(&self) -> bool {
-        // SAFETY: passed on, one after the other.
-        unsafe { self.ready().len() == 0 && self.ahead().is_empty() }
-    }
-
     /// Keeps a donor for the next full thread.
     ///
     /// # Safety
@@ -334,7 +303,7 @@ impl Lwp {
     /// As [`Lwp::ready`].
     pub(crate) unsafe fn has_work(&self) -> bool {
         // SAFETY: passed on.
-        self.has_next() || self.in_window.get() > 0 || !unsafe { self.hides_nobody() }
+        self.has_next() || self.in_window.get() > 0 || unsafe { self.ready() }.len() > 0
     }
 
     /// Lets the idle context have its turn at the next switch.
@@ -418,10 +387,7 @@ impl Lwp {
         } else {
             // SAFETY: passed on, one after the other.
             unsafe {
-                match self.ready() {
-                    Ready::FirstCome(_) => self.ahead().push_front(thread),
-                    Ready::Ordered(policy) => policy.push(ReadyThread(thread)),
-                }
+                self.ready().push_ahead(thread);
                 self.publish();
             }
         }
@@ -435,8 +401,8 @@ impl Lwp {
     /// As [`Lwp::ready`].
     #[inline(always)]
     pub(crate) unsafe fn publish(&self) {
-        // SAFETY: passed on, one after the other.
-        let queued = unsafe { self.ready().len() + self.ahead().len() };
+        // SAFETY: passed on.
+        let queued = unsafe { self.ready() }.len();
         self.counters.queued.store(queued as u64, Ordering::Relaxed);
     }
 
@@ -469,10 +435,7 @@ impl Lwp {
     fn share(&self) {
         while self.has_room() {
             // SAFETY: reached only from the owner inside the runtime.
-            let ready = unsafe { self.ready() };
-            let thread = ready.pop();
-            // SAFETY: as above.
-            let Some(thread) = thread.or_else(|| unsafe { self.ahead() }.pop_front()) else {
+            let Some(thread) = unsafe { self.ready() }.pop_any() else {
                 break;
             };
             self.show(thread);
@@ -567,19 +530,18 @@ impl Lwp {
     pub(crate) unsafe fn give_way_fast(&self, me: &'static Tcb) -> Option<&'static Tcb> {
         debug_assert!(self.plain);
         // SAFETY: passed on.
-        let Ready::FirstCome(list) = (unsafe { self.ready() }) else {
+        let Ready::FirstCome(queue) = (unsafe { self.ready() }) else {
             // SAFETY: that is what plain means.
             unsafe { core::hint::unreachable_unchecked() }
         };
-        // SAFETY: passed on.
-        if self.has_next() || !unsafe { self.ahead() }.is_empty() {
+        if self.has_next() {
             return None;
         }
-        let thread = list.front()?;
+        let thread = queue.plain_front()?;
         if !thread.is_runnable() {
             return None;
         }
-        list.rotate(me);
+        queue.rotate(me);
         Some(thread)
     }
 
@@ -600,21 +562,20 @@ impl Lwp {
             self.streak.set(streak);
             return Some(thread);
         }
-        // SAFETY: passed on.
-        if !self.alone || !unsafe { self.ahead() }.is_empty() {
+        if !self.alone {
             return None;
         }
         // SAFETY: passed on.
-        let Ready::FirstCome(list) = (unsafe { self.ready() }) else {
+        let Ready::FirstCome(queue) = (unsafe { self.ready() }) else {
             // SAFETY: that is what simple means.
             unsafe { core::hint::unreachable_unchecked() }
         };
-        if !list.front()?.is_runnable() {
+        if !queue.plain_front()?.is_runnable() {
             return None;
         }
         self.streak.set(0);
-        let thread = list.pop_front();
-        // SAFETY: passed on; the list is not touched any more.
+        let thread = queue.pop();
+        // SAFETY: passed on; the queue is not touched any more.
         unsafe { self.publish() };
         thread
     }
@@ -681,11 +642,10 @@ impl Lwp {
             self.streak.set(0);
         }
         // SAFETY: passed on.
-        if !unsafe { self.ahead() }.is_empty() {
+        if let Some(thread) = unsafe { self.ready() }.pop_ahead() {
             // SAFETY: passed on.
-            if let Some(thread) = unsafe { self.pick_ahead() } {
-                return Some(thread);
-            }
+            unsafe { self.publish() };
+            return Some(thread);
         }
         if self.in_window.get() > 0 {
             if let Some(Stealable(thread)) = self.window.pop() {
@@ -703,32 +663,9 @@ impl Lwp {
             }
             self.in_window.set(0);
         }
+        // It may be somebody else's turn than of those that are ahead, but nobody else there.
         // SAFETY: passed on.
-        let thread = unsafe { self.ready() }.pop();
-        // It is somebody else's turn, but there is nobody else.
-        // SAFETY: passed on.
-        let thread = thread.or_else(|| unsafe { self.ahead() }.pop_front());
-        // SAFETY: passed on.
-        unsafe { self.publish() };
-        thread
-    }
-
-    /// The newest of the threads that are ahead, unless it is somebody else's turn. There is one.
-    unsafe fn pick_ahead(&self) -> Option<&'static Tcb> {
-        // SAFETY: passed on.
-        let ahead = unsafe { self.ahead() };
-        let passes = self.passes.get().wrapping_add(1);
-        self.passes.set(passes);
-        if passes.is_multiple_of(TURN) {
-            if passes.is_multiple_of(PASSES) {
-                // SAFETY: passed on.
-                if let Ready::FirstCome(list) = unsafe { self.ready() } {
-                    list.append(ahead);
-                }
-            }
-            return None;
-        }
-        let thread = ahead.pop_front();
+        let thread = unsafe { self.ready() }.pop_any();
         // SAFETY: passed on.
         unsafe { self.publish() };
         thread
@@ -750,7 +687,7 @@ impl Lwp {
         if self.window.is_empty() {
             self.in_window.set(0);
             // SAFETY: passed on.
-            if unsafe { self.hides_nobody() } {
+            if unsafe { self.ready() }.len() == 0 {
                 return Some(thread);
             }
         }

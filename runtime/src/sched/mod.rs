@@ -4,7 +4,7 @@
 //! * [`lwp`], [`next`]: the run queue of a virtual processor
 //! * [`idle`]: what an LWP does without a thread of its own
 //! * [`sleepers`]: who searches and who sleeps
-//! * [`queue`], [`policy`], [`seeds`]: which thread runs next
+//! * [`queue`], [`policy`], [`first_come`], [`seeds`]: which thread runs next
 //! * [`timers`]: deadlines of waiting threads
 //! * [`ending`]: full threads whose donors end with them
 //! * [`handover`]: an LWP leaves its kernel thread
@@ -15,6 +15,8 @@
 pub mod coming;
 #[cfg(not(lisle_loom))]
 pub(crate) mod ending;
+#[cfg(not(lisle_loom))]
+pub(crate) mod first_come;
 #[cfg(not(lisle_loom))]
 pub(crate) mod handover;
 #[cfg(not(lisle_loom))]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use lisle_lwp::shim::Ordering;
 
+use super::first_come::FirstCome;
 pub use super::queue::ReadyList;
 use super::seeds::Seed;
 use crate::tcb::{BOOSTS, Tcb};
@@ -94,7 +95,10 @@ pub type MakePolicy = dyn Fn(usize) -> Box<dyn Policy> + Send + Sync;
 pub enum PolicyKind {
     /// First come, first served: a thread runs until it waits or yields. A
     /// thread made ready by the running one may go first, a bounded number of
-    /// times in a row. The default, and the fastest.
+    /// times in a row. Where very many have not begun, some that have go first, so
+    /// that few are alive at a time: if more than 64 wait on an LWP, a thread that has
+    /// not begun is let in when one of these has left, and else every sixteenth time.
+    /// The default, and the fastest.
     #[default]
     FirstCome,
     /// As first come, strictly in order; and a thread that has run for the
@@ -286,7 +290,7 @@ unsafe impl Policy for Priority {
 /// An LWP's private queue: the default order without a virtual call, or a
 /// policy.
 pub(crate) enum Ready {
-    FirstCome(ReadyList),
+    FirstCome(FirstCome),
     Ordered(Box<dyn Policy>),
 }
 
@@ -296,7 +300,7 @@ impl Ready {
             return Ready::Ordered(seed.policy());
         }
         match kind {
-            PolicyKind::FirstCome => Ready::FirstCome(ReadyList::new()),
+            PolicyKind::FirstCome => Ready::FirstCome(FirstCome::new()),
             PolicyKind::RoundRobin(slice) => Ready::Ordered(Box::new(RoundRobin::new(*slice))),
             PolicyKind::Priority => Ready::Ordered(Box::new(Priority::new())),
             PolicyKind::Custom(make) => Ready::Ordered(make(lwp)),
@@ -309,16 +313,45 @@ impl Ready {
     #[inline(always)]
     pub(crate) fn push(&mut self, thread: &'static Tcb) {
         match self {
-            Ready::FirstCome(list) => list.push_back(thread),
+            Ready::FirstCome(queue) => queue.push(thread),
             Ready::Ordered(policy) => policy.push(ReadyThread(thread)),
         }
     }
 
+    /// As [`Ready::push`], but ahead of the others, unless a policy of the program's decides.
+    #[inline(always)]
+    pub(crate) fn push_ahead(&mut self, thread: &'static Tcb) {
+        match self {
+            Ready::FirstCome(queue) => queue.push_ahead(thread),
+            Ready::Ordered(policy) => policy.push(ReadyThread(thread)),
+        }
+    }
+
+    /// The next one, but for those that are ahead.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<&'static Tcb> {
         match self {
-            Ready::FirstCome(list) => list.pop_front(),
+            Ready::FirstCome(queue) => queue.pop(),
             Ready::Ordered(policy) => policy.pop().map(|thread| thread.0),
+        }
+    }
+
+    /// One of those that are ahead, if it is their turn.
+    #[inline(always)]
+    pub(crate) fn pop_ahead(&mut self) -> Option<&'static Tcb> {
+        match self {
+            Ready::FirstCome(queue) => queue.pop_ahead(),
+            Ready::Ordered(_) => None,
+        }
+    }
+
+    /// The next one, or one of those that are ahead.
+    #[inline(always)]
+    pub(crate) fn pop_any(&mut self) -> Option<&'static Tcb> {
+        let thread = self.pop();
+        match self {
+            Ready::FirstCome(queue) => thread.or_else(|| queue.pop_ahead_at_once()),
+            Ready::Ordered(_) => thread,
         }
     }
 
@@ -339,7 +372,7 @@ impl Ready {
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         match self {
-            Ready::FirstCome(list) => list.len(),
+            Ready::FirstCome(queue) => queue.len(),
             Ready::Ordered(policy) => policy.len(),
         }
     }

@@ -109,6 +109,13 @@ impl ReadyList {
         unsafe { self.head.as_ref() }
     }
 
+    /// The thread behind the first one, left in place.
+    #[inline(always)]
+    pub(crate) fn second(&self) -> Option<&'static Tcb> {
+        // SAFETY: as in `push_back`.
+        unsafe { self.front()?.link.load(Ordering::Relaxed).as_ref() }
+    }
+
     /// Removes the first thread and appends `thread`. The list is not empty.
     #[inline(always)]
     pub(crate) fn rotate(&mut self, thread: &'static Tcb) {
