@@ -113,33 +113,6 @@ fn many_hogs_need_few_kernel_threads() {
     end(rt);
 }
 
-/// Whose slice is over gives way at its next call that may, and keeps neither its LWP nor a kernel
-/// thread.
-#[test]
-fn who_calls_lisle_gives_way_by_itself() {
-    let _dog = watchdog();
-    let rt = short_slices(1);
-    let gave_way = |_| {
-        let taken = || rt.upcalls().preempted + rt.upcalls().blocked;
-        let before = taken();
-        let caller = spawn(&rt, || {
-            let over = Arc::new(AtomicBool::new(false));
-            let its = over.clone();
-            let other = thread::spawn(move || its.store(true, Ordering::Relaxed));
-            // Until the other has run, for which there is no other LWP.
-            while !over.load(Ordering::Relaxed) {
-                thread::current().unpark();
-            }
-            other.join().unwrap();
-        });
-        caller.join().unwrap();
-        taken() == before
-    };
-    // A busy machine may keep it from its next call for so long that it is taken off.
-    assert!((0..100).any(gave_way));
-    end(rt);
-}
-
 /// A thread's own slice counts also where the runtime has none.
 #[test]
 fn a_thread_has_a_slice_where_the_runtime_has_none() {

@@ -157,9 +157,6 @@ pub(crate) struct Lwp {
     pub(crate) counters: Counters,
     /// The idle context of the kernel thread that carries it, or did last.
     pub(crate) carrier: AtomicPtr<Tcb>,
-    /// How often it had switched when its thread was told that its slice is over: see
-    /// [`Lwp::is_to_give_way`].
-    told: AtomicU64,
     /// Why it was last offered: an upcall's kind.
     pub(crate) offered_for: AtomicU8,
     /// When it last looked at deadlines and readiness.
@@ -244,7 +241,6 @@ impl Lwp {
             timers: Timers::new(),
             counters: Counters::default(),
             carrier: AtomicPtr::new(ptr::null_mut()),
-            told: AtomicU64::new(u64::MAX),
             offered_for: AtomicU8::new(0),
             served: AtomicU64::new(0),
             coming: Coming::new(),
@@ -314,19 +310,6 @@ impl Lwp {
     pub(crate) fn end_round_soon(&self) {
         self.round_end
             .set(self.counters.switches.load(Ordering::Relaxed));
-    }
-
-    /// Tells the running thread that its slice is over, if the LWP has switched so often. Any thread may
-    /// call it.
-    pub(crate) fn tell(&self, switches: u64) {
-        // Relaxed: a hint.
-        self.told.store(switches, Ordering::Relaxed);
-    }
-
-    /// Whether the running thread has been told that its slice is over.
-    #[inline(always)]
-    pub(crate) fn is_to_give_way(&self) -> bool {
-        self.told.load(Ordering::Relaxed) == self.counters.switches.load(Ordering::Relaxed)
     }
 
     /// Whether its runtime has no other LWP.

@@ -802,8 +802,6 @@ pub(crate) fn end_of_slice() {
     };
     match me.own_lwp() {
         Some(lwp) if lwp.timed => end_of_slice_on(me),
-        // Light ones were not told that they might.
-        Some(lwp) if lwp.is_to_give_way() && !me.is_light() => yield_now(),
         Some(_) => {}
         // It came back from blocking: a full thread may go on on an LWP here, a
         // light one where it waits.
@@ -822,7 +820,7 @@ fn end_of_slice_on(me: &'static Tcb) {
             Some(slice) => {
                 slice.as_nanos() <= u128::from(shared.clock.now().saturating_sub(lwp.since.get()))
             }
-            None => shared.choose_to_give_way() || lwp.is_to_give_way() && !me.is_light(),
+            None => shared.choose_to_give_way(),
         }
     };
     if over {

@@ -3,8 +3,7 @@
 //! An LWP that has switched since the last look is well. One that has not is
 //! looked at more closely: does its kernel thread block in the kernel? Has it
 //! used the processor for a whole slice, while others wait? (Used, not waited
-//! for: on a busy machine a kernel thread may not have run at all.) Then its thread
-//! is told first, and looked at again soon.
+//! for: on a busy machine a kernel thread may not have run at all.)
 //!
 //! It also completes offers for which there was no spare. *It allocates nothing
 //! and takes no lock of foreign code*: their holder may be a preempted thread, which
@@ -48,8 +47,6 @@ struct Seen {
     cpu: Duration,
     /// Since when it has been offered in vain.
     offered: Option<Instant>,
-    /// Whether it has been told that its slice is over.
-    told: bool,
     /// What it had used when a signal was sent.
     asked: Duration,
 }
@@ -144,8 +141,7 @@ fn sleep(shared: &Shared) {
     }
 }
 
-/// Returns whether there is more to see soon: the LWP goes on without its thread, for which it
-/// blocked, or its thread may go on without it.
+/// Returns whether the LWP goes on without its thread, for which it blocked.
 fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) -> bool {
     let Some(carrier) = lwp.carrier() else {
         return false;
@@ -181,7 +177,6 @@ fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) -> bool {
             tid,
             cpu,
             offered: None,
-            told: false,
             asked: Duration::ZERO,
         };
     }
@@ -204,15 +199,7 @@ fn look(shared: &Shared, lwp: &Lwp, seen: &mut Seen) -> bool {
             let pressing = has_other_work(shared, lwp) || !shared.roster.wants(lwp.index);
             let patience = if pressing { 1 } else { PATIENCE };
             let used = used().saturating_sub(seen.cpu);
-            if used < slice.saturating_mul(patience) {
-                return false;
-            }
-            // Who calls what may give way does so by itself, which costs least.
-            if !core::mem::replace(&mut seen.told, true) {
-                lwp.tell(switches);
-                return true;
-            }
-            if !ask(shared, carrier, seen, used, slice) {
+            if used >= slice.saturating_mul(patience) && !ask(shared, carrier, seen, used, slice) {
                 send(shared, lwp, Kind::Preempted);
             }
             false
