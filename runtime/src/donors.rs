@@ -11,7 +11,7 @@
 //! are made in batches: while the first is waited for, the others come to be beside it.
 //!
 //! *Bounds*: the shared pool keeps as many as the limit says; a donor above it is ended by the next
-//! idle LWP. Long idleness ends those that were not needed since the last look. Ending needs a
+//! idle LWP; one that is busy ends one in a round, because each takes it some twenty microseconds. Long idleness ends those that were not needed since the last look. Ending needs a
 //! kernel thread, which the system may refuse; the donor is then kept and tried again.
 //!
 //! *Entry rule*: [`give`] and [`take`] take one short lock and neither allocate nor make system
@@ -32,8 +32,8 @@ pub(crate) const CACHED: usize = 32;
 pub(crate) const LARGE: usize = 1 << 20;
 /// How many donors are warm at most, unless a runtime asks for more.
 pub(crate) const DEFAULT_LIMIT: usize = 1024;
-/// How many donors are begun at a time at most.
-const BATCH: usize = 16;
+/// How many donors are begun at a time at most, or ended by an LWP that has nothing else to do.
+pub(crate) const BATCH: usize = 16;
 
 struct Idle {
     warm: Donors,
@@ -225,9 +225,9 @@ fn retire(keep: usize, most: usize) {
     reap();
 }
 
-/// Ends a few of those above the limit.
-pub(crate) fn retire_excess() {
-    retire(LIMIT.load(Ordering::Relaxed), BATCH);
+/// Ends some of those above the limit, `most` at most.
+pub(crate) fn retire_excess(most: usize) {
+    retire(LIMIT.load(Ordering::Relaxed), most);
 }
 
 /// Ends those above the limit, and those that were not needed since the last

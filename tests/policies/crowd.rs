@@ -69,7 +69,7 @@ fn they_begin_in_the_order_in_which_they_came() {
     end(rt);
 }
 
-/// A hundred threads yield on and on until one is there that came after them all.
+/// Two hundred threads yield on and on until one is there that came after them all.
 #[test]
 fn nobody_waits_outside_for_ever() {
     let _dog = watchdog();

@@ -392,7 +392,7 @@ impl Carrier<'_> {
                 self.tell_of_limits();
             }
             if !self.shared.roster.wants(self.lwp.index) {
-                if !self.end_donors() {
+                if !self.end_donors(donors::BATCH) {
                     return End::Retired;
                 }
                 // The system refuses kernel threads, or there are many.
@@ -476,12 +476,12 @@ impl Carrier<'_> {
         }
     }
 
-    /// Ends donors that are to end. Returns whether there are more.
-    fn end_donors(&self) -> bool {
+    /// Ends donors that are to end, `most` at most of those that are merely too many. Returns whether there are more.
+    fn end_donors(&self, most: usize) -> bool {
         // SAFETY: owner, in the idle context.
         let mut left = unsafe { ending::end_donors(self.lwp) };
         if donors::excess() > 0 {
-            donors::retire_excess();
+            donors::retire_excess(most);
             left |= donors::excess() > 0;
         }
         left
@@ -490,7 +490,7 @@ impl Carrier<'_> {
     /// A look at what does not come by itself while threads run.
     fn round(&mut self) {
         let (lwp, shared) = (self.lwp, self.shared);
-        let _ = self.end_donors();
+        let _ = self.end_donors(1);
         let now = shared.clock.now();
         lwp.begin_round(now);
         // SAFETY: owner, inside the runtime.
@@ -689,7 +689,7 @@ impl Carrier<'_> {
         if !own.is_empty() {
             donors::spill(own, 0);
         }
-        if self.end_donors() || core::mem::take(&mut self.refused) {
+        if self.end_donors(donors::BATCH) || core::mem::take(&mut self.refused) {
             // The system refuses kernel threads, or there are many: once more,
             // after another look round, at readiness too.
             self.served_by_poller = false;

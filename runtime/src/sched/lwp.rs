@@ -367,7 +367,7 @@ impl Lwp {
     pub(crate) unsafe fn enqueue(&self, thread: &'static Tcb) {
         // SAFETY: passed on.
         let ready = unsafe { self.ready() };
-        if self.open && ready.len() == 0 && self.has_room() {
+        if self.open && !ready.has_line() && self.has_room() {
             self.show(thread);
         } else {
             ready.push(thread);
@@ -430,7 +430,7 @@ impl Lwp {
         }
     }
 
-    /// Fills the window from the private queue, then from ahead, and tells sleepers.
+    /// Fills the window from the private queue, and tells sleepers.
     #[cold]
     fn share(&self) {
         while self.has_room() {
@@ -537,7 +537,7 @@ impl Lwp {
         if self.has_next() {
             return None;
         }
-        let thread = queue.plain_front()?;
+        let thread = queue.front()?;
         if !thread.is_runnable() {
             return None;
         }
@@ -570,7 +570,7 @@ impl Lwp {
             // SAFETY: that is what simple means.
             unsafe { core::hint::unreachable_unchecked() }
         };
-        if !queue.plain_front()?.is_runnable() {
+        if !queue.front()?.is_runnable() {
             return None;
         }
         self.streak.set(0);

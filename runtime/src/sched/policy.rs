@@ -95,9 +95,9 @@ pub type MakePolicy = dyn Fn(usize) -> Box<dyn Policy> + Send + Sync;
 pub enum PolicyKind {
     /// First come, first served: a thread runs until it waits or yields. A
     /// thread made ready by the running one may go first, a bounded number of
-    /// times in a row. Where very many have not begun, some that have go first, so
-    /// that few are alive at a time: if more than 64 wait on an LWP, a thread that has
-    /// not begun is let in when one of these has left, and else every sixteenth time.
+    /// times in a row. Where very many have not begun, those that have go first, so
+    /// that few are alive at a time: while 64 or more stand in line on an LWP, one that has
+    /// not begun joins them every sixteenth time only.
     /// The default, and the fastest.
     #[default]
     FirstCome,
@@ -366,6 +366,15 @@ impl Ready {
         match self {
             Ready::FirstCome(_) => true,
             Ready::Ordered(policy) => policy.next_slot(),
+        }
+    }
+
+    /// Whether somebody waits who is not ahead.
+    #[inline(always)]
+    pub(crate) fn has_line(&self) -> bool {
+        match self {
+            Ready::FirstCome(queue) => queue.has_line(),
+            Ready::Ordered(policy) => policy.len() > 0,
         }
     }
 

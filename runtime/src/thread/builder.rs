@@ -127,7 +127,7 @@ impl Builder {
     /// large parts of the tree, mostly.
     ///
     /// Nobody waits for ever: one pick in 1,024 is not of those that are ahead, and after every 65,536 those queue up
-    /// behind the others. The setting holds until the thread runs, and only where the first-come policy does and
+    /// behind the others that stand in line. The setting holds until the thread runs, and only where the first-come policy does and
     /// the spawning thread is on an LWP of the same runtime; bound threads have no queue.
     ///
     /// ```
