@@ -291,7 +291,10 @@ fn a_preempted_holder_is_served_when_the_lwp_waits_for_it() {
     // Others to run, so that the holder is preempted by a switch.
     let hogs = Hogs::start(&rt, 3, spin);
     hogs.until_all_progress(1);
-    for _ in 0..many(5) {
+    // On a busy machine the LWP may leave a holder that runs on instead, which then needs no rescue.
+    let mut rounds = 0;
+    while rounds < many(5) || rt.upcalls().rescued == 0 {
+        rounds += 1;
         waits.store(false, Ordering::SeqCst);
         let (lock, armed, waits) = (lock.clone(), armed.clone(), waits.clone());
         let holder = spawn(&rt, move || {
@@ -305,8 +308,6 @@ fn a_preempted_holder_is_served_when_the_lwp_waits_for_it() {
         });
         holder.join().unwrap();
     }
-    let counters = rt.upcalls();
-    assert!(counters.rescued > 0, "{counters:?}");
     hogs.stop();
     until(|| rt.upcalls().without_lwp() == 0);
     end(rt);
@@ -332,32 +333,38 @@ fn the_last_spare_serves_all_who_were_preempted() {
         let builder = Runtime::builder().lwps(1).time_slice(slice);
         let rt = builder.upcall_handler(handler).build().unwrap();
         let hogs = Hogs::start(&rt, 12, spin);
-        let go = Arc::new(AtomicBool::new(false));
-        let holder = spawn(&rt, {
-            let (go, waits) = (go.clone(), waits.clone());
-            move || {
-                while !go.load(Ordering::SeqCst) {
-                    std::hint::spin_loop();
+        let rescued_in_a_round = || {
+            waits.store(false, Ordering::SeqCst);
+            let go = Arc::new(AtomicBool::new(false));
+            let holder = spawn(&rt, {
+                let (go, lock) = (go.clone(), lock.clone());
+                let (armed, waits) = (armed.clone(), waits.clone());
+                move || {
+                    while !go.load(Ordering::SeqCst) {
+                        std::hint::spin_loop();
+                    }
+                    let held = lock.lock().unwrap();
+                    armed.store(true, Ordering::SeqCst);
+                    while !waits.load(Ordering::SeqCst) {
+                        std::hint::spin_loop();
+                    }
+                    armed.store(false, Ordering::SeqCst);
+                    drop(held);
                 }
-                let held = lock.lock().unwrap();
-                armed.store(true, Ordering::SeqCst);
-                while !waits.load(Ordering::SeqCst) {
-                    std::hint::spin_loop();
-                }
-                armed.store(false, Ordering::SeqCst);
-                drop(held);
-            }
-        });
-        hogs.until_all_progress(1);
-        let refusal = fault::arm(Plan::always(Call::Clone));
-        let before = rt.upcalls().rescued;
-        go.store(true, Ordering::SeqCst);
-        holder.join().unwrap();
-        // More than there can be spares.
-        let rescued = rt.upcalls().rescued - before;
-        assert!(rescued > 4, "{rescued}: {:?}", rt.upcalls());
-        drop(refusal);
-        hogs.until_all_progress(1);
+            });
+            hogs.until_all_progress(1);
+            let refusal = fault::arm(Plan::always(Call::Clone));
+            let before = rt.upcalls().rescued;
+            go.store(true, Ordering::SeqCst);
+            holder.join().unwrap();
+            let rescued = rt.upcalls().rescued - before;
+            drop(refusal);
+            hogs.until_all_progress(1);
+            rescued
+        };
+        // More than there can be spares. On a busy machine the LWP may leave a holder that runs on instead, which then
+        // needs no rescue.
+        while rescued_in_a_round() <= 4 {}
         hogs.stop();
         until(|| rt.upcalls().without_lwp() == 0);
         end(rt);
