@@ -374,7 +374,7 @@ impl Ready {
     pub(crate) fn has_line(&self) -> bool {
         match self {
             Ready::FirstCome(queue) => queue.has_line(),
-            Ready::Ordered(policy) => policy.len() > 0,
+            Ready::Ordered(policy) => !policy.is_empty(),
         }
     }
 
