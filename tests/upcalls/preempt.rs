@@ -270,6 +270,17 @@ impl Handler for Locks {
     }
 }
 
+/// The holder's part.
+fn hold_until_waited_for(lock: &Mutex<()>, armed: &AtomicBool, waits: &AtomicBool) {
+    let held = lock.lock().unwrap();
+    armed.store(true, Ordering::SeqCst);
+    while !waits.load(Ordering::SeqCst) {
+        std::hint::spin_loop();
+    }
+    armed.store(false, Ordering::SeqCst);
+    drop(held);
+}
+
 /// A kernel thread that may not be preempted waits for a lock whose holder was preempted: the holder
 /// goes on, although the only LWP waits.
 #[test]
@@ -298,13 +309,7 @@ fn a_preempted_holder_is_served_when_the_lwp_waits_for_it() {
         waits.store(false, Ordering::SeqCst);
         let (lock, armed, waits) = (lock.clone(), armed.clone(), waits.clone());
         let holder = spawn(&rt, move || {
-            let held = lock.lock().unwrap();
-            armed.store(true, Ordering::SeqCst);
-            while !waits.load(Ordering::SeqCst) {
-                std::hint::spin_loop();
-            }
-            armed.store(false, Ordering::SeqCst);
-            drop(held);
+            hold_until_waited_for(&lock, &armed, &waits);
         });
         holder.join().unwrap();
     }
@@ -343,13 +348,7 @@ fn the_last_spare_serves_all_who_were_preempted() {
                     while !go.load(Ordering::SeqCst) {
                         std::hint::spin_loop();
                     }
-                    let held = lock.lock().unwrap();
-                    armed.store(true, Ordering::SeqCst);
-                    while !waits.load(Ordering::SeqCst) {
-                        std::hint::spin_loop();
-                    }
-                    armed.store(false, Ordering::SeqCst);
-                    drop(held);
+                    hold_until_waited_for(&lock, &armed, &waits);
                 }
             });
             hogs.until_all_progress(1);
