@@ -4,12 +4,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use lisle::{Runtime, channel, sync, thread};
 use lisle_trace::graph::{Event, Link, Order};
 use lisle_trace::{History, Kind, Trace};
 
-use crate::support::until_waiting;
+use crate::support::{emulated, until_waiting};
 
 /// One recording at a time in a process.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
@@ -311,7 +312,7 @@ fn recordings_begin_and_end_while_threads_run() {
             .capacity(1 << 16)
             .start()
             .unwrap();
-        thread::sleep(std::time::Duration::from_millis(2));
+        thread::sleep(Duration::from_millis(2));
         let trace = recording.stop().unwrap();
         let graph = trace.history().graph();
         // Whatever was recorded is in order.
@@ -338,6 +339,8 @@ fn messages_have_their_senders_whenever_a_recording_begins() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let _alone = alone();
     let runtime = Runtime::builder().lwps(2).build().unwrap();
+    // Long enough that messages are sent and received within it.
+    let long = Duration::from_millis(if emulated() { 40 } else { 2 });
     for (capacity, receivers) in [(None, 1), (None, 2), (Some(3), 2), (Some(64), 1)] {
         let stop = std::sync::Arc::new(AtomicBool::new(false));
         let (sender, receiver) = match capacity {
@@ -385,7 +388,7 @@ fn messages_have_their_senders_whenever_a_recording_begins() {
                 .capacity(8 << 20)
                 .start()
                 .unwrap();
-            thread::sleep(std::time::Duration::from_millis(2));
+            thread::sleep(long);
             let trace = recording.stop().unwrap();
             // On a busy machine it may last longer than it has room for.
             if trace.loss().dropped > 0 {
