@@ -26,6 +26,7 @@ text() {
     [ -z "$found" ] || die "left out or unfinished:"$'\n'"$found"
     calls
     architecture
+    unseen
     modelled
     echo "text: ok"
 }
@@ -51,6 +52,37 @@ architecture() {
         git ls-files -co --exclude-standard '*/src/models.rs' '*/src/models/*.rs' | xargs grep -q "fn $name()" ||
             die "ARCHITECTURE.md names a model $name, which is not there"
     done
+}
+
+# What loom does not see at each protocol: A stands where code has a SeqCst fence, R where models take turns,
+# T where a model has a deadline; and what a letter means stands below.
+unseen() {
+    local models last of code letters has letter
+    while IFS='|' read -r _ models of code _ _ _ _ letters _; do
+        [ -n "${models// /}" ] || models=$last
+        last=$models
+        of=${of# } of=${of% } models=${models//\`/} code=${code//\`/}
+        for letter in $letters; do
+            grep -q "^| $letter | " ARCHITECTURE.md || die "ARCHITECTURE.md: $of has $letter, which stands for nothing"
+        done
+        # shellcheck disable=SC2086 # words
+        while read -r letter has; do
+            [[ " $letters" == *" $letter "* ]] && [ "$has" = no ] && die "ARCHITECTURE.md: $of has $letter without cause"
+            [[ " $letters" != *" $letter "* ]] && [ "$has" = yes ] && die "ARCHITECTURE.md: $of lacks $letter"
+        done < <(
+            says A '[^r_]fence\(Ordering::SeqCst' $code
+            [[ $models == *lwp/* ]] || says R 'Turns' $models
+            [[ $models == *lwp/* ]] || says T 'TimedOut|timeout|deadline|expire' $models
+        )
+    done < <(sed -n '/^| models/,/^$/p' ARCHITECTURE.md | sed '1,2d; /^$/d')
+    return 0
+}
+
+# says LETTER PATTERN FILE...: whether code there, and not its comments, matches.
+says() {
+    local letter=$1 pattern=$2
+    shift 2
+    if grep -hvE '^ *//' "$@" | grep -E "$pattern" >/dev/null; then echo "$letter yes"; else echo "$letter no"; fi
 }
 
 # A file with orderings stronger than relaxed is modelled, or ci/unmodelled.txt says why not; and what that lists is so.

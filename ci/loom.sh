@@ -88,7 +88,7 @@ write_table() {
             if (!tried) { print "no model ran of: " $0 > "/dev/stderr"; failed = 1 }
             files_of_code = split(plain(cell[4]), code, " ")
             for (i = 1; i <= files_of_code; i++) broken += mutants[code[i]]
-            printf "| %s | %s | %s | %s | %s | %.1f | %d |\n", cell[2], cell[3], cell[4], cell[5], thousands(tried), took, broken
+            printf "| %s | %s | %s | %s | %s | %.1f | %d | %s|\n", cell[2], cell[3], cell[4], cell[5], thousands(tried), took, broken, (cell[9] == "" ? "" : cell[9] " ")
         }
         END {
             for (model in executions) if (!(model in met)) { print "in no row: " model > "/dev/stderr"; failed = 1 }
