@@ -522,7 +522,7 @@ impl Held {
     fn now() -> Held {
         Held {
             descriptors: entries("/proc/self/fd"),
-            stacks: lisle_lwp::stack::StackPool::global().counters().live,
+            stacks: support::stacks(),
         }
     }
 

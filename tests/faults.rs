@@ -17,7 +17,7 @@ use std::time::Duration;
 use lisle::net::{TcpListener, TcpStream};
 use lisle::thread::{self, Builder, JoinHandle};
 use lisle::{Runtime, cancel};
-use lisle_lwp::stack::{StackPool, StackSize};
+use lisle_lwp::stack::StackSize;
 use lisle_lwp::sys::Call;
 use lisle_lwp::sys::fault::{self, Plan};
 
@@ -90,7 +90,7 @@ impl Held {
         Held {
             descriptors: entries("/proc/self/fd"),
             kernel_threads: kernel_threads(),
-            stacks: StackPool::global().counters().live,
+            stacks: support::stacks(),
         }
     }
 

@@ -10,12 +10,15 @@ use lisle_lwp::sys::fault::{self, Plan};
 fn scenario(pool: &StackPool) -> std::io::Result<()> {
     let mut taken: Vec<Stack> = Vec::new();
     let mut outcome = Ok(());
-    for _ in 0..20 {
-        match pool.take(StackSize::SMALL) {
-            Ok(stack) => taken.push(stack),
-            Err(error) => outcome = Err(error),
-        }
+    let mut promised = 0;
+    for n in 0..20 {
+        let done = match n % 2 {
+            0 => pool.take(StackSize::SMALL).map(|stack| taken.push(stack)),
+            _ => pool.promise(StackSize::SMALL).map(|()| promised += 1),
+        };
+        outcome = outcome.and(done);
     }
+    taken.extend((0..promised).map(|_| pool.take_promised(StackSize::SMALL)));
     taken.into_iter().for_each(|stack| pool.give(stack));
     pool.trim(0);
     outcome
@@ -77,7 +80,10 @@ fn first_take_fails(pool: &StackPool, call: Call) {
     let plan = fault::arm(Plan::always(call));
     let error = pool.take(StackSize::SMALL).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(call.usual_errno()));
-    assert_eq!(pool.counters().live, 0);
+    let promised = pool.promise(StackSize::SMALL).unwrap_err();
+    assert_eq!(promised.raw_os_error(), Some(call.usual_errno()));
+    let counters = pool.counters();
+    assert_eq!((counters.live, counters.promised), (0, 0));
     drop(plan);
     pool.give(pool.take(StackSize::SMALL).unwrap());
 }

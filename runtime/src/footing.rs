@@ -1,11 +1,16 @@
 //! What a user thread stands on: a stack, or a whole donor.
 
+use lisle_lwp::arch::Entry;
 use lisle_lwp::donor::Donor;
-use lisle_lwp::stack::Stack;
+use lisle_lwp::stack::{Stack, StackPool, StackSize};
+
+use crate::donors;
 
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) enum Footing {
+    /// A light thread's that has not begun: the pool has promised a stack, on which this is its first function.
+    Promise(StackSize, Entry),
     /// A light thread's.
     Stack(Stack),
     /// A full thread's: a stack with a thread pointer.
@@ -13,24 +18,6 @@ pub(crate) enum Footing {
 }
 
 impl Footing {
-    /// Where the first frame goes; 64-aligned.
-    #[inline]
-    pub(crate) fn top(&self) -> *mut u8 {
-        match self {
-            Footing::Stack(stack) => stack.top(),
-            Footing::Donor(donor) => donor.top(),
-        }
-    }
-
-    /// Usable bytes below [`Footing::top`].
-    #[inline]
-    pub(crate) fn size(&self) -> usize {
-        match self {
-            Footing::Stack(stack) => stack.size(),
-            Footing::Donor(donor) => donor.size(),
-        }
-    }
-
     /// Nothing is left to do at a donor's end.
     pub(crate) fn clear_finale(&mut self) {
         if let Footing::Donor(donor) = self {
@@ -38,10 +25,30 @@ impl Footing {
         }
     }
 
-    pub(crate) fn stack(&self) -> &Stack {
+    /// Bytes that can be used.
+    pub(crate) fn size(&self) -> usize {
         match self {
-            Footing::Stack(stack) => stack,
-            Footing::Donor(donor) => donor.stack(),
+            Footing::Promise(class, _) => class.usable(),
+            Footing::Stack(stack) => stack.size(),
+            Footing::Donor(donor) => donor.size(),
+        }
+    }
+
+    /// To the pools. Nobody stands on it.
+    pub(crate) fn give_back(self) {
+        match self {
+            Footing::Promise(class, _) => StackPool::global().forget_promises(class, 1),
+            Footing::Stack(stack) => StackPool::global().give(stack),
+            Footing::Donor(donor) => donors::give(donor),
+        }
+    }
+
+    /// The stack, if there is one yet.
+    pub(crate) fn stack(&self) -> Option<&Stack> {
+        match self {
+            Footing::Promise(..) => None,
+            Footing::Stack(stack) => Some(stack),
+            Footing::Donor(donor) => Some(donor.stack()),
         }
     }
 }

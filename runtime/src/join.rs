@@ -1,7 +1,7 @@
 //! Joining: what passes between a thread's end and its handle.
 //!
-//! A finished thread's result lies on its stack until the handle has taken or
-//! dropped it, so a spawn needs no allocation. Two words in the control block:
+//! A finished thread's result lies in its control block until the handle has taken or
+//! dropped it. Two words there:
 //!
 //! `joiner`, who is to be told that the result is written:
 //!
@@ -15,10 +15,10 @@
 //!
 //! `life`, bits set once each: `EXITED` by the LWP from the next stack, when the
 //! thread has left its own; `RELEASED` by the handle, when it will not touch the
-//! stack again.
+//! block again.
 //!
 //! *Who drops the result* of a dropped handle: the second of `finish` and
-//! `detach`. *Who frees the stack* and gives the control block back: the second
+//! `detach`. *Who gives the control block back*: the second
 //! of `EXITED` and `RELEASED`. Each pair is decided by read-modify-writes of one
 //! word, so exactly one side is second. The handle is unique, so there is one
 //! registrant at a time.
@@ -170,17 +170,17 @@ impl JoinSlot {
             .is_err()
     }
 
-    /// The handle will not touch the stack again. Returns `true` if it is to
-    /// free it.
+    /// The handle will not touch the block again. Returns `true` if it is to
+    /// give it back.
     #[must_use]
     pub(crate) fn release(&self) -> bool {
-        // AcqRel: all accesses to the stack before it is freed; pairs with
+        // AcqRel: all accesses to the block before it is free; pairs with
         // `exited`.
         self.life.fetch_or(RELEASED, Ordering::AcqRel) & EXITED != 0
     }
 
-    /// The thread has left its stack. Returns `true` if the caller is to free
-    /// it.
+    /// The thread has left its stack. Returns `true` if the caller is to give
+    /// the block back.
     #[must_use]
     pub(crate) fn exited(&self) -> bool {
         // AcqRel: pairs with `release`.

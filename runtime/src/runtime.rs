@@ -961,7 +961,7 @@ impl Builder {
         if self.name_prefix.contains('\0') {
             return invalid("a name prefix must not contain a NUL");
         }
-        let stack_size = StackSize::new(self.stack_size)?;
+        let stack_size = StackSize::new(self.stack_size)?.fitting();
         fork::install();
         choose_barrier();
         overflow::set_describe(thread::describe_running);

@@ -33,6 +33,8 @@ use crate::jobs::Scope;
 use crate::join::JoinSlot;
 #[cfg(not(lisle_loom))]
 use crate::thread::local::Locals;
+#[cfg(not(lisle_loom))]
+use crate::thread::room::Room;
 use crate::wait::Reason;
 use crate::wait::word::WaitWord;
 
@@ -63,6 +65,7 @@ loom::lazy_static! {
 #[repr(C, align(64))]
 pub(crate) struct Tcb {
     // --- the LWP that runs or resumes the thread; nobody else ---
+    /// Empty while it has not begun and has no stack.
     #[cfg(not(lisle_loom))]
     pub(crate) context: Cell<Context>,
     /// Its own thread pointer; 0 if it borrows that of the kernel thread.
@@ -157,11 +160,15 @@ pub(crate) struct Tcb {
     pub(crate) shared: AtomicPtr<crate::runtime::Shared>,
     pub(crate) name: Cell<Option<Box<str>>>,
 
-    // --- the thread itself; after its end, whoever frees its stack ---
+    // --- the thread itself; before its first switch and after its last one, whoever makes it ---
     #[cfg(not(lisle_loom))]
     pub(crate) footing: Cell<Option<Footing>>,
     #[cfg(not(lisle_loom))]
     pub(crate) locals: Cell<Locals>,
+
+    // --- who spawns it, then the thread itself, then who has its result ---
+    #[cfg(not(lisle_loom))]
+    pub(crate) room: Room,
 }
 
 // SAFETY: every field is either atomic or, as its group says, touched only by
@@ -223,6 +230,8 @@ impl Tcb {
             footing: Cell::new(None),
             #[cfg(not(lisle_loom))]
             locals: Cell::new(Locals::new()),
+            #[cfg(not(lisle_loom))]
+            room: Room::new(),
         }
     }
 
@@ -273,14 +282,17 @@ impl Tcb {
         lines.for_each(|line| arch::prefetch(block + line * 64));
     }
 
-    /// Has some lines of its stack fetched, counted from the one where it goes on. It is ready, and
+    /// Has some lines of its stack fetched, if it has one, counted from the one where it goes on. It is ready, and
     /// whoever calls has it.
     #[cfg(not(lisle_loom))]
     #[inline(always)]
     pub(crate) fn fetch_stack(&self, lines: Range<isize>) {
         // SAFETY: nobody else touches the context of a thread that is ready.
-        let stack = self.context.with(|context| unsafe { *context }).address();
-        lines.for_each(|line| arch::prefetch(stack.wrapping_add_signed(line * 64)));
+        let context = self.context.with(|context| unsafe { *context });
+        if !context.is_empty() {
+            let stack = context.address();
+            lines.for_each(|line| arch::prefetch(stack.wrapping_add_signed(line * 64)));
+        }
     }
 
     /// Whether LWPs run it, rather than a kernel thread of its own.

@@ -10,7 +10,7 @@ use lisle::debug::{Dump, ThreadDump, ThreadKind};
 use lisle::os::unix::net::UnixStream;
 use lisle::sync::{Mutex, PriorityMutex, Semaphore};
 use lisle::thread::{self, Builder, State, Thread};
-use lisle::upcall::Doing;
+use lisle::upcall::{Doing, Source};
 use lisle::{channel, dump};
 
 use crate::support::{
@@ -351,6 +351,30 @@ fn a_suspended_threads_calls_are_named() {
     stop.store(true, Ordering::Relaxed);
     walking.thread().resume();
     walking.join().unwrap();
+    end(rt);
+}
+
+#[test]
+fn a_thread_suspended_before_it_begins_has_no_calls() {
+    let _watchdog = watchdog();
+    let rt = lisle::Runtime::builder().lwps(1).upcalls(Source::Off);
+    let rt = rt.build().unwrap();
+    let parent = on(&rt, || {
+        // SAFETY: it does nothing.
+        let child = unsafe { Builder::new().spawn_light(|| 7) }.unwrap();
+        child.thread().suspend();
+        // It is its turn, and it is held.
+        while child.thread().info().state != State::Suspended {
+            thread::yield_now();
+        }
+        let dump = dump();
+        let found = of(&dump, child.thread());
+        assert!(found.backtrace.frames().is_empty(), "{found}");
+        assert_eq!(found.backtrace.why_not(), None, "{found}");
+        child.thread().resume();
+        child.join().unwrap()
+    });
+    assert_eq!(parent.join().unwrap(), 7);
     end(rt);
 }
 

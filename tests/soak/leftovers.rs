@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use lisle_lwp::stack::StackPool;
-
 /// What must be as before once a runtime has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Counters {
@@ -65,7 +63,7 @@ impl Held {
         Counters {
             descriptors: entries("/proc/self/fd"),
             kernel_threads: kernel_threads(),
-            stacks: StackPool::global().counters().live,
+            stacks: crate::support::stacks(),
             locals: crate::ingredients::locals_alive(),
             children: children(),
         }

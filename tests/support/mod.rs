@@ -21,6 +21,12 @@ pub(crate) fn emulated() -> bool {
     std::env::var_os("LISLE_TEST_RUNNER").is_some()
 }
 
+/// Stacks that are used, kept by an LWP, or promised.
+pub(crate) fn stacks() -> usize {
+    let counters = lisle_lwp::stack::StackPool::global().counters();
+    counters.live + counters.promised
+}
+
 /// A number of repetitions, smaller under an emulator.
 pub(crate) fn many(n: usize) -> usize {
     if emulated() { n.div_ceil(10) } else { n }

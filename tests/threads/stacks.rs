@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 
 use lisle::thread::{self, Builder};
+use lisle::upcall::Source;
 
 use crate::support::{
     alone, end, in_child, on, runtime, spawn, stderr, stdout, until, until_waiting, watchdog,
@@ -37,6 +38,33 @@ fn every_size_class_has_room() {
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Who waits to begin has no stack, and those that begin as others end need few.
+#[test]
+fn threads_that_have_not_begun_take_no_stacks() {
+    alone("stacks::threads_that_have_not_begun_take_no_stacks", || {
+        const THREADS: usize = 4_000;
+        let _dog = watchdog();
+        let rt = lisle::Runtime::builder().lwps(1).upcalls(Source::Off);
+        let rt = rt.build().unwrap();
+        let parent = on(&rt, || {
+            let before = resident();
+            // SAFETY: they touch no thread-local.
+            let spawn = |n| unsafe { Builder::new().spawn_light(move || n) }.unwrap();
+            let threads: Vec<_> = (0..THREADS).map(spawn).collect();
+            // A block each, of which eight are a page, and no page of a stack.
+            let waiting = resident() - before;
+            assert!(waiting < THREADS / 2, "{waiting} pages");
+            for (n, thread) in threads.into_iter().enumerate() {
+                assert_eq!(thread.join().unwrap(), n);
+            }
+            let ended = resident() - before;
+            assert!(ended < THREADS / 2, "{ended} pages");
+        });
+        parent.join().unwrap();
+        end(rt);
+    });
 }
 
 /// Memory that threads needed once is given back by a process that is idle.

@@ -1,11 +1,9 @@
 //! An LWP's own stock of warm stacks, in front of the pool.
 
-use std::io;
-
 use super::link::Chain;
 use super::{CLASSES, Stack, StackPool, StackSize};
 
-/// At most this many stacks of a class are kept …
+/// At most this many stacks of a class are kept, and promises …
 const CAPACITY: usize = 64;
 /// … and fewer if they are large, down to none that is given: what one cache keeps is missing elsewhere
 /// where address space is scarce.
@@ -20,17 +18,17 @@ const fn capacity(class: StackSize) -> usize {
         _ => fit,
     }
 }
-/// An empty cache takes this many warm stacks from the pool at once.
-const REFILL: usize = 8;
 
-/// A stock of warm stacks with one owner: a few nanoseconds to take or give one, no atomics.
+/// A stock of warm stacks and of promises with one owner: a few nanoseconds to take or give one, no atomics.
 ///
-/// A full cache moves its older half to the pool, an empty one fetches a few from it; either is one
+/// A full cache moves its older half to the pool, one without promises gets some from it; either is one
 /// lock acquisition. Dropping it flushes it.
 #[derive(Debug)]
 pub struct StackCache {
     pool: &'static StackPool,
     classes: [Chain; CLASSES],
+    /// Promises of the pool that nobody has needed yet.
+    promises: [usize; CLASSES],
 }
 
 // SAFETY: the nodes behind the pointers belong to the cache alone.
@@ -47,41 +45,62 @@ impl StackCache {
         StackCache {
             pool,
             classes: [const { Chain::EMPTY }; CLASSES],
+            promises: [0; CLASSES],
         }
     }
 
-    /// Takes the stack given last, or one from the pool.
-    ///
-    /// # Errors
-    /// As for [`StackPool::take`].
+    /// Promises a stack for [`StackCache::take_promised`], of this cache or another one of the same pool. `false` if the
+    /// pool has none at hand: then [`StackPool::promise`] makes one. Makes no system call.
     #[inline]
-    pub fn take(&mut self, class: StackSize) -> io::Result<Stack> {
-        match self.classes[class.index()].pop(class) {
-            Some(stack) => Ok(stack),
-            None => self.take_from_pool(class),
+    pub fn promise(&mut self, class: StackSize) -> bool {
+        if self.promises[class.index()] == 0 && !self.has_more_promised(class) {
+            return false;
         }
+        self.promises[class.index()] -= 1;
+        true
     }
 
     #[cold]
-    fn take_from_pool(&mut self, class: StackSize) -> io::Result<Stack> {
-        let class = class.fitting();
-        let chain = &mut self.classes[class.index()];
-        if chain.len() == 0 {
-            *chain = self.pool.take_warm(class, REFILL.min(capacity(class)));
-        }
-        match chain.pop(class) {
-            Some(stack) => Ok(stack),
-            None => self.pool.take(class),
-        }
+    fn has_more_promised(&mut self, class: StackSize) -> bool {
+        let most = capacity(class).div_ceil(2);
+        let promised = self.pool.promise_spare(class, most);
+        self.promises[class.index()] = promised;
+        promised > 0
     }
 
-    /// Takes the stack given last if there is one: never maps, never locks.
+    /// As [`StackCache::promise`], when the pool has failed to make a stack: with those that are kept here.
+    #[cold]
+    pub fn promise_own(&mut self, class: StackSize) -> bool {
+        let kept = core::mem::take(&mut self.classes[class.index()]);
+        self.pool.give_chain(class, kept);
+        self.promise(class)
+    }
+
+    /// Keeps a promise of this cache or of its pool: with the stack given last, if it has one. Makes no system call.
     #[inline]
-    pub fn take_cached(&mut self, class: StackSize) -> Option<Stack> {
-        self.classes[class.index()].pop(class)
+    pub fn take_promised(&mut self, class: StackSize) -> Stack {
+        match self.classes[class.index()].pop(class) {
+            Some(stack) => {
+                self.forget_promise(class);
+                stack
+            }
+            None => self.pool.take_promised(class),
+        }
     }
 
-    /// Keeps a stack for the next `take`. It must come from this cache's pool. Never allocates,
+    /// Takes back a promise that was not needed.
+    #[inline]
+    pub fn forget_promise(&mut self, class: StackSize) {
+        let promises = &mut self.promises[class.index()];
+        *promises += 1;
+        if *promises > capacity(class) {
+            let excess = *promises - capacity(class) / 2;
+            *promises -= excess;
+            self.pool.forget_promises(class, excess);
+        }
+    }
+
+    /// Keeps a stack for the next one who comes. It must come from this cache's pool. Never allocates,
     /// never maps, touches no thread-local.
     #[inline]
     pub fn give(&mut self, stack: Stack) {
@@ -110,12 +129,18 @@ impl StackCache {
         self.len() == 0
     }
 
-    /// Gives everything to the pool.
+    /// Gives everything to the pool, promises too.
     pub fn flush(&mut self) {
         for (index, chain) in self.classes.iter_mut().enumerate() {
             if chain.len() > 0 {
                 let class = StackSize(index as u8);
                 self.pool.give_chain(class, core::mem::take(chain));
+            }
+        }
+        for (index, promises) in self.promises.iter_mut().enumerate() {
+            if *promises > 0 {
+                let class = StackSize(index as u8);
+                self.pool.forget_promises(class, core::mem::take(promises));
             }
         }
     }

@@ -8,7 +8,7 @@
 //!                                                            base    limit()              top()      end
 //!
 //!      LWP's StackCache            StackPool, per class
-//!   take/give, no lock  <----->  warm list (last in, first out)  <---trim--->  cold: bits in the slab headers
+//!   stacks and promises <----->  warm list (last in, first out)  <---trim--->  cold: bits in the slab headers
 //!                       halves                                                  never touched, or given back
 //! ```
 //!
@@ -20,12 +20,15 @@
 //! # Invariants
 //! - A stack is in exactly one place: one owner's [`Stack`], one cache, the warm list, a header
 //!   bit, or `trim`'s hands.
+//! - *Promises*: of warm and cold stacks there are never fewer than are promised. So whoever takes one without a promise
+//!   leaves those alone, and so does `trim`, also if they are warm; and a promise is kept without a system call.
+//!   What a cache keeps is promised to nobody.
 //! - A stack is handed out only with its guard in place. Guards are never removed before the slab
 //!   is.
 //! - Nothing here calls the allocator: slab headers lie in the slabs. (Two exceptions, both outside
 //!   all locks of the classes: reading the mapping limit once, and an error that holds a
-//!   [`StackError`].) `take` may make system calls; `give` makes none (but for waking a waiter of
-//!   the pool's lock) and so may be called inside the runtime.
+//!   [`StackError`].) The pool's `take` and `promise` may make system calls; `give` and `take_promised` make none (but
+//!   for the pool's lock), nor does a cache, and so may be called inside the runtime.
 //! - The lock of a class is never held over a system call that maps, advises or protects.
 //!
 //! # Colour
@@ -116,7 +119,7 @@ impl StackSize {
     }
 
     /// This class, or the smallest one that holds four pages.
-    pub(crate) fn fitting(self) -> StackSize {
+    pub fn fitting(self) -> StackSize {
         self.max(StackSize::new(4 * sys::page_size()).unwrap_or(StackSize::MAX))
     }
 
@@ -125,6 +128,11 @@ impl StackSize {
         let least = sys::thread_stack_min() + sys::page_size();
         let class = StackSize::new(least).unwrap_or(StackSize::MAX);
         self.fitting().max(class)
+    }
+
+    /// Bytes of such a stack that can be used: without guard and colour.
+    pub fn usable(self) -> usize {
+        self.bytes() - guard::size() - COLOURS * COLOUR_STEP
     }
 
     pub(crate) const fn index(self) -> usize {

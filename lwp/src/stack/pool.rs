@@ -5,7 +5,7 @@ use std::io;
 
 use super::guard::{self, Budget, Guard};
 use super::link::{Chain, Warm};
-use super::slab::{self, Picked, Slab, SlabState};
+use super::slab::{self, Slab, SlabState};
 use super::{CLASSES, Stack, StackSize};
 use crate::checkers;
 use crate::lock::RawLock;
@@ -44,12 +44,17 @@ struct Class {
 #[derive(Debug)]
 struct State {
     warm: Warm,
-    /// Slabs with free stacks.
-    available: Option<NonNull<Slab>>,
+    /// Slabs with cold stacks, and with bare ones: those are nearly always the newest.
+    with_cold: Option<NonNull<Slab>>,
+    with_bare: Option<NonNull<Slab>>,
     /// All slabs, newest first.
     slabs: Option<NonNull<Slab>>,
     /// Taken and not given back.
     live: usize,
+    /// Cold stacks in slabs.
+    cold: usize,
+    /// Of the warm and cold ones, so many must be there when somebody comes for them.
+    promised: usize,
 }
 
 // SAFETY: the slabs and nodes behind the pointers are touched only by the holder of the lock around
@@ -67,6 +72,8 @@ pub struct StackCounters {
     pub warm: usize,
     /// Free stacks without.
     pub cold: usize,
+    /// Of the free ones, those that are [promised](StackPool::promise).
+    pub promised: usize,
     /// Slabs.
     pub slabs: usize,
     /// Mappings the slabs and guards need at most; the kernel may merge neighbours.
@@ -76,30 +83,66 @@ pub struct StackCounters {
 impl State {
     const EMPTY: State = State {
         warm: Warm::EMPTY,
-        available: None,
+        with_cold: None,
+        with_bare: None,
         slabs: None,
         live: 0,
+        cold: 0,
+        promised: 0,
     };
 
-    /// A free stack without memory, from the slab at the head of `available`.
-    fn pick(&mut self) -> Option<(Picked, NonNull<Slab>)> {
-        let slab = self.available?;
+    /// How many stacks with a guard are free and not promised.
+    fn spare(&self) -> usize {
+        self.warm.len() + self.cold - self.promised
+    }
+
+    /// A free stack with a guard, the one given back last.
+    fn take(&mut self, class: StackSize) -> Option<Stack> {
+        let stack = self.warm.pop(class).or_else(|| {
+            let (base, slab) = self.pick(false)?;
+            self.cold -= 1;
+            Some(Stack { base, slab, class })
+        })?;
+        self.live += 1;
+        Some(stack)
+    }
+
+    /// A free stack without memory: a bare one, or a cold one.
+    fn pick(&mut self, bare: bool) -> Option<(NonNull<u8>, NonNull<Slab>)> {
+        let slabs = self.with(bare);
+        let slab = (*slabs)?;
         let picked = with_slab(slab, |slab, bits| {
-            let picked = bits.pick(slab);
-            if bits.free_count() == 0 {
-                self.available = bits.next_available.take();
+            let picked = bits.pick(slab, bare);
+            if bits.count(bare) == 0 {
+                *slabs = bits.next(bare).take();
             }
             picked
         })?;
-        self.live += 1;
         Some((picked, slab))
     }
 
-    /// Takes back what `pick` or `pop_oldest` gave.
+    /// The list of slabs with bare stacks, or with cold ones.
+    fn with(&mut self, bare: bool) -> &mut Option<NonNull<Slab>> {
+        match bare {
+            true => &mut self.with_bare,
+            false => &mut self.with_cold,
+        }
+    }
+
+    /// As [`State::pick`], for one without a guard, which the caller makes.
+    fn pick_bare(&mut self) -> Option<(NonNull<u8>, NonNull<Slab>)> {
+        let picked = self.pick(true)?;
+        self.live += 1;
+        Some(picked)
+    }
+
+    /// Takes back a stack that has no memory, and nobody.
     fn put_back(&mut self, base: NonNull<u8>, slab: NonNull<Slab>, bare: bool) {
+        self.cold += usize::from(!bare);
+        let slabs = self.with(bare);
         with_slab(slab, |header, bits| {
             if bits.put_back(header, base, bare) {
-                bits.next_available = self.available.replace(slab);
+                *bits.next(bare) = slabs.replace(slab);
             }
         });
     }
@@ -107,7 +150,7 @@ impl State {
     fn add(&mut self, slab: NonNull<Slab>) {
         with_slab(slab, |_, bits| {
             bits.next_in_class = self.slabs.replace(slab);
-            bits.next_available = self.available.replace(slab);
+            bits.next_with_bare = self.with_bare.replace(slab);
         });
     }
 
@@ -178,27 +221,80 @@ impl StackPool {
     pub fn take(&self, class: StackSize) -> io::Result<Stack> {
         let class = class.fitting();
         let mut state = self.classes[class.index()].state.lock();
-        if let Some(stack) = state.warm.pop(class) {
-            state.live += 1;
+        if state.spare() > 0
+            && let Some(stack) = state.take(class)
+        {
             return Ok(stack);
         }
-        let picked = state.pick();
         drop(state);
-        let (picked, slab) = match picked {
+        self.make(class)
+    }
+
+    /// Promises a stack: [`StackPool::take_promised`] will find one. That takes address space and a guard, but no
+    /// memory.
+    ///
+    /// # Errors
+    /// As [`StackPool::take`].
+    pub fn promise(&self, class: StackSize) -> io::Result<()> {
+        let class = class.fitting();
+        if self.promise_spare(class, 1) > 0 {
+            return Ok(());
+        }
+        let stack = self.make(class)?;
+        let mut state = self.classes[class.index()].state.lock();
+        state.live -= 1;
+        state.promised += 1;
+        state.put_back(stack.base, stack.slab, false);
+        Ok(())
+    }
+
+    /// Promises up to `most` stacks of those that are there; returns how many. Makes no system call.
+    pub(super) fn promise_spare(&self, class: StackSize, most: usize) -> usize {
+        let mut state = self.classes[class.fitting().index()].state.lock();
+        let promised = state.spare().min(most);
+        state.promised += promised;
+        promised
+    }
+
+    /// Keeps a promise. Makes no system call.
+    ///
+    /// # Panics
+    /// If none was made that has not been kept or taken back.
+    pub fn take_promised(&self, class: StackSize) -> Stack {
+        let class = class.fitting();
+        let mut state = self.classes[class.index()].state.lock();
+        assert!(state.promised > 0, "no stack was promised");
+        state.promised -= 1;
+        state
+            .take(class)
+            .expect("so many are there as are promised")
+    }
+
+    /// Takes back so many promises that are not needed.
+    pub fn forget_promises(&self, class: StackSize, count: usize) {
+        let mut state = self.classes[class.fitting().index()].state.lock();
+        assert!(state.promised >= count, "so many were not promised");
+        state.promised -= count;
+    }
+
+    /// A stack with a new guard.
+    fn make(&self, class: StackSize) -> io::Result<Stack> {
+        let picked = self.classes[class.index()].state.lock().pick_bare();
+        let (base, slab) = match picked {
             Some(found) => found,
             None => self.grow(class)?,
         };
-        self.finish(picked, slab, class)
+        self.finish(base, slab, class)
     }
 
     /// Maps a slab and picks a stack from it, or from what another thread did meanwhile.
     #[cold]
-    fn grow(&self, class: StackSize) -> io::Result<(Picked, NonNull<Slab>)> {
+    fn grow(&self, class: StackSize) -> io::Result<(NonNull<u8>, NonNull<Slab>)> {
         let Class { state, growing } = &self.classes[class.index()];
         let _only_one = growing.lock();
         let last = {
             let mut state = state.lock();
-            if let Some(found) = state.pick() {
+            if let Some(found) = state.pick_bare() {
                 return Ok(found);
             }
             state.newest_count()
@@ -206,44 +302,31 @@ impl StackPool {
         let slab = Slab::map(class, slab::next_count(class, last))?;
         let mut state = state.lock();
         state.add(slab);
-        Ok(state.pick().expect("a new slab has free stacks"))
+        Ok(state.pick_bare().expect("a new slab has free stacks"))
     }
 
     /// Makes the guard of a stack that has none.
-    fn finish(&self, picked: Picked, slab: NonNull<Slab>, class: StackSize) -> io::Result<Stack> {
-        let base = picked.base;
-        if picked.bare {
-            let state = &self.classes[class.index()].state;
-            // SAFETY: the stack was picked, so it is ours, guard page included.
-            match unsafe { guard::install(base.as_ptr(), self.own_budget.as_ref()) } {
-                Ok(Guard::Region) => {}
-                Ok(Guard::Protected) => state.lock().note_protected(slab),
-                Err(error) => {
-                    let mut state = state.lock();
-                    state.live -= 1;
-                    state.put_back(base, slab, true);
-                    return Err(error);
-                }
+    fn finish(
+        &self,
+        base: NonNull<u8>,
+        slab: NonNull<Slab>,
+        class: StackSize,
+    ) -> io::Result<Stack> {
+        let state = &self.classes[class.index()].state;
+        // SAFETY: the stack was picked, so it is ours, guard page included.
+        match unsafe { guard::install(base.as_ptr(), self.own_budget.as_ref()) } {
+            Ok(Guard::Region) => {}
+            Ok(Guard::Protected) => state.lock().note_protected(slab),
+            Err(error) => {
+                let mut state = state.lock();
+                state.live -= 1;
+                state.put_back(base, slab, true);
+                return Err(error);
             }
         }
         let stack = Stack { base, slab, class };
-        if picked.bare {
-            checkers::made(stack.limit(), stack.end());
-        }
+        checkers::made(stack.limit(), stack.end());
         Ok(stack)
-    }
-
-    /// Takes up to `count` warm stacks in one go.
-    pub(super) fn take_warm(&self, class: StackSize, count: usize) -> Chain {
-        let mut chain = Chain::EMPTY;
-        let mut state = self.classes[class.index()].state.lock();
-        while chain.len() < count
-            && let Some(stack) = state.warm.pop(class)
-        {
-            chain.push(stack);
-        }
-        state.live += chain.len();
-        chain
     }
 
     /// Takes a stack back, contents and all. Never allocates, never maps, touches no thread-local.
@@ -323,6 +406,8 @@ impl StackPool {
         let mut taken = 0;
         {
             let mut state = state.lock();
+            // What is on its way is not there for those to whom it is promised: so those keep what is warm.
+            let count = count.min(state.spare());
             while taken < count
                 && let Some(stack) = state.warm.pop_oldest(class)
             {
@@ -380,10 +465,11 @@ impl StackPool {
             let state = class.state.lock();
             sum.live += state.live;
             sum.warm += state.warm.len();
+            sum.promised += state.promised;
             for slab in state.slabs() {
                 with_slab(slab, |slab, bits| {
                     sum.reserved += slab.reserved();
-                    sum.cold += bits.free_count();
+                    sum.cold += bits.count(false) + bits.count(true);
                     sum.slabs += 1;
                     sum.mappings += 1 + 2 * bits.protected();
                 });

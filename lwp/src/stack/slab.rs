@@ -9,8 +9,8 @@
 //!
 //! | free | guarded | meaning |
 //! |---|---|---|
-//! | 1 | 0 | never used: has no guard yet |
-//! | 1 | 1 | cold: trimmed, or taken back unused |
+//! | 1 | 0 | bare: never used, has no guard yet |
+//! | 1 | 1 | cold: trimmed, taken back unused, or made for a promise |
 //! | 0 | 1 | in use, warm, or on its way between two states |
 //! | 0 | 0 | no such stack |
 //!
@@ -82,23 +82,18 @@ pub(super) struct Slab {
 pub(super) struct SlabState {
     free: [u64; WORDS],
     guarded: [u64; WORDS],
-    free_count: usize,
+    /// How many are cold, how many have no guard yet.
+    cold: usize,
+    bare: usize,
     /// Guards that count in a budget.
     protected: usize,
     /// No word below this one has a free bit.
     first_word: usize,
-    /// The class's list of slabs with free stacks.
-    pub(super) next_available: Option<NonNull<Slab>>,
+    /// The class's lists of slabs with cold stacks, and of those with bare ones.
+    pub(super) next_with_cold: Option<NonNull<Slab>>,
+    pub(super) next_with_bare: Option<NonNull<Slab>>,
     /// The class's list of all its slabs.
     pub(super) next_in_class: Option<NonNull<Slab>>,
-}
-
-/// A stack picked from a slab.
-#[derive(Debug)]
-pub(super) struct Picked {
-    pub(super) base: NonNull<u8>,
-    /// It has no guard yet.
-    pub(super) bare: bool,
 }
 
 /// How many stacks the slab after one of `last` stacks should hold (0: there is none yet).
@@ -131,10 +126,12 @@ impl Slab {
         let state = SlabState {
             free,
             guarded: [0; WORDS],
-            free_count: stacks,
+            cold: 0,
+            bare: stacks,
             protected: 0,
             first_word: 0,
-            next_available: None,
+            next_with_cold: None,
+            next_with_bare: None,
             next_in_class: None,
         };
         let slab = Slab {
@@ -195,24 +192,29 @@ impl Slab {
 }
 
 impl SlabState {
-    /// Takes a free stack, the lowest one.
-    pub(super) fn pick(&mut self, slab: &Slab) -> Option<Picked> {
-        let word = (self.first_word..WORDS).find(|&w| self.free[w] != 0)?;
-        self.first_word = word;
-        let bit = self.free[word] & self.free[word].wrapping_neg();
-        let bare = self.guarded[word] & bit == 0;
+    /// Takes a free stack, the lowest one: a cold one, or one that has no guard yet.
+    pub(super) fn pick(&mut self, slab: &Slab, bare: bool) -> Option<NonNull<u8>> {
+        if self.count(bare) == 0 {
+            return None;
+        }
+        while self.free[self.first_word] == 0 {
+            self.first_word += 1;
+        }
+        let flip = if bare { u64::MAX } else { 0 };
+        let wanted = |w: usize| self.free[w] & (self.guarded[w] ^ flip);
+        let word = (self.first_word..WORDS).find(|&w| wanted(w) != 0)?;
+        let bit = wanted(word) & wanted(word).wrapping_neg();
         self.free[word] &= !bit;
         self.guarded[word] |= bit;
-        self.free_count -= 1;
+        *self.counter(bare) -= 1;
         let index = word * 64 + bit.trailing_zeros() as usize;
         let base = slab.base.wrapping_add(index * slab.class.bytes());
         // SAFETY: inside a mapping.
-        let base = unsafe { NonNull::new_unchecked(base) };
-        Some(Picked { base, bare })
+        Some(unsafe { NonNull::new_unchecked(base) })
     }
 
-    /// Takes a stack back that holds no memory. Returns whether it is the slab's first free one.
-    #[must_use = "the slab must then be listed as available"]
+    /// Takes a stack back that holds no memory. Returns whether it is the slab's first such.
+    #[must_use = "the slab must then be listed"]
     pub(super) fn put_back(&mut self, slab: &Slab, base: NonNull<u8>, bare: bool) -> bool {
         let index = (base.as_ptr() as usize - slab.base as usize) / slab.class.bytes();
         let (word, bit) = (index / 64, 1 << (index % 64));
@@ -222,16 +224,33 @@ impl SlabState {
             self.guarded[word] &= !bit;
         }
         self.first_word = self.first_word.min(word);
-        self.free_count += 1;
-        self.free_count == 1
+        let count = self.counter(bare);
+        *count += 1;
+        *count == 1
+    }
+
+    /// How many are free that are bare, or cold.
+    pub(super) fn count(&self, bare: bool) -> usize {
+        if bare { self.bare } else { self.cold }
+    }
+
+    fn counter(&mut self, bare: bool) -> &mut usize {
+        match bare {
+            true => &mut self.bare,
+            false => &mut self.cold,
+        }
+    }
+
+    /// The next slab with a bare stack, or with a cold one.
+    pub(super) fn next(&mut self, bare: bool) -> &mut Option<NonNull<Slab>> {
+        match bare {
+            true => &mut self.next_with_bare,
+            false => &mut self.next_with_cold,
+        }
     }
 
     pub(super) fn note_protected(&mut self) {
         self.protected += 1;
-    }
-
-    pub(super) fn free_count(&self) -> usize {
-        self.free_count
     }
 
     pub(super) fn protected(&self) -> usize {
@@ -321,16 +340,20 @@ mod tests {
         // SAFETY: as above.
         unsafe {
             slab.with_state(|slab, state| {
-                let picked: Vec<_> = (0..100).map(|_| state.pick(slab).unwrap()).collect();
-                assert!(state.pick(slab).is_none());
-                assert!(picked.iter().all(|stack| stack.bare));
-                let step = picked[70].base.as_ptr() as usize - picked[69].base.as_ptr() as usize;
+                assert!(state.pick(slab, false).is_none());
+                let picked: Vec<_> = (0..100).map(|_| state.pick(slab, true).unwrap()).collect();
+                assert!(state.pick(slab, true).is_none());
+                let step = picked[70].as_ptr() as usize - picked[69].as_ptr() as usize;
                 assert_eq!(step, StackSize::SMALL.bytes());
-                assert!(state.put_back(slab, picked[70].base, false));
-                assert!(!state.put_back(slab, picked[3].base, true));
-                let (low, high) = (state.pick(slab).unwrap(), state.pick(slab).unwrap());
-                assert_eq!((low.base, low.bare), (picked[3].base, true));
-                assert_eq!((high.base, high.bare), (picked[70].base, false));
+                assert!(state.put_back(slab, picked[70], false));
+                assert!(state.put_back(slab, picked[3], true));
+                assert!(!state.put_back(slab, picked[90], true));
+                assert_eq!(state.pick(slab, false), Some(picked[70]));
+                assert!(state.pick(slab, false).is_none());
+                for low in [3, 90] {
+                    assert_eq!(state.pick(slab, true), Some(picked[low]));
+                }
+                assert_eq!((state.cold, state.bare), (0, 0));
             });
             // Nothing uses its stacks.
             assert_eq!(slab.unmap(), 0);

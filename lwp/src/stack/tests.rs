@@ -12,6 +12,12 @@ fn leaked_pool() -> &'static StackPool {
     Box::leak(Box::default())
 }
 
+/// A stack that is promised, and taken at once.
+fn take(cache: &mut StackCache, pool: &StackPool, class: StackSize) -> Stack {
+    assert!(cache.promise(class) || pool.promise(class).is_ok() || cache.promise_own(class));
+    cache.take_promised(class)
+}
+
 /// Whether the kernel can read the page.
 fn readable(address: *const u8) -> bool {
     sys::kernel_can_read(address.cast()).unwrap()
@@ -262,17 +268,17 @@ fn a_cache_keeps_few_large_stacks() {
     for (bytes, most) in [(1 << 20, 16), (8 << 20, 2), (64 << 20, 1)] {
         let (pool, class) = (leaked_pool(), StackSize::new(bytes).unwrap());
         let mut cache = StackCache::of(pool);
-        let stacks: Vec<Stack> = (0..most).map(|_| cache.take(class).unwrap()).collect();
+        let stacks: Vec<Stack> = (0..most).map(|_| take(&mut cache, pool, class)).collect();
         stacks.into_iter().for_each(|stack| cache.give(stack));
         assert_eq!(
             (cache.len(), pool.counters().warm),
             (most / 2, most - most / 2)
         );
-        // Nor are they fetched by the dozen.
+        // Nor are they promised by the dozen.
         cache.flush();
-        let stack = cache.take(class).unwrap();
-        assert!(cache.len() < most);
-        cache.give(stack);
+        assert!(cache.promise(class));
+        assert_eq!(pool.counters().promised, most.div_ceil(2));
+        cache.forget_promise(class);
     }
 }
 
@@ -281,7 +287,7 @@ fn a_full_cache_spills_its_older_half() {
     let pool = leaked_pool();
     let mut cache = StackCache::of(pool);
     let stacks: Vec<_> = (0..64)
-        .map(|_| cache.take(StackSize::SMALL).unwrap())
+        .map(|_| take(&mut cache, pool, StackSize::SMALL))
         .collect();
     let bases: Vec<_> = stacks.iter().map(base_of).collect();
     let mut stacks = stacks.into_iter();
@@ -292,7 +298,7 @@ fn a_full_cache_spills_its_older_half() {
     assert_eq!(pool.counters().live, 32);
     // The cache still gives the youngest first, and then the pool does.
     let again: Vec<_> = (0..64)
-        .map(|_| cache.take(StackSize::SMALL).unwrap())
+        .map(|_| take(&mut cache, pool, StackSize::SMALL))
         .collect();
     let again_bases: Vec<_> = again.iter().map(base_of).collect();
     let youngest: Vec<_> = bases[32..].iter().rev().copied().collect();
@@ -308,23 +314,23 @@ fn a_full_cache_spills_its_older_half() {
     assert_eq!((counters.live, counters.warm), (0, 64));
 }
 
+/// Of few stacks, none is missing because a cache keeps it.
 #[test]
-fn an_empty_cache_refills_from_the_pool() {
-    let pool = leaked_pool();
-    let stacks: Vec<_> = (0..20)
-        .map(|_| pool.take(StackSize::SMALL).unwrap())
-        .collect();
-    stacks.into_iter().for_each(|stack| pool.give(stack));
+fn a_cache_gives_what_it_keeps_for_promises() {
+    let pool: &StackPool = Box::leak(Box::new(StackPool::with_protected_guards(5)));
+    let class = StackSize::SMALL;
     let mut cache = StackCache::of(pool);
-    assert!(cache.is_empty() && cache.take_cached(StackSize::SMALL).is_none());
-    let stack = cache.take(StackSize::SMALL).unwrap();
-    assert_eq!((cache.len(), pool.counters().warm), (7, 12));
-    let another = cache.take_cached(stack.class()).unwrap();
-    assert_ne!(base_of(&stack), base_of(&another));
-    cache.give(another);
-    cache.give(stack);
-    cache.flush();
-    assert_eq!(pool.counters().warm, 20);
+    for _ in 0..3 {
+        let stacks: Vec<_> = (0..5).map(|_| take(&mut cache, pool, class)).collect();
+        assert!(!cache.promise(class) && pool.promise(class).is_err());
+        assert!(!cache.promise_own(class));
+        stacks.into_iter().for_each(|stack| cache.give(stack));
+        assert_eq!(cache.len(), 5);
+        assert!(!cache.promise(class) && pool.promise(class).is_err());
+        let promises = (0..6).filter(|_| cache.promise(class) || cache.promise_own(class));
+        assert_eq!(promises.count(), 5);
+        (0..5).for_each(|_| cache.forget_promise(class));
+    }
 }
 
 #[test]
@@ -337,12 +343,16 @@ fn stampede() {
                 let mut held = Vec::new();
                 for i in 0..3_000usize {
                     let class = StackSize(((i * 7 + seed) % 3) as u8);
-                    let stack = if i % 2 == 0 {
-                        cache.take(class)
-                    } else {
-                        pool.take(class)
-                    }
-                    .unwrap();
+                    let stack = match i % 4 {
+                        0 => take(&mut cache, pool, class),
+                        1 => pool.take(class).unwrap(),
+                        // What one has promised, another one keeps.
+                        _ if cache.promise(class) => pool.take_promised(class),
+                        _ => {
+                            pool.promise(class).unwrap();
+                            cache.take_promised(class)
+                        }
+                    };
                     let mark = (seed << 32 | i) as u64;
                     // SAFETY: the stack is ours alone; nobody else may write here while it is.
                     unsafe { stack.top().cast::<u64>().wrapping_sub(1).write(mark) };
@@ -367,7 +377,101 @@ fn stampede() {
             });
         }
     });
-    assert_eq!(pool.counters().live, 0);
+    let counters = pool.counters();
+    assert_eq!((counters.live, counters.promised), (0, 0));
+}
+
+#[test]
+fn promised_stacks_are_there_for_those_who_have_the_promise() {
+    let pool = StackPool::new();
+    let class = StackSize::SMALL;
+    // Two warm ones and a cold one.
+    let taken: Vec<_> = (0..3).map(|_| pool.take(class).unwrap()).collect();
+    taken.into_iter().for_each(|stack| pool.give(stack));
+    assert_eq!(pool.trim(2), 1);
+    for promised in 1..=3 {
+        pool.promise(class).unwrap();
+        assert_eq!(pool.counters().promised, promised);
+    }
+    assert_eq!((pool.counters().warm, pool.counters().live), (2, 0));
+    // All three are set aside: another one is new, and none loses its memory.
+    let other = pool.take(class).unwrap();
+    assert_eq!(pool.trim(0), 0);
+    let kept: Vec<_> = (0..3).map(|_| pool.take_promised(class)).collect();
+    let counters = pool.counters();
+    assert_eq!((counters.warm, counters.promised, counters.live), (0, 0, 4));
+    let bases: HashSet<_> = kept.iter().chain([&other]).map(base_of).collect();
+    assert_eq!(bases.len(), 4);
+    assert!(!readable(kept[2].base.as_ptr()) && readable(kept[2].limit()));
+    kept.into_iter()
+        .chain([other])
+        .for_each(|stack| pool.give(stack));
+}
+
+#[test]
+fn a_promise_takes_a_guard_and_no_memory() {
+    let pool = StackPool::with_protected_guards(5);
+    let class = StackSize::DEFAULT;
+    (0..5).for_each(|_| pool.promise(class).unwrap());
+    let before = pool.counters();
+    assert_eq!((before.promised, before.warm, before.live), (5, 0, 0));
+    let error = pool.promise(class).unwrap_err();
+    let expected = StackError::GuardsExhausted { stacks: 5 };
+    assert_eq!(StackError::of(&error), Some(expected));
+    assert_eq!(
+        StackError::of(&pool.take(class).unwrap_err()),
+        Some(expected)
+    );
+    assert_eq!(pool.counters(), before, "nothing leaked");
+    pool.forget_promises(class, 2);
+    pool.promise(class).unwrap();
+    let stacks: Vec<_> = (0..4).map(|_| pool.take_promised(class)).collect();
+    assert!(stacks.iter().all(|stack| resident(stack) == 0));
+    // The fifth is nobody's.
+    pool.give(pool.take(class).unwrap());
+    stacks.into_iter().for_each(|stack| pool.give(stack));
+}
+
+#[test]
+#[should_panic(expected = "no stack was promised")]
+fn what_was_not_promised_is_not_taken() {
+    let pool = StackPool::new();
+    pool.give(pool.take(StackSize::SMALL).unwrap());
+    let _ = pool.take_promised(StackSize::SMALL);
+}
+
+#[test]
+fn a_cache_keeps_promises_with_what_it_has() {
+    let pool = leaked_pool();
+    let class = StackSize::SMALL;
+    let mut cache = StackCache::of(pool);
+    assert!(!cache.promise(class), "there is none yet");
+    pool.promise(class).unwrap();
+    let first = cache.take_promised(class);
+    let base = base_of(&first);
+    cache.give(first);
+    assert_eq!(pool.counters().promised, 0);
+    // The next promise is the pool's, but the stack at hand is taken, and the promise kept for others.
+    pool.promise(class).unwrap();
+    let second = cache.take_promised(class);
+    assert_eq!(base_of(&second), base);
+    assert_eq!(pool.counters().promised, 1);
+    assert!(cache.promise(class));
+    assert_eq!(pool.counters().promised, 1);
+    let third = cache.take_promised(class);
+    assert_ne!(base_of(&third), base);
+    assert_eq!(pool.counters().promised, 0);
+    // Not without end, and nothing when it is flushed.
+    for _ in 0..200 {
+        pool.promise(class).unwrap();
+        cache.forget_promise(class);
+        assert!(pool.counters().promised <= 65);
+    }
+    cache.give(second);
+    cache.give(third);
+    cache.flush();
+    let counters = pool.counters();
+    assert_eq!((counters.promised, counters.live), (0, 0));
 }
 
 #[test]

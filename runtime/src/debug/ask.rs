@@ -22,6 +22,7 @@ use lisle_lwp::shim::Ordering;
 use lisle_lwp::sys;
 
 use crate::desk::{Asker, Desk};
+use crate::footing::Footing;
 use crate::sched::{preempt, running};
 use crate::tcb::{Kind, Tcb};
 
@@ -207,10 +208,9 @@ fn copy(frame: Frame, into: &mut Vec<usize>) -> bool {
 fn copy_own_stack(me: &Tcb, from: usize, into: &mut [MaybeUninit<usize>]) -> usize {
     me.footing.with(|footing| {
         // SAFETY: nobody touches the footing of a thread that runs.
-        let Some(footing) = (unsafe { (*footing).as_ref() }) else {
+        let Some(stack) = (unsafe { (*footing).as_ref() }).and_then(Footing::stack) else {
             return 0;
         };
-        let stack = footing.stack();
         let (limit, end) = (stack.limit() as usize, stack.end() as usize);
         if !(limit..end).contains(&from) {
             return 0;

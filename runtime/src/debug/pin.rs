@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use lisle_lwp::arch::{self, Registers};
 
+use crate::footing::Footing;
 use crate::hold::{HELD, PINNED};
 use crate::sched::{Steady, let_go};
 use crate::tcb::Tcb;
@@ -49,13 +50,13 @@ impl Pinned {
         }
     }
 
-    /// Where it will go on.
-    pub(super) fn registers(&self) -> Registers {
+    /// Where it will go on; nowhere if it has not begun.
+    pub(super) fn registers(&self) -> Option<Registers> {
         // SAFETY: `is_parked`, or `ask_to_hold`, has seen its saved context, which stays
         // while the thread is pinned.
         unsafe {
             let context = self.thread.context.with(|context| *context);
-            arch::registers(context)
+            (!context.is_empty()).then(|| arch::registers(context))
         }
     }
 
@@ -64,10 +65,9 @@ impl Pinned {
         self.thread.footing.with(|footing| {
             // SAFETY: what it stands on stays with a thread that has not ended.
             let footing = unsafe { (*footing).as_ref() };
-            footing.map_or(0..0, |footing| {
-                let stack = footing.stack();
-                stack.limit() as usize..stack.end() as usize
-            })
+            footing
+                .and_then(Footing::stack)
+                .map_or(0..0, |stack| stack.limit() as usize..stack.end() as usize)
         })
     }
 

@@ -114,7 +114,9 @@ impl Unwinder {
         let pinned = Pinned::new(thread)?;
         // From here on nothing allocates.
         let stack = pinned.stack();
-        let start = pinned.registers();
+        let Some(start) = pinned.registers() else {
+            return Ok(());
+        };
         // A return address, for it is looked up as what lies before it: in the
         // function that called the switch.
         let at = FrameAddress::from_return_address(start.pc as u64);

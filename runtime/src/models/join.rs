@@ -17,9 +17,9 @@ static JOINING: Reason = Reason::new("model");
 struct Life {
     slot: JoinSlot,
     turns: Turns,
-    /// Everything on the thread's stack but the result.
-    stack: Data,
-    /// The result, on the stack; loom reports it if it is never dropped.
+    /// Everything in the thread's block but the result.
+    block: Data,
+    /// The result, in the block; loom reports it if it is never dropped.
     result: Cell<Option<Track<()>>>,
     freed: AtomicU32,
 }
@@ -34,7 +34,7 @@ impl Life {
         Arc::new(Life {
             slot: JoinSlot::new(),
             turns: Turns::new(),
-            stack: Data::new(),
+            block: Data::new(),
             result: Cell::new(None),
             freed: AtomicU32::new(0),
         })
@@ -52,34 +52,34 @@ impl Life {
         assert!(result.is_some(), "the result is there, once");
     }
 
-    fn free_stack(&self) {
-        self.stack.add_one();
+    fn give_back(&self) {
+        self.block.add_one();
         // SAFETY: as above.
         let gone = self
             .result
             .with_mut(|result| unsafe { (*result).is_none() });
-        assert!(gone, "the result was dropped before the stack");
+        assert!(gone, "the result was dropped before the block");
         self.freed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The thread: `packet::run`, then its LWP on the next stack.
     fn run(&self) {
-        self.stack.add_one();
+        self.block.add_one();
         // SAFETY: as above.
         self.result
             .with_mut(|result| unsafe { *result = Some(Track::new(())) });
         if self.slot().finish() {
             self.take_result();
         }
-        self.stack.add_one();
+        self.block.add_one();
         if self.slot().exited() {
-            self.free_stack();
+            self.give_back();
         }
     }
 
     fn release(&self) {
         if self.slot().release() {
-            self.free_stack();
+            self.give_back();
         }
     }
 
@@ -133,7 +133,7 @@ impl Life {
     /// Thread and handle have gone.
     fn check(&self) {
         assert_eq!(self.freed.load(Ordering::Relaxed), 1);
-        assert_eq!(self.stack.get(), 3);
+        assert_eq!(self.block.get(), 3);
     }
 }
 
@@ -225,7 +225,7 @@ fn finish_against_detach() {
     });
 }
 
-/// The last of thread and handle frees the stack, and uses of it come before.
+/// The last of thread and handle gives the block back, and uses of it come before.
 #[test]
 fn exit_against_release() {
     let seen = outcomes(None, || {

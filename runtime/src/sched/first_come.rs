@@ -7,11 +7,11 @@
 //!               └─► outside ──────┘ let in
 //! ```
 //!
-//! *Outside*. A stack is warm while few are used in turn. So who has not begun joins the line only while that is
-//! shorter than [`CROWD`]; the others wait outside, in the same order, and are let in as it gets shorter. A thread
-//! that yields stands in the line again, and so comes to its end before a hundred thousand others have begun, each
-//! on a stack of its own. One turn in [`LET_IN`] lets one in although the line is long, so that nobody waits for
-//! ever behind threads that yield.
+//! *Outside*. A stack is warm while few are used in turn, and a light thread that has not begun has none. So who has
+//! not begun joins the line only while that is shorter than [`CROWD`]; the others wait outside, in the same order, and
+//! are let in as it gets shorter. A thread that yields stands in the line again, and so comes to its end before a
+//! hundred thousand others have begun, each on a stack of its own. One turn in [`LET_IN`] lets one in although the line
+//! is long, so that nobody waits for ever behind threads that yield.
 //!
 //! *Ahead* is a stack of the threads that were spawned [depth first](crate::thread::Builder::depth_first) and have
 //! not begun: the newest runs first. One pick in [`TURN`] is of somebody else, and one time in [`PASSES`] all that
@@ -21,12 +21,10 @@
 //! outside or ahead comes there after as many turns as stand above.
 //!
 //! *Fetching*. Most of what a switch among very many threads takes are misses of the caches. Who is let in has its
-//! control block and the top of its stack fetched, well before it runs. In a long line with nobody outside, those of
-//! the next two are fetched at each pick.
+//! control block fetched, well before it runs. In a long line with nobody outside, those of the next two, and the tops
+//! of their stacks, are fetched at each pick.
 //!
 //! *Invariant*: who stands outside has somebody in the line before it.
-
-use core::ops::Range;
 
 use lisle_lwp::shim::Ordering;
 
@@ -41,9 +39,6 @@ const LET_IN: u32 = 16;
 const TURN: u32 = 1 << 10;
 /// After so many, nobody is ahead any more.
 const PASSES: u32 = 1 << 16;
-
-/// Which lines of its stack a thread needs when it begins, counted from the one where it goes on.
-const FRAMES: Range<isize> = -4..2;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -109,7 +104,6 @@ impl FirstCome {
         {
             // Many run before it does. The first line is there already, because ...
             thread.fetch(0..Tcb::LINES);
-            thread.fetch_stack(FRAMES);
             if let Some(next) = self.outside.front() {
                 // ... it was next.
                 next.fetch(0..1);

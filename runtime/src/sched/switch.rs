@@ -39,14 +39,14 @@ use crate::hold::{RUNNABLE, SUSPEND_ASKED};
 use crate::runtime::Shared;
 use crate::tcb::{Kind, Tcb};
 use crate::watch::Source;
-use crate::{donors, pool, trace};
+use crate::{pool, trace};
 
 /// What the destination of a switch does about the thread that was left; the
 /// low bits of its (aligned) address.
 pub(super) const NOTHING: usize = 0;
 /// Commit its wait, or make it ready if the wait is over already.
 pub(super) const PARK: usize = 1;
-/// It has ended: free its stack unless somebody still reads its result.
+/// It has ended: keep its stack for the next one, and its block if its handle has left it.
 pub(super) const EXIT: usize = 2;
 /// Hold it back until it is resumed.
 pub(super) const HOLD: usize = 3;
@@ -535,6 +535,13 @@ pub(super) unsafe fn depart(me: &Tcb, lwp: &Lwp, next: &'static Tcb, after: usiz
 /// As [`depart`], without a look at the clock.
 #[inline(always)]
 unsafe fn hand_to(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
+    // SAFETY: `next` is ready or idle and belongs to this LWP now.
+    let is_new = next.context.with(|context| unsafe { *context }).is_empty();
+    if is_new {
+        // Before the thread pointer changes, for it takes a lock.
+        // SAFETY: passed on; only who has not begun has an empty one.
+        unsafe { begin(next, lwp) };
+    }
     // SAFETY: the caller runs as `me`.
     let carrier = unsafe { me.carrier() };
     me.lwp.store(ptr::null_mut(), Ordering::Relaxed);
@@ -561,8 +568,29 @@ unsafe fn hand_to(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
         // flow that is switched to is the pointer's owner.
         unsafe { change_pointer(carrier, pointers.1) };
     }
-    // SAFETY: `next` is ready or idle and belongs to this LWP now.
+    // SAFETY: as above.
     next.context.with(|context| unsafe { *context })
+}
+
+/// Gives a thread that is about to begin the stack that it was promised, with a context on it.
+///
+/// # Safety
+/// The caller owns the LWP, inside the runtime, and has the thread.
+#[inline(never)]
+unsafe fn begin(thread: &Tcb, lwp: &Lwp) {
+    thread.footing.with_mut(|footing| {
+        // SAFETY: by contract nobody else touches it, nor the LWP's stacks.
+        let (footing, stacks) = unsafe { (&mut *footing, &mut *lwp.stacks.get()) };
+        let Some(Footing::Promise(class, first)) = *footing else {
+            unreachable!("who has no stack has been promised one")
+        };
+        let stack = stacks.take_promised(class);
+        // SAFETY: the stack is ours.
+        let context = unsafe { arch::init(stack.top(), first, ptr::null_mut()) };
+        *footing = Some(Footing::Stack(stack));
+        // SAFETY: as for the footing.
+        thread.context.with_mut(|saved| unsafe { *saved = context });
+    });
 }
 
 /// Makes `pointer`, or the kernel thread's own if it is 0, the thread pointer.
@@ -683,62 +711,83 @@ unsafe fn follow_up_otherwise(lwp: &Lwp, left: &'static Tcb, after: usize) {
     }
 }
 
-/// An ended thread has left its stack for ever: frees what it leaves, unless
-/// its handle still reads it.
+/// An ended thread has left its stack for ever: that is the next one's. Its block is, too, if its handle has left.
 ///
 /// # Safety
 /// As it says; the caller is `lwp`'s owner inside the runtime.
 unsafe fn reap(lwp: &Lwp, ended: &'static Tcb) {
+    // SAFETY: passed on.
+    unsafe { keep_footing(lwp, ended) };
     if ended.join.exited() {
-        // SAFETY: passed on.
-        unsafe { free_on(lwp, ended) };
+        // SAFETY: owner only, no other reference to the cache is alive.
+        pool::release(ended, Some(unsafe { &mut *lwp.blocks.get() }));
     }
 }
 
 /// As [`reap`], for a thread that ended off its LWP.
 pub(super) fn reap_elsewhere(ended: &'static Tcb) {
+    // SAFETY: the thread has left it for ever.
+    unsafe { give_footing_back(ended) };
     if ended.join.exited() {
-        // SAFETY: the last of thread and handle to leave.
-        unsafe { free_in_pools(ended) };
+        pool::release(ended, None);
     }
 }
 
-/// Frees the stack of an ended thread, and lets go of its control block.
+/// Frees the control block of a thread, and what the thread stands on if it never began.
 ///
 /// # Safety
-/// Thread and handle have both left the stack; the caller was the last.
+/// Thread and handle have both left, the caller as the second; or nobody has seen the thread.
 pub(crate) unsafe fn free(ended: &'static Tcb) {
     let entry = Entry::new();
     match entry.lwp() {
-        // SAFETY: passed on; owner inside the runtime.
-        Some(lwp) => unsafe { free_on(lwp, ended) },
-        // SAFETY: passed on.
-        None => unsafe { free_in_pools(ended) },
+        // SAFETY: passed on; owner inside the runtime, no other reference to the cache is alive.
+        Some(lwp) => unsafe {
+            keep_footing(lwp, ended);
+            pool::release(ended, Some(&mut *lwp.blocks.get()));
+        },
+        None => {
+            // SAFETY: passed on.
+            unsafe { give_footing_back(ended) };
+            pool::release(ended, None);
+        }
     }
 }
 
-unsafe fn free_on(lwp: &Lwp, ended: &'static Tcb) {
-    // SAFETY: nobody else touches what a thread that both have left stood on;
-    // owner only, no other reference to the caches is alive.
+/// Keeps what a thread stood on for the next ones of this LWP.
+///
+/// # Safety
+/// Nobody stands on it any more; the caller is `lwp`'s owner inside the runtime.
+unsafe fn keep_footing(lwp: &Lwp, of: &Tcb) {
+    // SAFETY: passed on; no other reference to the caches is alive.
     unsafe {
-        match ended.footing.with_mut(|footing| (*footing).take()) {
+        match take_footing(of) {
             Some(Footing::Stack(stack)) => (*lwp.stacks.get()).give(stack),
+            Some(Footing::Promise(class, _)) => (*lwp.stacks.get()).forget_promise(class),
             Some(Footing::Donor(donor)) => lwp.keep_donor(donor),
             None => {}
         }
-        pool::release(ended, Some(&mut *lwp.blocks.get()));
     }
 }
 
-unsafe fn free_in_pools(ended: &'static Tcb) {
-    let footing = &ended.footing;
-    // SAFETY: as in `free_on`.
-    match footing.with_mut(|footing| unsafe { (*footing).take() }) {
-        Some(Footing::Stack(stack)) => lisle_lwp::stack::StackPool::global().give(stack),
-        Some(Footing::Donor(donor)) => donors::give(donor),
-        None => {}
+/// As [`keep_footing`], where there is no LWP.
+///
+/// # Safety
+/// Nobody stands on it any more.
+unsafe fn give_footing_back(of: &Tcb) {
+    // SAFETY: passed on.
+    if let Some(footing) = unsafe { take_footing(of) } {
+        footing.give_back();
     }
-    pool::release(ended, None);
+}
+
+/// # Safety
+/// Nobody stands on it any more.
+unsafe fn take_footing(of: &Tcb) -> Option<Footing> {
+    // SAFETY: by contract.
+    unsafe {
+        of.context.with_mut(|context| *context = Context::EMPTY);
+        of.footing.with_mut(|footing| (*footing).take())
+    }
 }
 
 /// Makes a thread ready whose wait the caller has resolved, or whose hold it

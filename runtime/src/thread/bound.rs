@@ -8,8 +8,8 @@ use lisle_lwp::shim::Ordering;
 use lisle_lwp::sys::{self, Call};
 
 use super::builder::Builder;
-use super::handle::{Home, JoinHandle};
-use super::packet::{self, Slot};
+use super::handle::JoinHandle;
+use super::packet;
 use crate::current::me;
 use crate::gate::Gate;
 use crate::pool;
@@ -44,64 +44,38 @@ where
     if crate::trace::is_on() {
         crate::trace::spawned(id, block.name());
     }
-    let slot = new_slot();
-    let owned = SendSlot(slot);
-    let body = move || run(block, owned, f, scope);
+    let body = move || run(block, f, scope);
     // SAFETY: passed on.
     let spawned = sys::guarded(Call::Clone, || unsafe {
         kernel_thread.spawn_unchecked(body)
     });
     if let Err(error) = spawned {
         pool::release(block, None);
-        // SAFETY: nobody else has it.
-        drop(unsafe { Box::from_raw(slot) });
         return Err(error);
     }
     // SAFETY: thread and handle share the block's reference.
-    Ok(unsafe { JoinHandle::new(block, slot, Home::Heap) })
+    Ok(unsafe { JoinHandle::new(block) })
 }
 
-/// A slot that does not lie on a thread's stack.
-#[allow(clippy::disallowed_types)]
-pub(super) fn new_slot<T>() -> *mut Slot<T> {
-    Box::into_raw(Box::new(Slot::new(core::mem::MaybeUninit::uninit())))
-}
-
-/// Drops the thread's share of slot and block, after its result has been
-/// published.
+/// Lets go of the thread's share of its block, after its result has been published.
 ///
 /// # Safety
-/// Called once, by the thread, which touches neither from here on.
-pub(super) unsafe fn let_go<T>(block: &'static Tcb, slot: *mut Slot<T>) {
+/// Called once, by the thread, which does not touch it from here on.
+pub(super) unsafe fn let_go(block: &'static Tcb) {
     if block.join.exited() {
-        // SAFETY: the last of thread and handle to leave frees the slot. Its
-        // result has been dropped or taken.
-        drop(unsafe { Box::from_raw(slot) });
         pool::release(block, None);
     }
 }
 
-struct SendSlot<T>(*mut Slot<T>);
-
-// SAFETY: the slot is handed to the one thread that writes it; `T` is `Send`.
-unsafe impl<T: Send> Send for SendSlot<T> {}
-
 /// The body of a bound thread's kernel thread.
-fn run<F: FnOnce() -> T, T>(
-    block: &'static Tcb,
-    slot: SendSlot<T>,
-    f: F,
-    scope: Option<Arc<Gate>>,
-) {
+fn run<F: FnOnce() -> T, T>(block: &'static Tcb, f: F, scope: Option<Arc<Gate>>) {
     block.own.is_the_callers();
     current::set(core::ptr::from_ref(block).cast());
-    let body = core::mem::ManuallyDrop::new(f);
-    let body = (&raw const body).cast::<F>();
-    // SAFETY: the body is moved out here only; the slot lives until thread and
-    // handle have left it, and is not touched afterwards.
+    // SAFETY: the result's place is empty; the thread touches nothing of the block after it has let go.
     unsafe {
-        packet::run(block, body, scope, &*slot.0);
-        let_go(block, slot.0);
+        packet::run_here(block, f);
+        packet::publish::<T>(block, scope);
+        let_go(block);
     }
     current::set(core::ptr::null());
 }

@@ -1,6 +1,7 @@
 //! `JoinHandle`: the right to a thread's result.
 
 use core::future::Future;
+use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -12,22 +13,13 @@ use std::time::Duration;
 use lisle_lwp::shim::Ordering;
 
 use super::Thread;
-use super::packet::{self, Slot};
+use super::packet;
 use crate::cancel;
 use crate::current::me;
 use crate::tcb::Tcb;
 use crate::wait::{self, Outcome, Reason, Wait};
 
 static JOINING: Reason = Reason::of_join("join of thread");
-
-/// Where a thread's result lies.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Home {
-    /// On the thread's stack, which is freed with it.
-    Stack,
-    /// In a box.
-    Heap,
-}
 
 /// The right to a thread's result, as `std::thread::JoinHandle`. Dropping it
 /// detaches the thread.
@@ -37,10 +29,10 @@ pub struct JoinHandle<T> {
     /// Not dropped: the thread's own reference is shared with the thread, and
     /// the last of the two gives it back.
     thread: ManuallyDrop<Thread>,
-    slot: *mut Slot<T>,
-    home: Home,
     /// Whether the result is no longer ours to take or drop.
     taken: bool,
+    /// The result lies in the control block.
+    _result: PhantomData<*mut Result<T>>,
 }
 
 // SAFETY: the handle gives access to the result by value only, once; a result
@@ -75,14 +67,13 @@ impl std::error::Error for ForkedError {}
 
 impl<T> JoinHandle<T> {
     /// # Safety
-    /// The block's one reference is shared by thread and handle; the slot is where the
-    /// thread will write its result.
-    pub(super) unsafe fn new(block: &'static Tcb, slot: *mut Slot<T>, home: Home) -> Self {
+    /// The block's one reference is shared by thread and handle; the thread leaves a result
+    /// of this type.
+    pub(super) unsafe fn new(block: &'static Tcb) -> Self {
         JoinHandle {
             thread: ManuallyDrop::new(Thread { block }),
-            slot,
-            home,
             taken: false,
+            _result: PhantomData,
         }
     }
 
@@ -168,8 +159,8 @@ impl<T> JoinHandle<T> {
         self.block().generation.load(Ordering::Relaxed) != crate::fork::generation()
     }
 
-    /// Takes the result of a finished thread. The stack and the control block
-    /// stay until the handle is dropped: it still names the thread.
+    /// Takes the result of a finished thread. The control block
+    /// stays until the handle is dropped: it still names the thread.
     fn take(&mut self) -> Result<T> {
         self.taken = true;
         if self.is_forked() {
@@ -178,9 +169,9 @@ impl<T> JoinHandle<T> {
         if crate::trace::is_on() {
             crate::trace::joined(self.block().id.load(Ordering::Relaxed));
         }
-        // SAFETY: the thread has finished, so the result is written; `taken`
-        // makes this the only read.
-        unsafe { (*(*self.slot).get()).assume_init_read() }
+        // SAFETY: the thread has finished, so the result is there; `taken` says that
+        // nobody else takes it.
+        unsafe { self.block().room.take() }
     }
 
     /// The result has been taken or dropped, or the thread will drop it.
@@ -189,12 +180,7 @@ impl<T> JoinHandle<T> {
         if !block.join.release() {
             return;
         }
-        // The last of thread and handle to leave frees what they shared.
-        if let Home::Heap = self.home {
-            // SAFETY: the thread does not touch the slot any more.
-            drop(unsafe { Box::from_raw(self.slot) });
-        }
-        // SAFETY: the thread has left its stack.
+        // SAFETY: the last of thread and handle to leave.
         unsafe { crate::sched::free(block) };
     }
 }
@@ -220,7 +206,7 @@ impl<T> JoinHandle<T> {
             return false;
         }
         // SAFETY: the thread has finished and left its result to us.
-        let result = unsafe { (*(*self.slot).get()).assume_init_read() };
+        let result = unsafe { self.block().room.take() };
         let panicked = packet::is_panic(&result);
         let guard = Release(self);
         drop::<Result<T>>(result);
@@ -235,7 +221,7 @@ impl<T> Drop for JoinHandle<T> {
     }
 }
 
-/// Lets go of the stack even if dropping the result panics.
+/// Lets go of the thread even if dropping the result panics.
 struct Release<'a, T>(&'a JoinHandle<T>);
 
 impl<T> Drop for Release<'_, T> {

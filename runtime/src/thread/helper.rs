@@ -3,8 +3,9 @@
 //!
 //! A helper has no handle. Its block has one reference, which the thread shares
 //! with whoever joins it, as a spawned thread does with its handle: the second of
-//! the two to let go frees what it stood on ([`join`](crate::join)).
+//! the two to let go gives it back ([`join`](crate::join)).
 
+use core::ptr;
 use std::io;
 
 use lisle_lwp::shim::Ordering;
@@ -56,13 +57,11 @@ impl Helper {
         };
         let footing = Footing::Donor(donor);
         let new = New { block, footing };
-        let context = match packet::place(&new.footing, body, None) {
-            Ok((context, _)) => context,
-            Err(error) => {
-                new.give_back();
-                return Err(error);
-            }
-        };
+        // SAFETY: nobody has seen the thread yet.
+        if let Err(error) = unsafe { packet::put::<fn(), ()>(&new, body, None) } {
+            new.give_back();
+            return Err(error);
+        }
         let identity = Identity {
             kind: Kind::Full,
             priority: DEFAULT_PRIORITY,
@@ -71,7 +70,8 @@ impl Helper {
             parent: 0,
         };
         block.publish(identity);
-        Ok(Helper(new.begin(lwp.shared(), context)))
+        let start = packet::start::<fn(), ()>;
+        Ok(Helper(new.begin(lwp.shared(), start, ptr::null_mut())))
     }
 
     pub(crate) fn block(&self) -> &'static Tcb {
@@ -107,7 +107,7 @@ impl Helper {
 pub(crate) unsafe fn join(helper: &'static Tcb) {
     wait_for(helper);
     if helper.join.release() {
-        // SAFETY: thread and joiner have both left the stack; we were the last.
+        // SAFETY: the last of thread and joiner to leave.
         unsafe { sched::free(helper) };
     }
 }

@@ -1,14 +1,16 @@
 //! Putting a new thread on an LWP.
 
+use core::ptr;
 use std::io;
 use std::sync::Arc;
 
-use lisle_lwp::arch::Context;
+use lisle_lwp::arch::{self, Context, Entry as First};
+use lisle_lwp::checkers;
 use lisle_lwp::shim::Ordering;
 use lisle_lwp::stack::{StackPool, StackSize};
 
 use super::builder::Builder;
-use super::handle::{Home, JoinHandle};
+use super::handle::JoinHandle;
 use super::packet;
 use crate::current::me;
 use crate::footing::Footing;
@@ -38,28 +40,26 @@ where
     let result = with_runtime(settings, |shared, me| {
         settings.check_limit(shared)?;
         let class = class(settings, shared, packet::wants::<F, T>())?;
-        let (new, id) = New::take(class, shared, me, kind)?;
-        let (context, slot) = match packet::place(&new.footing, f, scope) {
-            Ok(placed) => placed,
-            Err(error) => {
-                new.give_back();
-                return Err(error);
-            }
-        };
+        let (new, id) = New::take(class, shared, me, kind, packet::start::<F, T>)?;
+        // SAFETY: nobody has seen the thread yet.
+        if let Err(error) = unsafe { packet::put::<F, T>(&new, f, scope) } {
+            new.give_back();
+            return Err(error);
+        }
         let parent = me.id.load(Ordering::Relaxed);
         new.block.publish(settings.identity(kind, name, id, parent));
         settings.limit(new.block);
-        let block = new.begin(shared, context);
+        let block = new.begin(shared, packet::start::<F, T>, ptr::null_mut());
         if let Err(error) = submit(settings, shared, me, block) {
             // SAFETY: nobody has seen the thread, and its body has not begun.
             unsafe {
-                packet::unplace::<F, T>(slot);
+                packet::take_back::<F>(&block.room);
                 crate::sched::free(block);
             }
             return Err(error);
         }
         // SAFETY: thread and handle share the block's reference.
-        Ok(unsafe { JoinHandle::new(block, slot, Home::Stack) })
+        Ok(unsafe { JoinHandle::new(block) })
     });
     crate::sched::end_of_slice();
     result
@@ -112,7 +112,9 @@ impl New {
         shared: &Shared,
         me: &'static Tcb,
         kind: Kind,
+        first: First,
     ) -> io::Result<(New, u64)> {
+        let promise = Footing::Promise(class, first);
         let entry = Entry::of(me);
         let (block, footing, id) = match entry.lwp().filter(|lwp| is_of(lwp, shared)) {
             Some(lwp) => {
@@ -121,7 +123,7 @@ impl New {
                     let block = (*lwp.blocks.get()).take_cached();
                     let footing = match kind {
                         Kind::Full => (*lwp.donors.get()).take(class).map(Footing::Donor),
-                        _ => (*lwp.stacks.get()).take_cached(class).map(Footing::Stack),
+                        _ => (*lwp.stacks.get()).promise(class).then_some(promise),
                     };
                     (block, footing, lwp.next_id())
                 }
@@ -135,7 +137,13 @@ impl New {
                 Some(donor) => Ok(Footing::Donor(donor)),
                 None => donors::make(class).map(Footing::Donor),
             },
-            (None, _) => StackPool::global().take(class).map(Footing::Stack),
+            (None, _) => StackPool::global()
+                .promise(class)
+                .or_else(|error| match promise_own(me, class) {
+                    true => Ok(()),
+                    false => Err(error),
+                })
+                .map(|()| Footing::Promise(class, first)),
         };
         match (block.or_else(pool::take_shared), footing) {
             (Some(block), Ok(footing)) => Ok((New { block, footing }, id)),
@@ -143,31 +151,38 @@ impl New {
                 if let Some(block) = block {
                     pool::give_back(block);
                 }
-                give_back(footing?);
+                footing?.give_back();
                 Err(io::ErrorKind::OutOfMemory.into())
             }
         }
     }
 
     pub(super) fn give_back(self) {
-        give_back(self.footing);
+        self.footing.give_back();
         pool::give_back(self.block);
     }
 
-    /// Completes a block that has been published, and that nobody else has seen.
-    pub(super) fn begin(self, shared: &Shared, context: Context) -> &'static Tcb {
+    /// Completes a block that has been published, and that nobody else has seen: its first function is `first`, which
+    /// is passed `data` if it does not wait for a stack.
+    pub(super) fn begin(self, shared: &Shared, first: First, data: *mut ()) -> &'static Tcb {
         let block = self.block;
         block
             .shared
-            .store(core::ptr::from_ref(shared).cast_mut(), Ordering::Relaxed);
+            .store(ptr::from_ref(shared).cast_mut(), Ordering::Relaxed);
         let accounts = u8::from(shared.accounts_cpu);
         block.accounts_cpu.store(accounts, Ordering::Relaxed);
+        let mut context = Context::EMPTY;
         if let Footing::Donor(donor) = &self.footing {
             block
                 .thread_pointer
                 .store(donor.thread_pointer(), Ordering::Relaxed);
-            // SAFETY: nothing runs on the donor, so its word is ours to write.
-            unsafe { (*donor.slot()).set(core::ptr::from_ref(block).cast()) };
+            let top = donor.top();
+            // SAFETY: nothing runs on the donor, so its word and its stack are ours to write.
+            unsafe {
+                (*donor.slot()).set(ptr::from_ref(block).cast());
+                checkers::abandoned(top.wrapping_sub(donor.size()), top);
+                context = arch::init(top, first, data);
+            }
         }
         // SAFETY: nobody has seen the block yet.
         unsafe {
@@ -180,11 +195,14 @@ impl New {
     }
 }
 
-fn give_back(footing: Footing) {
-    match footing {
-        Footing::Stack(stack) => StackPool::global().give(stack),
-        Footing::Donor(donor) => donors::give(donor),
-    }
+/// A promise of a stack that the LWP has at hand, when no other can be had.
+#[cold]
+fn promise_own(me: &'static Tcb, class: StackSize) -> bool {
+    let entry = Entry::of(me);
+    // SAFETY: owner inside the runtime; no other reference is alive.
+    entry
+        .lwp()
+        .is_some_and(|lwp| unsafe { (*lwp.stacks.get()).promise_own(class) })
 }
 
 /// The stack that the settings ask for, else the runtime's; that may be too small for what the thread
@@ -192,9 +210,9 @@ fn give_back(footing: Footing) {
 #[inline]
 pub(super) fn class(settings: &Builder, shared: &Shared, wants: usize) -> io::Result<StackSize> {
     match settings.stack_size {
-        Some(bytes) => Ok(StackSize::new(bytes)?),
+        Some(bytes) => Ok(StackSize::new(bytes)?.fitting()),
         None if wants == 0 => Ok(shared.stack_size),
-        None => Ok(shared.stack_size.max(StackSize::new(wants)?)),
+        None => Ok(shared.stack_size.max(StackSize::new(wants)?.fitting())),
     }
 }
 

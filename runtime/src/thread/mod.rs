@@ -11,6 +11,7 @@ mod launch;
 mod list;
 pub(crate) mod local;
 mod packet;
+pub(crate) mod room;
 mod scope;
 
 use core::fmt;
@@ -281,7 +282,7 @@ pub fn stack_high_water() -> Option<usize> {
     me.footing.with(|footing| {
         // SAFETY: what the thread stands on stays with it while it runs.
         let footing = unsafe { (*footing).as_ref() }?;
-        footing.stack().high_water().ok()
+        footing.stack()?.high_water().ok()
     })
 }
 

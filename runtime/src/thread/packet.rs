@@ -1,142 +1,131 @@
-//! What a spawn leaves on the new thread's stack: the closure, and room for its
-//! result.
+//! What a thread begins with and what it leaves: both lie in the [room](super::room) of its control block.
 //!
 //! ```text
-//!  top of the stack
-//!  ┌──────────────────────────────┐
-//!  │ body: F, moved out at start  │ Packet<F, T>, repr(C)
-//!  │ scope, if it has one         │
-//!  │ result: thread::Result<T>    │ ◄── the handle's pointer
-//!  ├──────────────────────────────┤
-//!  │ first frame, then the stack  │
+//!   spawn ──► Packet: scope, closure ──► taken when the thread begins
+//!             result ──► told to who waits for it ──► taken by the handle, or dropped by the thread
 //! ```
 //!
-//! The result lies there until thread *and* handle are done with it: see
-//! [`join`](crate::join). A thread that takes its donor with it
-//! ([`fresh`](super::fresh)) has its result elsewhere.
+//! The result stays there until thread *and* handle are done with it: see [`join`](crate::join). So a thread's stack
+//! can be somebody else's as soon as the thread has left it.
 
-// Not the shim's: stacks are not in models.
-#[allow(clippy::disallowed_types)]
-use core::cell::UnsafeCell;
-use core::mem::{ManuallyDrop, MaybeUninit};
-use std::alloc::Layout;
+use core::mem::ManuallyDrop;
+use std::alloc::{Layout, handle_alloc_error};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::{io, thread};
 
-use lisle_lwp::arch::{self, Context};
-use lisle_lwp::checkers;
 use lisle_lwp::shim::Ordering;
 
+use super::launch::New;
+use super::room::Room;
 use crate::cancel::Cancelled;
-use crate::footing::Footing;
 use crate::gate::Gate;
 use crate::sched::{arrive, exit, running};
 use crate::tcb::Tcb;
 use crate::thread::local;
 
-/// Room for a result.
-#[allow(clippy::disallowed_types)]
-pub(super) type Slot<T> = UnsafeCell<MaybeUninit<thread::Result<T>>>;
-
-#[repr(C)]
-struct Packet<F, T> {
-    result: Slot<T>,
+struct Packet<F> {
     scope: Option<Arc<Gate>>,
-    body: ManuallyDrop<F>,
+    body: F,
 }
 
 /// The part of a stack that closure and result may take: unoptimized code copies them
 /// several times.
 const SHARE: usize = 12;
 
+/// How much closure and result take.
+const fn size<F, T>() -> usize {
+    let (body, result) = (Layout::new::<F>(), Layout::new::<thread::Result<T>>());
+    body.size() + body.align() + result.size() + result.align()
+}
+
 /// How large a stack is to be, for this closure and result to take no more of it than they may;
 /// 0 for any that there is.
 pub(super) const fn wants<F, T>() -> usize {
-    let layout = Layout::new::<Packet<F, T>>();
     // Guard and colour are not to be used.
-    match (layout.size() + layout.align()) * (SHARE + 1) {
+    match size::<F, T>() * (SHARE + 1) {
         small if small < 32 << 10 => 0,
         size => size + (16 << 10),
     }
 }
 
-/// Puts a closure on a stack and makes the context that runs it.
+/// Puts into the room what a thread begins with.
 ///
 /// # Errors
-/// If closure and result would take more than a twelfth of the stack.
-pub(super) fn place<F, T>(
-    footing: &Footing,
-    body: F,
-    scope: Option<Arc<Gate>>,
-) -> io::Result<(Context, *mut Slot<T>)>
-where
-    F: FnOnce() -> T,
-{
-    let layout = Layout::new::<Packet<F, T>>();
-    let packet = room(footing, layout)?.cast::<Packet<F, T>>();
-    // SAFETY: room of this layout, ours; what lies below `packet` is free for the
-    // first frame.
-    unsafe {
-        (&raw mut (*packet).body).write(ManuallyDrop::new(body));
-        (&raw mut (*packet).scope).write(scope);
-        let context = arch::init(packet.cast(), start::<F, T>, packet.cast());
-        Ok((context, (&raw mut (*packet).result)))
-    }
-}
-
-/// Room at the top of a stack that is ours, 16-aligned at least.
-///
-/// # Errors
-/// As for [`place`].
-pub(super) fn room(footing: &Footing, layout: Layout) -> io::Result<*mut u8> {
-    let size = layout.size() + layout.align();
-    if size > footing.size() / SHARE {
-        let why = format!(
-            "a closure and result of {size} bytes would take more than a twelfth of a stack of \
-             {} bytes: box them, or ask for a larger stack",
-            footing.size()
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    let low = footing.top().wrapping_sub(footing.size());
-    // SAFETY: the caller's own stack, on which nobody stands.
-    unsafe { checkers::abandoned(low, footing.top()) };
-    let below = footing.top() as usize - layout.size();
-    Ok(footing.top().with_addr(below & !(layout.align() - 1) & !15))
-}
-
-/// Takes back what [`place`] put on a stack: drops the closure.
+/// If closure and result would take more than a twelfth of what the thread stands on, or there is no memory.
 ///
 /// # Safety
-/// The slot comes from `place`, with these types, and the thread never ran.
-pub(super) unsafe fn unplace<F: FnOnce() -> T, T>(slot: *mut Slot<T>) {
-    let packet = slot.cast::<Packet<F, T>>();
-    // SAFETY: `result` is the packet's first field; the rest is still there.
+/// Nobody else has seen the thread.
+#[inline]
+pub(super) unsafe fn put<F, T>(new: &New, body: F, scope: Option<Arc<Gate>>) -> io::Result<()> {
+    if size::<F, T>() > new.footing.size() / SHARE {
+        return Err(too_large(size::<F, T>(), new.footing.size()));
+    }
+    // SAFETY: by contract. Both are written in place: unoptimized code copies what it passes on.
     unsafe {
-        ManuallyDrop::drop(&mut (*packet).body);
-        (&raw mut (*packet).scope).drop_in_place();
+        let packet = new.block.room.make::<Packet<F>>();
+        if packet.is_null() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        (&raw mut (*packet).scope).write(scope);
+        (&raw mut (*packet).body).write(body);
+    }
+    Ok(())
+}
+
+#[cold]
+fn too_large(size: usize, stack: usize) -> io::Error {
+    let why = format!(
+        "a closure and result of {size} bytes would take more than a twelfth of a stack of {stack} bytes: box them, \
+         or ask for a larger stack"
+    );
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+/// Takes back what [`put`] has put there, and drops it.
+///
+/// # Safety
+/// The thread has not begun and never will.
+pub(super) unsafe fn take_back<F>(room: &Room) {
+    // SAFETY: by contract.
+    unsafe {
+        let packet = room.place::<Packet<F>>();
+        packet.drop_in_place();
+        Room::clear(packet);
     }
 }
 
 /// The first function of a thread.
-unsafe extern "C" fn start<F: FnOnce() -> T, T>(arg: usize, data: *mut ()) -> ! {
+///
+/// # Safety
+/// As [`run`]; `arg` is what the first switch passes.
+pub(super) unsafe extern "C" fn start<F: FnOnce() -> T, T>(arg: usize, _: *mut ()) -> ! {
     let me = running().expect("whoever switched here has said to whom");
-    // SAFETY: `arg` is what the first switch passed; `data` is what `place`
-    // wrote, and the body is taken once.
-    let (body, scope, result) = unsafe {
+    // SAFETY: passed on; the result is there then.
+    unsafe {
         arrive(me, arg);
-        let packet = data.cast::<Packet<F, T>>();
-        (
-            (&raw const (*packet).body).cast::<F>(),
-            (&raw const (*packet).scope).read(),
-            &(*packet).result,
-        )
-    };
-    // SAFETY: as above; the slot outlives the thread's use of it.
-    unsafe { run(me, body, scope, result) };
+        let scope = run::<F, T>(me);
+        publish::<T>(me, scope);
+    }
     end_forked_child(me);
     exit(me)
+}
+
+/// Runs what a thread begins with and leaves the result in the room; returns the scope.
+///
+/// # Safety
+/// The caller runs as `me`, for which such a closure [was put there](put).
+pub(super) unsafe fn run<F: FnOnce() -> T, T>(me: &'static Tcb) -> Option<Arc<Gate>> {
+    // SAFETY: by contract. Scope and body are moved out of their place, the body only to be called; a result is put there
+    // when nothing else is.
+    unsafe {
+        let packet = me.room.place::<Packet<F>>();
+        let scope = (&raw const (*packet).scope).read();
+        let outcome = call(me, &raw const (*packet).body);
+        Room::clear(packet);
+        leave(me, outcome);
+        scope
+    }
 }
 
 /// In a forked child the process has no other thread: it ends with this one, as
@@ -148,47 +137,52 @@ pub(super) fn end_forked_child(me: &'static Tcb) {
     }
 }
 
-/// Runs a thread's body to its end and publishes the result.
+/// Runs a thread's body to its end and leaves the result in the room, for a thread whose kernel thread has the body.
 ///
 /// # Safety
-/// As [`run_body`].
-pub(super) unsafe fn run<F: FnOnce() -> T, T>(
-    me: &'static Tcb,
-    body: *const F,
-    scope: Option<Arc<Gate>>,
-    result: &Slot<T>,
-) {
-    // SAFETY: passed on; the result is written then.
+/// The caller runs as `me`, whose room is empty.
+pub(super) unsafe fn run_here<F: FnOnce() -> T, T>(me: &'static Tcb, body: F) {
+    let body = ManuallyDrop::new(body);
+    // SAFETY: moved out here only; the rest by contract.
     unsafe {
-        run_body(me, body, result);
-        publish(me, scope, result);
+        let outcome = call(me, (&raw const body).cast::<F>());
+        leave(me, outcome);
     }
 }
 
-/// Runs a thread's body to its end and leaves the result in the slot. The body
-/// is moved out of its place only to be called: unoptimized code would copy it
-/// at every step on the way.
+/// Leaves the result in the room.
+///
+/// # Safety
+/// The caller runs as `me`, whose room is empty.
+unsafe fn leave<T>(me: &Tcb, outcome: thread::Result<T>) {
+    // SAFETY: by contract.
+    unsafe {
+        let place = me.room.make::<thread::Result<T>>();
+        if place.is_null() {
+            handle_alloc_error(Layout::new::<thread::Result<T>>());
+        }
+        place.write(outcome);
+    }
+}
+
+/// Runs a thread's body to its end. It is moved out of its place only to be called: unoptimized code would copy it at
+/// every step on the way.
 ///
 /// # Safety
 /// The body is there, and is not used again.
-pub(super) unsafe fn run_body<F: FnOnce() -> T, T>(
-    me: &'static Tcb,
-    body: *const F,
-    result: &Slot<T>,
-) {
+unsafe fn call<F: FnOnce() -> T, T>(me: &'static Tcb, body: *const F) -> thread::Result<T> {
     // SAFETY: by contract.
     let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { body.read() }()));
     crate::cancel::caught(me);
     or_abort(LOCAL_PANICKED, || local::destroy_all(me));
-    // SAFETY: nobody reads the slot before `finish`, nobody else writes it.
-    unsafe { (*result.get()).write(outcome) };
+    outcome
 }
 
 /// Tells who waits for the result that it is there.
 ///
 /// # Safety
 /// It is.
-pub(super) unsafe fn publish<T>(me: &'static Tcb, scope: Option<Arc<Gate>>, result: &Slot<T>) {
+pub(super) unsafe fn publish<T>(me: &'static Tcb, scope: Option<Arc<Gate>>) {
     if crate::trace::is_on() {
         crate::trace::exited();
     }
@@ -196,7 +190,7 @@ pub(super) unsafe fn publish<T>(me: &'static Tcb, scope: Option<Arc<Gate>>, resu
     let mut panicked = false;
     if me.join.finish() {
         // SAFETY: by contract; the handle is gone and will not read it.
-        let outcome = unsafe { (*result.get()).assume_init_read() };
+        let outcome = unsafe { me.room.take::<thread::Result<T>>() };
         panicked = is_panic(&outcome);
         or_abort("a detached thread's result panicked on drop", || {
             drop(outcome);
