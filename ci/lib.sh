@@ -134,6 +134,7 @@ test = false
 
 [dependencies]
 lisle = { path = "$PWD" }
+lisle-lwp = { path = "$PWD/lwp" }
 libc = "0.2"
 rand = "0.10"
 crossbeam-channel = "0.5"
