@@ -8,7 +8,8 @@ use lisle::thread::{self, Builder};
 use lisle::upcall::Source;
 
 use crate::support::{
-    alone, end, in_child, on, runtime, spawn, stderr, stdout, until, until_waiting, watchdog,
+    alone, emulated, end, in_child, on, runtime, skipped, spawn, stderr, stdout, until,
+    until_waiting, watchdog,
 };
 
 /// Uses at least `kib` KiB of stack.
@@ -43,6 +44,9 @@ fn resident() -> usize {
 /// Who waits to begin has no stack, and those that begin as others end need few.
 #[test]
 fn threads_that_have_not_begun_take_no_stacks() {
+    if emulated() {
+        return skipped("the memory of threads that have not begun (guards take the emulator's)");
+    }
     alone("stacks::threads_that_have_not_begun_take_no_stacks", || {
         const THREADS: usize = 4_000;
         let _dog = watchdog();
