@@ -159,7 +159,8 @@ fn a_long_chain_of_joins() {
     }
     let _dog = watchdog();
     everywhere(|| {
-        assert_eq!(jobs::scope(|s| count_right(s, 200)), 200);
-        assert_eq!(count_left(200), 200);
+        // Unoptimized frames: on aarch64 200 would not fit.
+        assert_eq!(jobs::scope(|s| count_right(s, 150)), 150);
+        assert_eq!(count_left(150), 150);
     });
 }

@@ -181,7 +181,9 @@ fn what_a_thread_keeps_in_its_locals_goes_where_it_goes() {
 fn std_sees_one_thread_wherever_it_runs() {
     let _dog = watchdog();
     let trip = Trip::new(8);
-    let ids = trip.all(8, |_, go| {
+    // What one stands on is the next one's when it has ended.
+    let all = Arc::new(lisle::sync::Barrier::new(8));
+    let ids = trip.all(8, move |_, go| {
         let current = std::thread::current();
         // SAFETY: no preconditions.
         let handle = unsafe { libc::pthread_self() };
@@ -191,6 +193,7 @@ fn std_sees_one_thread_wherever_it_runs() {
             // SAFETY: as above.
             assert_eq!(unsafe { libc::pthread_self() }, handle);
         }
+        all.wait();
         (current.id(), handle as usize)
     });
     let distinct: HashSet<_> = ids.iter().collect();

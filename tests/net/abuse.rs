@@ -98,6 +98,9 @@ fn streams_dropped_or_forgotten_while_a_task_waits() {
             }
             assert_eq!(reader.join().unwrap().unwrap(), b'?');
         }
+        while counting.0.load(Ordering::SeqCst) == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
         assert_eq!(counting.0.load(Ordering::SeqCst), 1, "the forgotten one's");
         drop(waker);
         assert_eq!(Arc::strong_count(&counting), 1, "nobody keeps it");
