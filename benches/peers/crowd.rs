@@ -9,10 +9,12 @@ use crate::common::{Full, LISLE, Lisle, Semaphore, Threads, resident};
 use crate::tasks::{Executor, Smol, Tokio};
 use crate::{BOTH, Body, Entry, ONE};
 
-type Figures = Vec<(&'static str, f64)>;
+pub(crate) type Figures = Vec<(&'static str, f64)>;
+
+pub(crate) const MILLION: usize = 1_000_000;
 
 /// What `count` waiting somethings take, made since `start`.
-fn each(count: usize, before: f64, start: Instant) -> Figures {
+pub(crate) fn each(count: usize, before: f64, start: Instant) -> Figures {
     let (took, after) = (start.elapsed().as_nanos() as f64, resident());
     vec![
         ("bytes", (after - before) / count as f64),
@@ -179,7 +181,6 @@ pub(crate) fn entries() -> Vec<Entry> {
         workers,
         body: Body::Figures(run),
     };
-    const MILLION: usize = 1_000_000;
     vec![
         entry("parked", "lisle light", ONE, || {
             parked_threads::<Lisle>(MILLION, light_waiter)

@@ -22,6 +22,7 @@
 //! | `tasks.rs` | the same for the tasks of executors |
 //! | `forks.rs` | fork and join |
 //! | `crowd.rs` | very many threads that wait |
+//! | `machine.rs` | what the machine alone takes for some of it |
 //! | `driver.rs` | processes and rounds |
 //! | `report.rs`, `chart.rs` | the results |
 
@@ -35,6 +36,7 @@ mod common;
 mod crowd;
 mod driver;
 mod forks;
+mod machine;
 #[path = "../common/provenance.rs"]
 mod provenance;
 mod report;
@@ -87,6 +89,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         tasks::entries(),
         forks::entries(),
         crowd::entries(),
+        machine::entries(),
     ];
     groups.into_iter().flatten().collect()
 }

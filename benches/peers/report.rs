@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::{fs, io};
 
 use crate::chart;
+use crate::machine;
 use crate::provenance::{provenance, results};
 
 /// One figure of one contestant.
@@ -44,7 +45,8 @@ impl Row {
 }
 
 /// Not peers: kernel threads, limits, and lisle itself.
-const NO_PEERS: [&str; 6] = [
+const NO_PEERS: [&str; 7] = [
+    machine::NAME,
     "std",
     "plain call",
     "lisle scope, twice",
@@ -147,9 +149,14 @@ fn targets(rows: &[Row]) -> String {
             };
             let ratio = ours.median / best.median;
             let verdict = if ratio <= limit { "ok" } else { "missed" };
+            let machine = rows.iter().filter(of).find(|row| row.peer == machine::NAME);
+            let machine = machine.map_or(String::new(), |machine| {
+                let (alone, ratio) = (digits(machine.median), machine.median / best.median);
+                format!("; the machine alone {alone}: {ratio:.3}")
+            });
             let _ = writeln!(
                 text,
-                "target  {workload}, {unit}, {workers}: {peer} {} against {} of {}: {ratio:.3}, at most {limit}: {verdict}",
+                "target  {workload}, {unit}, {workers}: {peer} {} against {} of {}: {ratio:.3}, at most {limit}: {verdict}{machine}",
                 digits(ours.median),
                 digits(best.median),
                 best.peer,
