@@ -25,9 +25,10 @@ use lisle_lwp::current;
 use lisle_lwp::shim::Ordering;
 
 use super::lwp::{Lwp, may_run};
+use super::stand::reap_elsewhere;
 use super::switch::{
-    AFTER, END_DONOR, EXIT, HOLD, PARK, PREEMPTED, arrive, change_pointer, enter, inject,
-    reap_elsewhere, running, settle_time, stay_put,
+    AFTER, END_DONOR, EXIT, HOLD, PARK, PREEMPTED, arrive, change_pointer, enter, inject, running,
+    settle_time, stay_put,
 };
 use crate::runtime::Shared;
 use crate::tcb::Tcb;

@@ -34,12 +34,14 @@ use lisle_lwp::shim::{Ordering, compiler_fence};
 
 use super::handover;
 use super::lwp::{Lwp, count};
+use super::stand::{begin, reap};
+#[cfg(lisle_asan)]
 use crate::footing::Footing;
 use crate::hold::{RUNNABLE, SUSPEND_ASKED};
 use crate::runtime::Shared;
 use crate::tcb::{Kind, Tcb};
+use crate::trace;
 use crate::watch::Source;
-use crate::{pool, trace};
 
 /// What the destination of a switch does about the thread that was left; the
 /// low bits of its (aligned) address.
@@ -572,27 +574,6 @@ unsafe fn hand_to(me: &Tcb, lwp: &Lwp, next: &'static Tcb) -> Context {
     next.context.with(|context| unsafe { *context })
 }
 
-/// Gives a thread that is about to begin the stack that it was promised, with a context on it.
-///
-/// # Safety
-/// The caller owns the LWP, inside the runtime, and has the thread.
-#[inline(never)]
-unsafe fn begin(thread: &Tcb, lwp: &Lwp) {
-    thread.footing.with_mut(|footing| {
-        // SAFETY: by contract nobody else touches it, nor the LWP's stacks.
-        let (footing, stacks) = unsafe { (&mut *footing, &mut *lwp.stacks.get()) };
-        let Some(Footing::Promise(class, first)) = *footing else {
-            unreachable!("who has no stack has been promised one")
-        };
-        let stack = stacks.take_promised(class);
-        // SAFETY: the stack is ours.
-        let context = unsafe { arch::init(stack.top(), first, ptr::null_mut()) };
-        *footing = Some(Footing::Stack(stack));
-        // SAFETY: as for the footing.
-        thread.context.with_mut(|saved| unsafe { *saved = context });
-    });
-}
-
 /// Makes `pointer`, or the kernel thread's own if it is 0, the thread pointer.
 ///
 /// *Whose thread pointer is set when*: while a full thread runs, its own; while
@@ -708,85 +689,6 @@ unsafe fn follow_up_otherwise(lwp: &Lwp, left: &'static Tcb, after: usize) {
     if requeue {
         // SAFETY: its context is saved and nobody else has it.
         unsafe { lwp.push(left) };
-    }
-}
-
-/// An ended thread has left its stack for ever: that is the next one's. Its block is, too, if its handle has left.
-///
-/// # Safety
-/// As it says; the caller is `lwp`'s owner inside the runtime.
-unsafe fn reap(lwp: &Lwp, ended: &'static Tcb) {
-    // SAFETY: passed on.
-    unsafe { keep_footing(lwp, ended) };
-    if ended.join.exited() {
-        // SAFETY: owner only, no other reference to the cache is alive.
-        pool::release(ended, Some(unsafe { &mut *lwp.blocks.get() }));
-    }
-}
-
-/// As [`reap`], for a thread that ended off its LWP.
-pub(super) fn reap_elsewhere(ended: &'static Tcb) {
-    // SAFETY: the thread has left it for ever.
-    unsafe { give_footing_back(ended) };
-    if ended.join.exited() {
-        pool::release(ended, None);
-    }
-}
-
-/// Frees the control block of a thread, and what the thread stands on if it never began.
-///
-/// # Safety
-/// Thread and handle have both left, the caller as the second; or nobody has seen the thread.
-pub(crate) unsafe fn free(ended: &'static Tcb) {
-    let entry = Entry::new();
-    match entry.lwp() {
-        // SAFETY: passed on; owner inside the runtime, no other reference to the cache is alive.
-        Some(lwp) => unsafe {
-            keep_footing(lwp, ended);
-            pool::release(ended, Some(&mut *lwp.blocks.get()));
-        },
-        None => {
-            // SAFETY: passed on.
-            unsafe { give_footing_back(ended) };
-            pool::release(ended, None);
-        }
-    }
-}
-
-/// Keeps what a thread stood on for the next ones of this LWP.
-///
-/// # Safety
-/// Nobody stands on it any more; the caller is `lwp`'s owner inside the runtime.
-unsafe fn keep_footing(lwp: &Lwp, of: &Tcb) {
-    // SAFETY: passed on; no other reference to the caches is alive.
-    unsafe {
-        match take_footing(of) {
-            Some(Footing::Stack(stack)) => (*lwp.stacks.get()).give(stack),
-            Some(Footing::Promise(class, _)) => (*lwp.stacks.get()).forget_promise(class),
-            Some(Footing::Donor(donor)) => lwp.keep_donor(donor),
-            None => {}
-        }
-    }
-}
-
-/// As [`keep_footing`], where there is no LWP.
-///
-/// # Safety
-/// Nobody stands on it any more.
-unsafe fn give_footing_back(of: &Tcb) {
-    // SAFETY: passed on.
-    if let Some(footing) = unsafe { take_footing(of) } {
-        footing.give_back();
-    }
-}
-
-/// # Safety
-/// Nobody stands on it any more.
-unsafe fn take_footing(of: &Tcb) -> Option<Footing> {
-    // SAFETY: by contract.
-    unsafe {
-        of.context.with_mut(|context| *context = Context::EMPTY);
-        of.footing.with_mut(|footing| (*footing).take())
     }
 }
 
