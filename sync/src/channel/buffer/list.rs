@@ -138,6 +138,14 @@ impl<T> End<T> {
         }
     }
 
+    /// Moves past the slot that the word names, if that is what it still is.
+    #[inline(always)]
+    fn step(&self, word: usize) -> Result<usize, usize> {
+        // Relaxed: the word is as it was when it was read, or is read again.
+        let relaxed = Ordering::Relaxed;
+        self.word.compare_exchange(word, word + 2, relaxed, relaxed)
+    }
+
     /// Takes the end, which stands behind its block, to the next one.
     fn move_to(&self, block: *mut Block<T>) {
         // Relaxed: published by the word.
@@ -206,23 +214,47 @@ impl<T> List<T> {
     }
 
     /// Claims a slot to write, unless it is shut.
+    ///
+    /// What is common is tried without a loop: so it saves no registers, which would cost half as
+    /// much as all else.
     #[inline(never)]
     pub(super) fn claim_in(&self) -> Option<Claim<T>> {
-        let mut spare = Bin::new();
-        self.claim_in_as(&mut spare, false)
+        // Orderings: as in `claim_in_as`.
+        let tail = self.tail.word.load(Ordering::Acquire);
+        if tail & SHUT != 0 {
+            return None;
+        }
+        let at = offset(tail);
+        let block = NonNull::new(self.tail.block.load(Ordering::Acquire));
+        // A block's last slot has more to it.
+        let (true, Some(block)) = (at + 1 < SLOTS, block) else {
+            return self.claim_in_after_all(tail, tail);
+        };
+        match self.tail.step(tail) {
+            Ok(_) => Some(Claim { block, at }),
+            Err(now) => self.claim_in_after_all(tail, now),
+        }
+    }
+
+    /// Goes on where [`List::claim_in`] stopped: the tail was the second instead of the first.
+    #[inline(never)]
+    fn claim_in_after_all(&self, tail: usize, now: usize) -> Option<Claim<T>> {
+        let mut crowd = Crowd::new();
+        crowd.lost(tail, now);
+        self.claim_in_as(&mut Bin::new(), Some(crowd))
     }
 
     /// As [`List::claim_in`], shut or not; but it allocates nothing, and fails if it
     /// needs a block and there is none to spare.
     pub(super) fn claim_in_anyway(&self, spare: &mut Bin<T>) -> Option<Claim<T>> {
-        self.claim_in_as(spare, true)
+        self.claim_in_as(spare, None)
     }
 
-    /// `has_lock`: the caller passes though it is shut, allocates nothing, and makes nobody wait
-    /// for its courtesy.
+    /// Without a crowd to be courteous to, the caller has the lock: it passes though it is shut,
+    /// and allocates nothing.
     #[inline]
-    fn claim_in_as(&self, spare: &mut Bin<T>, has_lock: bool) -> Option<Claim<T>> {
-        let (mut in_flight, mut crowd) = (InFlight::new(), Crowd::new());
+    fn claim_in_as(&self, spare: &mut Bin<T>, mut crowd: Option<Crowd>) -> Option<Claim<T>> {
+        let (mut in_flight, has_lock) = (InFlight::new(), crowd.is_none());
         // Acquire: pairs with the Release in `move_to`.
         let mut tail = self.tail.word.load(Ordering::Acquire);
         while has_lock || tail & SHUT == 0 {
@@ -248,14 +280,7 @@ impl<T> List<T> {
                 // The word's block is there now; it may be full soon.
                 continue;
             };
-            // Relaxed: the word is as it was when it was read, or is read again.
-            let moved = self.tail.word.compare_exchange(
-                tail,
-                tail + 2,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
-            match moved {
+            match self.tail.step(tail) {
                 Ok(_) => {
                     if at + 1 == SLOTS {
                         // SAFETY: the slot is ours: it keeps the block.
@@ -264,7 +289,7 @@ impl<T> List<T> {
                     return Some(Claim { block, at });
                 }
                 Err(now) => {
-                    if !has_lock {
+                    if let Some(crowd) = &mut crowd {
                         crowd.lost(tail, now);
                     }
                     // Acquire: as above.
@@ -302,21 +327,48 @@ impl<T> List<T> {
         }
     }
 
-    /// Claims the first message, unless it is shut or there is none.
+    /// Claims the first message, unless it is shut or there is none. Written as
+    /// [`List::claim_in`], and why.
     #[inline(never)]
     pub(super) fn claim_out(&self) -> Option<Claim<T>> {
-        self.claim_out_as(false)
+        // Orderings: as in `claim_out_as`.
+        let head = self.head.end.word.load(Ordering::Acquire);
+        if head & SHUT != 0 {
+            return None;
+        }
+        let at = offset(head);
+        if at + 1 < SLOTS {
+            if !self.has_passed(head) {
+                return None;
+            }
+            let block = NonNull::new(self.head.end.block.load(Ordering::Acquire));
+            if let Some(block) = block {
+                return match self.head.end.step(head) {
+                    Ok(_) => Some(Claim { block, at }),
+                    Err(now) => self.claim_out_after_all(head, now),
+                };
+            }
+        }
+        self.claim_out_after_all(head, head)
+    }
+
+    /// As [`List::claim_in_after_all`].
+    #[inline(never)]
+    fn claim_out_after_all(&self, head: usize, now: usize) -> Option<Claim<T>> {
+        let mut crowd = Crowd::new();
+        crowd.lost(head, now);
+        self.claim_out_as(Some(crowd))
     }
 
     /// As [`List::claim_out`], shut or not.
     pub(super) fn claim_out_anyway(&self) -> Option<Claim<T>> {
-        self.claim_out_as(true)
+        self.claim_out_as(None)
     }
 
-    /// `has_lock`: as for [`List::claim_in_as`].
+    /// `crowd`: as for [`List::claim_in_as`].
     #[inline]
-    fn claim_out_as(&self, has_lock: bool) -> Option<Claim<T>> {
-        let (mut in_flight, mut crowd) = (InFlight::new(), Crowd::new());
+    fn claim_out_as(&self, mut crowd: Option<Crowd>) -> Option<Claim<T>> {
+        let (mut in_flight, has_lock) = (InFlight::new(), crowd.is_none());
         // Acquire: pairs with the Release in `move_to`.
         let mut head = self.head.end.word.load(Ordering::Acquire);
         while has_lock || head & SHUT == 0 {
@@ -337,14 +389,7 @@ impl<T> List<T> {
                 in_flight.pause();
                 continue;
             };
-            // As in `claim_in`.
-            let moved = self.head.end.word.compare_exchange(
-                head,
-                head + 2,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
-            match moved {
+            match self.head.end.step(head) {
                 Ok(_) => {
                     if at + 1 == SLOTS {
                         // SAFETY: the slot is ours: it keeps the block.
@@ -353,7 +398,7 @@ impl<T> List<T> {
                     return Some(Claim { block, at });
                 }
                 Err(now) => {
-                    if !has_lock {
+                    if let Some(crowd) = &mut crowd {
                         crowd.lost(head, now);
                     }
                     // Acquire: as above.
