@@ -8,7 +8,7 @@ use lisle_lwp::shim::{AtomicU64, Ordering};
 use loom::thread::spawn;
 
 use crate::model::thread::current;
-use crate::wait::{self, Caller, Mark, Outcome, Reason, Wait};
+use crate::wait::{self, Caller, Mark, Outcome, Reason, Stay, Wait};
 
 static REASON: Reason = Reason::new("model");
 
@@ -84,7 +84,7 @@ fn begin_claimable() -> (Wait, Mark) {
 
 /// Claims the wait and does something to the thread, which must stand still.
 fn claim(mark: Mark, stack: &Data) -> bool {
-    let stay = Caller::new().stay();
+    let stay = Stay::of_leaf();
     assert!(stay.claim(mark, THIS + 1).is_none());
     let claimed = stay.claim(mark, THIS);
     if let Some(claimed) = &claimed {
@@ -194,7 +194,7 @@ fn claim_by_an_old_mark() {
         let (old, stack) = (old_mark(), Data::new());
         let its = stack.clone();
         let claimer = spawn(move || {
-            assert!(Caller::new().stay().claim(old, OTHER).is_none());
+            assert!(Stay::of_leaf().claim(old, OTHER).is_none());
             claim(old, &its)
         });
         stack.add_one();

@@ -191,8 +191,14 @@ impl Entry {
     pub(crate) fn new() -> Entry {
         match running() {
             Some(me) => Entry::of(me),
-            None => Entry(None, PhantomData),
+            None => Entry::nowhere(),
         }
+    }
+
+    /// Of a flow that has no LWP to enter the runtime on.
+    #[inline(always)]
+    pub(crate) fn nowhere() -> Entry {
+        Entry(None, PhantomData)
     }
 
     /// The LWP on which this entered the runtime.

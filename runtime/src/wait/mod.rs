@@ -356,7 +356,7 @@ impl Caller {
 
     /// As [`Caller::begin`], for a user thread, of a wait that others may [claim](Stay::claim)
     /// who know its mark. Those find `place`.
-    #[inline]
+    #[inline(always)]
     pub fn begin_claimable(
         &self,
         reason: &'static Reason,
@@ -387,11 +387,8 @@ impl Caller {
         interest: Interest,
     ) -> Result<Option<Wait>, CancelledEarly> {
         let (thread, unwinding) = (self.thread, self.unwinding);
-        let sleeps = if cfg!(lisle_loom) {
-            interest != Interest::CLAIMABLE
-        } else {
-            !thread.is_user() || unwinding && thread.is_light()
-        };
+        let sleeps = interest != Interest::CLAIMABLE
+            && (cfg!(lisle_loom) || !thread.is_user() || unwinding && thread.is_light());
         let cancellable = cancellable && !unwinding && crate::cancel::is_deliverable_to(thread);
         thread.set_reason(reason, detail);
         let interest = Interest::CANCELLABLE
@@ -419,17 +416,6 @@ impl Caller {
         self.thread.is_user()
     }
 
-    /// Stays inside the runtime until what it returns is dropped.
-    #[inline(always)]
-    pub fn stay(&self) -> Stay {
-        let entry = self.enter();
-        #[cfg(not(lisle_loom))]
-        let holds = entry.lwp().is_some() || !self.thread.is_user();
-        #[cfg(lisle_loom)]
-        let holds = true;
-        Stay { entry, holds }
-    }
-
     /// Enters the runtime, unless it is entered already.
     #[inline(always)]
     pub(crate) fn enter(&self) -> crate::Entry {
@@ -448,6 +434,24 @@ pub struct Stay {
 }
 
 impl Stay {
+    /// Stays inside the runtime, as the calling thread, until this is dropped. Inlined: only where
+    /// [`Caller::of_leaf`] may be.
+    #[inline(always)]
+    pub fn of_leaf() -> Stay {
+        // SAFETY: the word holds null or a control block, and those live for ever.
+        let thread = unsafe { lisle_lwp::current::get_inlined().cast::<Tcb>().as_ref() };
+        let Some(thread) = thread else {
+            let (entry, holds) = (crate::Entry::nowhere(), true);
+            return Stay { entry, holds };
+        };
+        let entry = crate::Entry::of(thread);
+        #[cfg(not(lisle_loom))]
+        let holds = entry.lwp().is_some() || !thread.is_user();
+        #[cfg(lisle_loom)]
+        let holds = true;
+        Stay { entry, holds }
+    }
+
     /// Claims the wait of this mark, if that is one for `detail` that may be
     /// [claimed](Caller::begin_claimable) and its thread is parked. `None` also for a caller
     /// that runs without an LWP.

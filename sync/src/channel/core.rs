@@ -805,18 +805,18 @@ impl<T> Core<T> {
         self.buffer.claim_in()
     }
 
-    /// Gives the message to a receiver that waits alone, without the lock, while nobody
-    /// records. `false`, and it stays, if there is none.
-    #[inline]
-    pub(super) fn hand_to_lone(&self, caller: &Caller, message: &mut Option<T>) -> bool {
-        !trace::is_on() && self.lone.hand_over(caller, self.address(), message)
+    /// Whether a receiver has found the channel at rest, and nobody has taken the lock since: then
+    /// the buffer is empty, and shut to senders. A hint.
+    #[inline(always)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.lone.is_at_rest()
     }
 
-    /// Whether a receiver may wait without the lock: the channel is at rest, and nobody
-    /// records. A hint.
-    #[inline]
-    pub(super) fn looks_at_rest(&self) -> bool {
-        self.lone.is_at_rest() && !trace::is_on()
+    /// Gives the message to a receiver that waits alone, without the lock, while nobody
+    /// records. `false`, and it stays, if there is none.
+    #[inline(never)]
+    pub(super) fn hand_to_lone(&self, message: &mut Option<T>) -> bool {
+        !trace::is_on() && self.lone.hand_over(self.address(), message)
     }
 
     /// Lets a thread that has begun to wait for a message do so without the lock. `false`: it

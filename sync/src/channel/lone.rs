@@ -29,7 +29,7 @@
 //! and exchanges that acquire.
 
 use lisle_lwp::shim::{AtomicU64, Ordering};
-use lisle_runtime::wait::{Caller, Locked, Mark};
+use lisle_runtime::wait::{Locked, Mark, Stay};
 
 use super::core::State;
 use super::ticket::Waiting;
@@ -75,19 +75,15 @@ impl Lone {
     }
 
     /// Gives the message to the receiver that waits alone on the channel of this address.
-    /// `false`, and it stays, if there is none that can be reached so.
-    #[inline]
-    pub(super) fn hand_over<T>(
-        &self,
-        caller: &Caller,
-        address: usize,
-        message: &mut Option<T>,
-    ) -> bool {
+    /// `false`, and it stays, if there is none that can be reached so. Inlined only into
+    /// [leaves](Stay::of_leaf).
+    #[inline(always)]
+    pub(super) fn hand_over<T>(&self, address: usize, message: &mut Option<T>) -> bool {
         // Acquire: the mark.
         let Some(mark) = Mark::from_bits(self.0.load(Ordering::Acquire)) else {
             return false;
         };
-        let stay = caller.stay();
+        let stay = Stay::of_leaf();
         let Some(claimed) = stay.claim(mark, address) else {
             return false;
         };

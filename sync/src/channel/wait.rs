@@ -11,6 +11,7 @@ use core::mem::MaybeUninit;
 use std::time::Instant;
 
 use lisle_runtime::cancel;
+use lisle_runtime::trace;
 use lisle_runtime::wait::{Caller, Mark, Node, Outcome, Reason, Wait};
 
 use super::core::{Core, NONE, Sent, Taken, Turn};
@@ -101,11 +102,11 @@ impl<T> Core<T> {
             return Ok(());
         }
         let mut message = Some(message);
-        let caller = Caller::new();
-        if self.hand_to_lone(&caller, &mut message) {
+        if self.hand_to_lone(&mut message) {
             return Ok(());
         }
         let mut message = message.expect("it stays");
+        let caller = Caller::new();
         loop {
             let sent = self.turn_of(&caller).send(message);
             match sent {
@@ -131,6 +132,11 @@ impl<T> Core<T> {
         let place = Place::new();
         // SAFETY: nobody else knows the place yet.
         unsafe { place.put(message) };
+        // SAFETY: as above.
+        let to_lone = |message: *mut _| self.hand_to_lone(unsafe { &mut *message });
+        if self.is_at_rest() && place.message.with_mut(to_lone) {
+            return Ok(());
+        }
         match self.begin_send(&place) {
             Begun::Done(result) => result,
             Begun::Wait(wait) => {
@@ -144,11 +150,6 @@ impl<T> Core<T> {
     #[inline(never)]
     fn begin_send(&self, place: &Place<T>) -> Begun<Result<(), SendTimeoutError<T>>> {
         let caller = Caller::of_leaf();
-        // SAFETY: nobody else knows the place yet.
-        let to_lone = |message: *mut _| self.hand_to_lone(&caller, unsafe { &mut *message });
-        if place.message.with_mut(to_lone) {
-            return Begun::Done(Ok(()));
-        }
         let mut patient = caller.is_user_thread();
         loop {
             let mut turn = self.turn_of(&caller);
@@ -236,7 +237,11 @@ impl<T> Core<T> {
         }
         let place = Place::new();
         loop {
-            match self.begin_recv(&place) {
+            let begun = match self.wait_at_once(&place) {
+                Some(wait) => Begun::Wait(wait),
+                None => self.begin_recv(&place),
+            };
+            match begun {
                 Begun::Done(Some(result)) => return result,
                 Begun::Done(None) => {}
                 Begun::Wait(wait) => {
@@ -259,11 +264,6 @@ impl<T> Core<T> {
     #[inline(never)]
     fn begin_recv(&self, place: &Place<T>) -> Begun<Option<Result<T, RecvTimeoutError>>> {
         let caller = Caller::of_leaf();
-        if self.looks_at_rest()
-            && let Some(wait) = self.wait_at_once(&caller, place)
-        {
-            return Begun::Wait(wait);
-        }
         let mut turn = self.turn_of(&caller);
         let mut taken = match turn.is_at_rest() {
             true => Taken::Empty,
@@ -315,13 +315,18 @@ impl<T> Core<T> {
     }
 
     /// Begins to wait for a message without the lock. `None`: it is to be taken.
-    #[inline]
-    fn wait_at_once(&self, caller: &Caller, place: &Place<T>) -> Option<Wait> {
+    #[inline(never)]
+    fn wait_at_once(&self, place: &Place<T>) -> Option<Wait> {
+        if !self.is_at_rest() || trace::is_on() {
+            return None;
+        }
+        let caller = Caller::of_leaf();
         if !caller.is_claimable() {
             return None;
         }
         let begun = caller.begin_claimable(&RECEIVING, self.address(), place.at());
-        let Ok(wait) = begun else { cancel::deliver() };
+        // Who is cancelled finds that again under the lock.
+        let wait = begun.ok()?;
         // SAFETY: the place is in no list.
         unsafe { place.ticket(&wait) };
         if Mark::of(&wait).is_some_and(|mark| self.let_wait_at_once(mark)) {
