@@ -7,6 +7,8 @@ use lisle_lwp::stack::{Stack, StackPool, StackSize};
 use crate::donors;
 
 /// See the module documentation.
+// So that each part is read as it was written: a processor takes its time where a large read follows small writes.
+#[repr(u64)]
 #[derive(Debug)]
 pub(crate) enum Footing {
     /// A light thread's that has not begun: the pool has promised a stack, on which this is its first function.

@@ -79,13 +79,18 @@ impl StackCache {
     /// Keeps a promise of this cache or of its pool: with the stack given last, if it has one. Makes no system call.
     #[inline]
     pub fn take_promised(&mut self, class: StackSize) -> Stack {
-        match self.classes[class.index()].pop(class) {
-            Some(stack) => {
-                self.forget_promise(class);
-                stack
-            }
+        match self.take_own_promised(class) {
+            Some(stack) => stack,
             None => self.pool.take_promised(class),
         }
+    }
+
+    /// As [`StackCache::take_promised`], if it has a stack itself.
+    #[inline]
+    pub fn take_own_promised(&mut self, class: StackSize) -> Option<Stack> {
+        let stack = self.classes[class.index()].pop(class)?;
+        self.forget_promise(class);
+        Some(stack)
     }
 
     /// Takes back a promise that was not needed.

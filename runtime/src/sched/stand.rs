@@ -11,10 +11,11 @@
 
 use core::ptr;
 
-use lisle_lwp::arch::{self, Context};
+use lisle_lwp::arch::{self, Context, Entry};
+use lisle_lwp::stack::{Stack, StackCache, StackSize};
 
 use super::lwp::Lwp;
-use super::switch::Entry;
+use super::switch;
 use crate::footing::Footing;
 use crate::pool;
 use crate::tcb::Tcb;
@@ -25,19 +26,49 @@ use crate::tcb::Tcb;
 /// The caller owns the LWP, inside the runtime, and has the thread.
 #[inline(never)]
 pub(super) unsafe fn begin(thread: &Tcb, lwp: &Lwp) {
-    thread.footing.with_mut(|footing| {
-        // SAFETY: by contract nobody else touches it, nor the LWP's stacks.
-        let (footing, stacks) = unsafe { (&mut *footing, &mut *lwp.stacks.get()) };
-        let Some(Footing::Promise(class, first)) = *footing else {
-            unreachable!("who has no stack has been promised one")
-        };
-        let stack = stacks.take_promised(class);
-        // SAFETY: the stack is ours.
-        let context = unsafe { arch::init(stack.top(), first, ptr::null_mut()) };
-        *footing = Some(Footing::Stack(stack));
-        // SAFETY: as for the footing.
-        thread.context.with_mut(|saved| unsafe { *saved = context });
-    });
+    // SAFETY: by contract nobody else touches the LWP's stacks.
+    let stacks = unsafe { &mut *lwp.stacks.get() };
+    let (class, first) = promised(thread);
+    match stacks.take_own_promised(class) {
+        // SAFETY: passed on.
+        Some(stack) => unsafe { begin_on(thread, stack, first) },
+        // SAFETY: passed on.
+        None => unsafe { begin_elsewhere(thread, stacks, class, first) },
+    }
+}
+
+/// As [`begin`], with a stack from the pool.
+///
+/// # Safety
+/// As there.
+#[cold]
+#[inline(never)]
+unsafe fn begin_elsewhere(thread: &Tcb, stacks: &mut StackCache, class: StackSize, first: Entry) {
+    // SAFETY: passed on.
+    unsafe { begin_on(thread, stacks.take_promised(class), first) };
+}
+
+/// What a thread has been promised that has not begun.
+#[inline(always)]
+fn promised(thread: &Tcb) -> (StackSize, Entry) {
+    // SAFETY: nobody else touches the footing of a thread that is about to begin.
+    thread.footing.with(|footing| match unsafe { &*footing } {
+        Some(Footing::Promise(class, first)) => (*class, *first),
+        _ => unreachable!("who has no stack has been promised one"),
+    })
+}
+
+/// # Safety
+/// As for [`begin`]; the thread has a promise.
+#[inline(always)]
+unsafe fn begin_on(thread: &Tcb, stack: Stack, first: Entry) {
+    // SAFETY: the stack is ours; nobody else touches footing and context, and a promise has nothing to drop.
+    unsafe {
+        let context = arch::init(stack.top(), first, ptr::null_mut());
+        thread.context.with_mut(|saved| *saved = context);
+        let standing = Some(Footing::Stack(stack));
+        thread.footing.with_mut(|footing| footing.write(standing));
+    }
 }
 
 /// An ended thread has left its stack for ever: that is the next one's. Its block is, too, if its handle has left.
@@ -67,7 +98,7 @@ pub(super) fn reap_elsewhere(ended: &'static Tcb) {
 /// # Safety
 /// Thread and handle have both left, the caller as the second; or nobody has seen the thread.
 pub(crate) unsafe fn free(ended: &'static Tcb) {
-    let entry = Entry::new();
+    let entry = switch::Entry::new();
     match entry.lwp() {
         // SAFETY: passed on; owner inside the runtime, no other reference to the cache is alive.
         Some(lwp) => unsafe {
@@ -90,10 +121,10 @@ unsafe fn keep_footing(lwp: &Lwp, of: &Tcb) {
     // SAFETY: passed on; no other reference to the caches is alive.
     unsafe {
         match take_footing(of) {
+            None => {}
             Some(Footing::Stack(stack)) => (*lwp.stacks.get()).give(stack),
             Some(Footing::Promise(class, _)) => (*lwp.stacks.get()).forget_promise(class),
             Some(Footing::Donor(donor)) => lwp.keep_donor(donor),
-            None => {}
         }
     }
 }

@@ -56,15 +56,13 @@ where
             run: finale::<T>,
             data: scope,
         }));
-        let mut new = New {
-            block,
-            footing: Footing::Donor(donor),
-        };
+        // SAFETY: taken from among the free ones.
+        let new = unsafe { New::on(block, Footing::Donor(donor)) };
         // SAFETY: nobody has seen the thread yet; the scope is taken back once.
         unsafe {
             if let Err(error) = packet::put::<F, T>(&new, f, None) {
                 drop(scope_of(scope));
-                new.footing.clear_finale();
+                new.footing(Footing::clear_finale);
                 new.give_back();
                 return Err(error);
             }

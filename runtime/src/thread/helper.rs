@@ -55,8 +55,8 @@ impl Helper {
             donors::give(donor);
             return Err(io::ErrorKind::OutOfMemory.into());
         };
-        let footing = Footing::Donor(donor);
-        let new = New { block, footing };
+        // SAFETY: taken from among the free ones.
+        let new = unsafe { New::on(block, Footing::Donor(donor)) };
         // SAFETY: nobody has seen the thread yet.
         if let Err(error) = unsafe { packet::put::<fn(), ()>(&new, body, None) } {
             new.give_back();

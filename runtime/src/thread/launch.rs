@@ -47,8 +47,9 @@ where
             return Err(error);
         }
         let parent = me.id.load(Ordering::Relaxed);
-        new.block.publish(settings.identity(kind, name, id, parent));
-        settings.limit(new.block);
+        new.block()
+            .publish(settings.identity(kind, name, id, parent));
+        settings.limit(new.block());
         let block = new.begin(shared, packet::start::<F, T>, ptr::null_mut());
         if let Err(error) = submit(settings, shared, me, block) {
             // SAFETY: nobody has seen the thread, and its body has not begun.
@@ -74,37 +75,59 @@ pub(super) fn with_runtime<R>(
     let me = me();
     // Pools are locked on the way.
     let _steady = Steady::new();
-    let check = |shared: &Shared| match shared.is_stopping()
-        || shared.generation != crate::fork::generation()
-    {
-        true => Err(stopped()),
-        false => Ok(()),
-    };
-    if let Some(runtime) = &settings.runtime {
-        check(runtime.shared())?;
-        return f(runtime.shared(), me);
-    }
+    let default;
     // SAFETY: a runtime outlives its threads.
-    match unsafe { me.shared.load(Ordering::Relaxed).as_ref() } {
-        Some(shared) => {
-            check(shared)?;
-            f(shared, me)
-        }
-        None => {
-            let shared = runtime::current()?;
-            check(&shared)?;
-            f(&shared, me)
-        }
+    let own = || unsafe { me.shared.load(Ordering::Relaxed).as_ref() };
+    let shared = match &settings.runtime {
+        Some(runtime) => runtime.shared(),
+        None => match own() {
+            Some(shared) => shared,
+            None => {
+                default = runtime::current()?;
+                &*default
+            }
+        },
+    };
+    if shared.is_stopping() || shared.generation != crate::fork::generation() {
+        return Err(stopped());
     }
+    f(shared, me)
 }
 
-/// What a new user thread is made of.
-pub(super) struct New {
-    pub(super) block: &'static Tcb,
-    pub(super) footing: Footing,
-}
+/// The control block of a new user thread, with what that will stand on. Nobody else has seen it.
+pub(super) struct New(&'static Tcb);
 
 impl New {
+    /// Puts what a thread will stand on into its block.
+    ///
+    /// # Safety
+    /// Nobody else has the block.
+    #[inline(always)]
+    pub(super) unsafe fn on(block: &'static Tcb, footing: Footing) -> New {
+        // SAFETY: by contract; a free block has none, so that there is nothing to drop.
+        block
+            .footing
+            .with_mut(|place| unsafe { place.write(Some(footing)) });
+        New(block)
+    }
+
+    /// The control block.
+    #[inline(always)]
+    pub(super) fn block(&self) -> &'static Tcb {
+        self.0
+    }
+
+    /// What is there to stand on.
+    #[inline(always)]
+    pub(super) fn footing<R>(&self, f: impl FnOnce(&mut Footing) -> R) -> R {
+        // SAFETY: nobody else has seen the block.
+        let footing = self
+            .0
+            .footing
+            .with_mut(|footing| unsafe { (*footing).as_mut() });
+        f(footing.expect("put there by `on`"))
+    }
+
     /// A control block, something to stand on, and a number: from what the LWP
     /// has at hand if it has.
     fn take(
@@ -146,7 +169,8 @@ impl New {
                 .map(|()| Footing::Promise(class, first)),
         };
         match (block.or_else(pool::take_shared), footing) {
-            (Some(block), Ok(footing)) => Ok((New { block, footing }, id)),
+            // SAFETY: taken from among the free ones.
+            (Some(block), Ok(footing)) => Ok((unsafe { New::on(block, footing) }, id)),
             (block, footing) => {
                 if let Some(block) = block {
                     pool::give_back(block);
@@ -158,39 +182,41 @@ impl New {
     }
 
     pub(super) fn give_back(self) {
-        self.footing.give_back();
-        pool::give_back(self.block);
+        // SAFETY: nobody else has seen the block.
+        let footing = self
+            .0
+            .footing
+            .with_mut(|footing| unsafe { (*footing).take() });
+        footing.expect("put there by `on`").give_back();
+        pool::give_back(self.0);
     }
 
     /// Completes a block that has been published, and that nobody else has seen: its first function is `first`, which
     /// is passed `data` if it does not wait for a stack.
     pub(super) fn begin(self, shared: &Shared, first: First, data: *mut ()) -> &'static Tcb {
-        let block = self.block;
+        let block = self.0;
         block
             .shared
             .store(ptr::from_ref(shared).cast_mut(), Ordering::Relaxed);
         let accounts = u8::from(shared.accounts_cpu);
         block.accounts_cpu.store(accounts, Ordering::Relaxed);
-        let mut context = Context::EMPTY;
-        if let Footing::Donor(donor) = &self.footing {
-            block
-                .thread_pointer
-                .store(donor.thread_pointer(), Ordering::Relaxed);
-            let top = donor.top();
-            // SAFETY: nothing runs on the donor, so its word and its stack are ours to write.
-            unsafe {
-                (*donor.slot()).set(ptr::from_ref(block).cast());
-                checkers::abandoned(top.wrapping_sub(donor.size()), top);
-                context = arch::init(top, first, data);
+        let context = self.footing(|footing| match footing {
+            Footing::Donor(donor) => {
+                block
+                    .thread_pointer
+                    .store(donor.thread_pointer(), Ordering::Relaxed);
+                let top = donor.top();
+                // SAFETY: nothing runs on the donor, so its word and its stack are ours to write.
+                unsafe {
+                    (*donor.slot()).set(ptr::from_ref(block).cast());
+                    checkers::abandoned(top.wrapping_sub(donor.size()), top);
+                    arch::init(top, first, data)
+                }
             }
-        }
+            _ => Context::EMPTY,
+        });
         // SAFETY: nobody has seen the block yet.
-        unsafe {
-            block.context.with_mut(|saved| *saved = context);
-            block
-                .footing
-                .with_mut(|footing| *footing = Some(self.footing));
-        }
+        block.context.with_mut(|saved| unsafe { *saved = context });
         block
     }
 }

@@ -58,12 +58,13 @@ pub(super) const fn wants<F, T>() -> usize {
 /// Nobody else has seen the thread.
 #[inline]
 pub(super) unsafe fn put<F, T>(new: &New, body: F, scope: Option<Arc<Gate>>) -> io::Result<()> {
-    if size::<F, T>() > new.footing.size() / SHARE {
-        return Err(too_large(size::<F, T>(), new.footing.size()));
+    let stack = new.footing(|footing| footing.size());
+    if size::<F, T>() > stack / SHARE {
+        return Err(too_large(size::<F, T>(), stack));
     }
     // SAFETY: by contract. Both are written in place: unoptimized code copies what it passes on.
     unsafe {
-        let packet = new.block.room.make::<Packet<F>>();
+        let packet = new.block().room.make::<Packet<F>>();
         if packet.is_null() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
