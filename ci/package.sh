@@ -16,7 +16,7 @@ rm -f "$packages"/*.crate
 # Cargo keeps what it has unpacked from its registry of one run, and what it has built of that, and takes both for the next
 # one's, the version being the same.
 rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/lisle*-[0-9]* "$(target_dir)"/debug/.fingerprint/lisle*
-cargo package --quiet --locked --workspace --exclude lisle-example-loom "$@"
+cargo package --quiet --locked --workspace --exclude lisle-example-loom --exclude lisle-benches "$@"
 for crate in lisle-lwp lisle-runtime lisle-clock lisle-sync lisle-trace lisle; do
     file=$(echo "$packages/$crate"-[0-9]*.crate)
     [ -s "$file" ] || die "no package of $crate"

@@ -13,6 +13,7 @@
 pub(crate) mod switch;
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -298,7 +299,16 @@ pub(crate) fn criterion() -> Criterion {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_millis(1000))
         .without_plots()
+        .output_directory(&target_directory().join("criterion"))
         .configure_from_args()
+}
+
+/// Where cargo builds. It runs benches in benches/, but a relative directory is meant from the root.
+pub(crate) fn target_directory() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("benches/ is in the workspace");
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Measures each contestant of one group; one operation is one iteration.

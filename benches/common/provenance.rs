@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+
+use crate::common::target_directory;
 
 /// The machine, the kernel, the day and the commit, as far as the system tells.
 pub(crate) fn provenance() -> String {
@@ -30,11 +32,7 @@ pub(crate) fn provenance() -> String {
 
 /// The directory for results of this name, made if need be.
 pub(crate) fn results(name: &str) -> io::Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
-        PathBuf::from,
-    );
-    let place = target.join(name);
+    let place = target_directory().join(name);
     fs::create_dir_all(&place)?;
     Ok(place)
 }

@@ -89,7 +89,7 @@ fn contest((workload, peer, workers): Contest) -> Result<Vec<(String, f64)>, Str
 
 /// The peers in other languages print rows of their own: `WORKLOAD|PEER|WORKERS|UNIT|VALUE`.
 fn foreign(options: &Options, rows: &mut Vec<Row>) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/run.sh");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/run.sh");
     let output = Command::new(script)
         .arg(options.rounds.to_string())
         .args(&options.patterns)
