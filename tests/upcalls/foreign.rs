@@ -3,6 +3,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use lisle_lwp::owner;
 use lisle_lwp::sys::Call;
@@ -22,8 +23,9 @@ unsafe impl Sync for Stream {}
 unsafe impl Send for Stream {}
 static STREAM: Mutex<Option<&'static Stream>> = Mutex::new(None);
 
-/// Deeds between two calls of lisle.
-const ROUNDS: usize = 8;
+/// How long it is from one call of lisle to the next: several slices, however fast the machine, so that slices
+/// end in the midst of the deeds.
+const BETWEEN_CALLS: Duration = Duration::from_millis(5);
 
 fn allocate(who: usize) {
     let mut kept: Vec<Box<[u8]>> = Vec::new();
@@ -73,7 +75,8 @@ fn lock(who: usize) {
 /// One that has blocked keeps its kernel thread until it calls lisle; if none ever did, all would sooner or
 /// later compute without an LWP, and nobody would be preempted any more.
 fn work(who: usize) {
-    for _ in 0..ROUNDS {
+    let begin = Instant::now();
+    while begin.elapsed() < BETWEEN_CALLS {
         match who % 4 {
             0 => allocate(who),
             1 => write(who),
