@@ -4,9 +4,9 @@ use core::ptr;
 
 use lisle_lwp::current;
 
-use crate::tcb::Tcb;
+use crate::tcb::{Kind, Tcb};
 #[cfg(not(lisle_loom))]
-use crate::{life::Identity, pool, tcb::Kind};
+use crate::{life::Identity, pool};
 
 /// The calling thread's control block.
 ///
@@ -17,20 +17,21 @@ pub(crate) fn me() -> &'static Tcb {
     // SAFETY: the word holds null or a control block, and those live for ever.
     match unsafe { current::get().cast::<Tcb>().as_ref() } {
         Some(me) => me,
-        None => attach(),
+        None => attach(Kind::Kernel),
     }
 }
 
-/// Gives a kernel thread from outside its control block.
+/// Gives a kernel thread that has none its control block.
 #[cold]
 #[cfg(not(lisle_loom))]
-fn attach() -> &'static Tcb {
+pub(crate) fn attach(kind: Kind) -> &'static Tcb {
+    debug_assert!(current::get().is_null(), "it has one");
     let Some(block) = pool::take_shared() else {
         std::alloc::handle_alloc_error(core::alloc::Layout::new::<Tcb>())
     };
     let name = kernel_thread_name();
     let identity = Identity {
-        kind: Kind::Kernel,
+        kind,
         priority: crate::sched::policy::DEFAULT_PRIORITY,
         name,
         id: pool::next_id(),
@@ -68,7 +69,7 @@ fn detach(block: *const ()) {
 }
 
 #[cfg(lisle_loom)]
-fn attach() -> &'static Tcb {
+fn attach(_: Kind) -> &'static Tcb {
     let block = crate::model::new_block();
     current::set(ptr::from_ref(block).cast());
     block

@@ -46,7 +46,12 @@ impl Looks {
             .collect();
         let mut blocks: Vec<(&'static Tcb, Thread)> = Vec::new();
         // References first: what is asked of the blocks takes other locks.
-        pool::visit(|block| blocks.push((block, Thread::of(block))));
+        pool::visit(|block| {
+            // A new carrier changes its kind when it is in the list of carriers.
+            if block.kind() != Kind::Idle {
+                blocks.push((block, Thread::of(block)));
+            }
+        });
         // After the threads: so that a new carrier is not taken for one of them.
         let carriers: Vec<&Tcb> = runtimes
             .iter()

@@ -91,7 +91,7 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
     // Dropped last: the overflow report needs it while threads run.
     let _alternate = overflow::ensure_alt_stack();
     let registered = donor::register_carrier();
-    let idle = crate::current::me();
+    let idle = crate::current::attach(crate::tcb::Kind::Idle);
     let own = &idle.own;
     // SAFETY: this kernel thread's own, which nobody else reads before it
     // carries an LWP.
@@ -102,8 +102,7 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
         .store(lisle_lwp::sys::gettid() as u32, Ordering::Relaxed);
     own.mask.store(shared.mask, Ordering::Relaxed);
     lisle_lwp::sys::set_signal_mask(shared.mask);
-    shared.carriers.lock().push(idle);
-    let _listed = Listed { shared, idle };
+    let _listed = Listed::new(shared, idle);
     let mut next = match first.recv() {
         Ok(Some(index)) => Some(Order::Carry(&shared.lwps[index])),
         Ok(None) => shared.spares.join(idle),
@@ -132,6 +131,16 @@ pub(crate) fn serve(shared: &Shared, first: Receiver<Option<usize>>) {
 struct Listed<'a> {
     shared: &'a Shared,
     idle: &'static Tcb,
+}
+
+impl<'a> Listed<'a> {
+    /// Until it is in the list, its kind tells that it is none of the program's.
+    fn new(shared: &'a Shared, idle: &'static Tcb) -> Listed<'a> {
+        shared.carriers.lock().push(idle);
+        idle.kind
+            .store(crate::tcb::Kind::Kernel as u8, Ordering::Relaxed);
+        Listed { shared, idle }
+    }
 }
 
 impl Drop for Listed<'_> {
