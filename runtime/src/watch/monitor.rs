@@ -1,4 +1,5 @@
-//! The monitor: one kernel thread that looks at the LWPs once in a tick.
+//! The monitor: one kernel thread that looks at the LWPs once in a tick, and half as
+//! often while all of them sleep.
 //!
 //! An LWP that has switched since the last look is well. One that has not is
 //! looked at more closely: does its kernel thread block in the kernel? Has it
@@ -20,9 +21,9 @@ use crate::sched::lwp::Lwp;
 use crate::sched::preempt::{self, Asked};
 use crate::tcb::{Kind as ThreadKind, Tcb};
 
-/// At most so long between two looks, at least so long.
+/// A tick: half a slice, but at least and at most so long.
 const TICKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
-/// And if the last look found a blocked thread.
+/// The pause instead if the last look found a blocked thread.
 const SOON: Duration = Duration::from_micros(100);
 /// After so many looks at an idle runtime the monitor sleeps.
 const IDLE_LOOKS: u32 = 5;
@@ -88,7 +89,9 @@ pub(super) fn run(shared: &Shared) {
         } else if super::stock::is_low(shared) {
             shared.watch.stock.wake();
         }
-        shared.watch.monitor.pause(pause);
+        // Nobody computes: who begins to is seen a look later.
+        let pause_now = if all_sleep { pause * 2 } else { pause };
+        shared.watch.monitor.pause(pause_now);
         shared.watch.looks.fetch_add(1, Ordering::Relaxed);
         let mut any = false;
         for (lwp, seen) in shared.lwps().iter().zip(&mut seen) {
